@@ -1,0 +1,160 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+
+/**
+ * The only file that loads the addon. Everything here is one system call wide and synchronous; a failed call throws an
+ * `Error` with `code` ("EADDRINUSE"), `errno` (negative number, as libuv gives it) and `syscall` ("bind").
+ * All descriptors are created close-on-exec. Nothing here decides anything: policy lives in `launcher/` and `worker/`.
+ */
+export interface Native {
+  // --- descriptors -------------------------------------------------------------------------------------------------
+  /** fcntl(F_DUPFD_CLOEXEC, 3): a second descriptor of the same open file description, never 0, 1 or 2. */
+  dup(fd: number): number
+  /** dup2(2): makes `target` refer to what `fd` refers to. The result is *not* close-on-exec, as a stdio descriptor must be. */
+  dup2(fd: number, target: number): void
+  /** close(2). EINTR counts as closed (Linux). */
+  close(fd: number): void
+  /** pipe2(O_CLOEXEC); `nonBlocking` sets O_NONBLOCK on the read end only. Gives [read, write]. */
+  pipe(nonBlocking: boolean): [number, number]
+  /** flock(LOCK_EX | LOCK_NB). False when another open file description holds it. */
+  tryLock(fd: number): boolean
+
+  // --- sockets -----------------------------------------------------------------------------------------------------
+  /** socket(2) with SOCK_CLOEXEC | SOCK_NONBLOCK. */
+  socket(family: SocketFamily, type: SocketType): number
+  /** socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK). */
+  socketPair(): [number, number]
+  /** bind(2) to a numeric address. IPv6 addresses may carry a scope ("fe80::1%eth0"). */
+  bindInet(fd: number, host: string, port: number): void
+  /** bind(2) to a path (at most 107 bytes: ENAMETOOLONG above; unix(7)). */
+  bindUnix(fd: number, path: string): void
+  listen(fd: number, backlog: number): void
+  /** accept4(SOCK_CLOEXEC | SOCK_NONBLOCK); null when nothing waits (EAGAIN). ECONNABORTED is skipped, EINTR retried. */
+  accept(fd: number): number | null
+  /** connect(2) of a unix socket. EAGAIN (the peer's queue is full) is thrown like every other error. */
+  connectUnix(fd: number, path: string): void
+  setOption(fd: number, option: SocketOption, value: number): void
+  getOption(fd: number, option: SocketOption): number
+  localAddress(fd: number): InetAddress | UnixAddress
+  /** Accept-queue length and limit of a listening TCP socket, from TCP_INFO (tcpi_unacked, tcpi_sacked; kernel.md §10). */
+  acceptQueue(fd: number): { length: number; limit: number }
+
+  // --- the channel -------------------------------------------------------------------------------------------------
+  /**
+   * sendmsg(2) of one packet with at most 253 descriptors (SCM_MAX_FD); RangeError above. `data` must not be empty: a packet
+   * without bytes looks like the end of the channel. Gives false on EAGAIN and ETOOMANYREFS: nothing was sent, try again
+   * when writable (EAGAIN) or later (ETOOMANYREFS: descriptors in flight over RLIMIT_NOFILE, kernel.md §7).
+   * MSG_NOSIGNAL: a closed peer is EPIPE.
+   */
+  sendMessage(fd: number, data: Uint8Array, fds: readonly number[]): boolean
+  /**
+   * recvmsg(2) with MSG_CMSG_CLOEXEC. null on EAGAIN; `data` of length 0 is the end of the channel. `truncated` is MSG_CTRUNC
+   * or MSG_TRUNC: then every descriptor that did arrive was closed and `fds` is empty.
+   */
+  receiveMessage(fd: number, maxBytes: number): { data: Buffer; fds: number[]; truncated: boolean } | null
+  /** sendto(2) of one datagram to a unix path ('@' first = abstract namespace), sd_notify's shape. */
+  sendDatagram(fd: number, path: string, data: Uint8Array): void
+  /** poll(2) on one descriptor, blocking this thread. Gives the ready subset, 0 on timeout. EINTR is retried within `timeoutMs`. */
+  pollSync(fd: number, events: number, timeoutMs: number): number
+  /** Peer of a connected unix socket, as of its connect (SO_PEERCRED). */
+  peerCredentials(fd: number): { pid: number; uid: number; gid: number }
+  /** SO_PEERPIDFD (Linux 6.5): throws ENOPROTOOPT on older kernels. */
+  peerPidfd(fd: number): number
+
+  // --- steering ----------------------------------------------------------------------------------------------------
+  /**
+   * SO_ATTACH_REUSEPORT_CBPF on any member of a reuseport group. `weights[i]` is the share of the socket with group index i;
+   * 0 = no new connection. `by`: what chooses. Throws RangeError for an empty or all-zero table.
+   */
+  attachSteering(fd: number, weights: readonly number[], by: SteerBy): void
+  /** SO_DETACH_REUSEPORT_BPF; no error when nothing was attached. */
+  detachSteering(fd: number): void
+
+  // --- processes ---------------------------------------------------------------------------------------------------
+  /**
+   * posix_spawn of an absolute `file` in a process group of its own, with default signal dispositions, an empty signal mask and
+   * exactly the descriptors 0, 1, 2 given. Gives pid and pidfd (close-on-exec). Throws ENOENT, EACCES, ENOEXEC, EAGAIN, ENOMEM ...
+   */
+  spawn(options: SpawnOptions): { pid: number; pidfd: number }
+  pidfdOpen(pid: number): number
+  /** pidfd_send_signal(2). False when the process has ended already (ESRCH). */
+  pidfdSignal(pidfd: number, signal: number): boolean
+  /** waitid(P_PIDFD, WEXITED | WNOHANG). null while it runs; throws ECHILD when it is not our child. */
+  pidfdWait(pidfd: number): { code: number | null; signal: string | null } | null
+  /** kill(-pgid, signal) for a group whose leader we spawned. False on ESRCH. */
+  signalGroup(pgid: number, signal: number): boolean
+  /** prctl(PR_SET_CHILD_SUBREAPER): orphans of our workers become our children. */
+  setChildSubreaper(): void
+  /** Pid of one child that has ended and waits to be reaped, without reaping it (WNOWAIT); 0 when none shows (kernel.md §11). */
+  peekExited(): number
+  /** waitpid(pid, WNOHANG) of one child. False when there was nothing to reap. */
+  reap(pid: number): boolean
+
+  // --- a private network -------------------------------------------------------------------------------------------
+  /** unshare(CLONE_NEWNET) of the calling thread and SIOCSIFFLAGS to bring its loopback up. Throws EPERM without CAP_SYS_ADMIN. */
+  enterPrivateNetwork(): void
+
+  /** Watches one descriptor on this environment's event loop (main thread or worker thread). */
+  Poller: new (fd: number, onEvents: (events: number) => void) => Poller
+}
+
+export type SocketFamily = 'inet' | 'inet6' | 'unix'
+export type SocketType = 'stream' | 'seqpacket' | 'datagram'
+/** Read-only ones: acceptConnections (SO_ACCEPTCONN), type (SO_TYPE), domain (SO_DOMAIN). */
+export type SocketOption =
+  | 'reuseAddress'
+  | 'reusePort'
+  | 'ipv6Only'
+  | 'sendBuffer'
+  | 'acceptConnections'
+  | 'type'
+  | 'domain'
+export type SteerBy = 'random' | 'client' | 'cpu'
+export interface InetAddress {
+  family: 4 | 6
+  host: string
+  port: number
+}
+export interface UnixAddress {
+  path: string
+}
+export interface SpawnOptions {
+  file: string
+  argv: readonly string[]
+  /** "NAME=value" strings: the whole environment. */
+  env: readonly string[]
+  cwd: string
+  stdio: readonly [number, number, number]
+}
+/**
+ * Does not own its descriptor: `close()` ends the watching (idempotent), the caller closes the descriptor after it. Unreferenced
+ * at first: a watched descriptor alone never keeps a process alive. At the end of its environment it closes itself.
+ */
+export interface Poller {
+  /** `events`: READABLE | WRITABLE; 0 pauses. */
+  start(events: number): void
+  ref(): void
+  unref(): void
+  close(): void
+}
+
+/** Bits of `Poller.start`, its callback and `pollSync` (UV_READABLE, UV_WRITABLE). */
+export const READABLE = 1
+export const WRITABLE = 2
+/** Most descriptors in one message: SCM_MAX_FD (kernel.md §7; 254 is EINVAL). */
+export const MAX_FDS_PER_MESSAGE = 253
+
+let loaded: Native | undefined
+
+/** The addon, loaded at the first call. Throws `ERR_ADDON_NOT_FOUND` with what was tried and what to do. */
+export function native(): Native {
+  loaded ??= load()
+  return loaded
+}
+
+function load(): Native {
+  // Replaced by the loader (REUSEPORT_RUN_BINDING, build/Release, prebuilds/linux-<arch>/reuseport.<libc>.node).
+  const path = join(__dirname, '..', 'build', 'Release', 'reuseport.node')
+  if (!existsSync(path)) throw new Error(`no addon at ${path}`)
+  return require(path) as Native
+}

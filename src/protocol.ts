@@ -1,0 +1,159 @@
+/**
+ * The channel between the launcher and a worker: everything either side may say.
+ *
+ * Framing. The channel is an AF_UNIX SOCK_SEQPACKET socket: one packet is one message, JSON in UTF-8 of at most
+ * MAX_MESSAGE_BYTES, with at most 253 descriptors (SCM_RIGHTS). A message that carries descriptors names each of them in
+ * `fds`, in the order in which they are attached; a count that does not match is a broken peer (the descriptors are closed).
+ *
+ * Roles. The launcher gives *orders*, each with a `seq`; the worker does what it says and answers `ack` or `nack` with the same
+ * `seq`. The worker makes *reports*; only `claim` is answered (by `claimed`), and that answer is awaited synchronously inside
+ * `listen()`. The first packet of a worker is `hello`, the first of the launcher `welcome` or `refused`. A message of unknown type
+ * is answered with `unknown`, never dropped: an old worker under a newer launcher says what it cannot do.
+ *
+ * One process may open several channels (one per worker_thread that listens): each says `hello` with the same token; descriptors
+ * that belong to the process as a whole (spares, stderr) go over the first one only.
+ */
+
+/** Grows when a message changes its meaning; fields are only added within a version. */
+export const PROTOCOL_VERSION = 1
+/** Largest packet either side sends or accepts. Far below the default send buffer (208 KiB), far above any real message. */
+export const MAX_MESSAGE_BYTES: number = 64 * 1024
+
+/** Environment given to a spawn. The agent takes them out of `process.env` before the program runs. */
+export const ENV_CHANNEL = 'REUSEPORT_RUN_CHANNEL'
+export const ENV_TOKEN = 'REUSEPORT_RUN_TOKEN'
+
+/** A listening address as `listen()` was asked for it, after DNS. `host` null: every address (dual stack `::`, else `0.0.0.0`). */
+export type ListenAddress =
+  | { readonly kind: 'tcp'; readonly host: string | null; readonly port: number; readonly ipv6Only: boolean }
+  | { readonly kind: 'unix'; readonly path: string }
+
+/** Canonical text of a listening address; names a listener everywhere: "tcp *:3000", "tcp [::1]:3000", "tcp 127.0.0.1:80", "unix /run/a.sock". */
+export type ListenerKey = string
+
+/** One socket of one listener. Unix listeners have a single socket, of slot 0, that all workers share. */
+export interface SocketName {
+  readonly listener: ListenerKey
+  readonly slot: number
+}
+
+// --- worker → launcher -------------------------------------------------------------------------------------------------
+
+export type Report =
+  | Hello
+  | { readonly type: 'claim'; readonly id: number; readonly address: ListenAddress; readonly backlog: number }
+  /** The program's `listen()` succeeded: 'listening' was emitted for this claim. */
+  | { readonly type: 'listening'; readonly id: number }
+  /** The program closed the server of this claim (or its `listen()` failed after the claim). */
+  | { readonly type: 'released'; readonly id: number }
+  /** Every connection of a draining worker has ended; time for the stop signal. */
+  | { readonly type: 'drained'; readonly outcome: DrainOutcome }
+  | { readonly type: 'ack'; readonly seq: number; readonly result?: AckResult }
+  | { readonly type: 'nack'; readonly seq: number; readonly code: string; readonly message: string }
+  /** Answer to `collect`: the sockets themselves, in batches; `last` on the final one. */
+  | { readonly type: 'sockets'; readonly seq: number; readonly fds: readonly SocketName[]; readonly last: boolean }
+  /** Something a person should read: logged by the launcher with the worker's slot and pid. */
+  | { readonly type: 'warning'; readonly code: string; readonly message: string }
+  | { readonly type: 'unknown'; readonly of: string }
+
+export interface Hello {
+  readonly type: 'hello'
+  readonly version: number
+  readonly token: string
+  readonly node: string
+  /** 0 in the main thread, else the worker_thread's id. */
+  readonly thread: number
+  /** Present when this worker has been welcomed before: its launcher went away and it offers itself to the next one. */
+  readonly rejoin?: {
+    readonly generation: number
+    readonly slot: number
+    readonly state: 'held' | 'serving' | 'paused' | 'draining'
+    readonly term: number
+    readonly working: number
+    readonly claims: readonly { readonly id: number; readonly address: ListenAddress; readonly backlog: number }[]
+    /** What `collect` would bring. */
+    readonly sockets: readonly SocketName[]
+  }
+}
+
+/** Counts of one drain, over all servers of the worker. */
+export interface DrainOutcome {
+  /** Connections that ended with a last answer (`Connection: close`, GOAWAY) or by the client. */
+  readonly ended: number
+  /** Idle connections closed after the linger. */
+  readonly closed: number
+  /** Connections still open when the deadline passed. */
+  readonly cut: number
+}
+
+/** What an ack may bring beside its `seq`. */
+export interface AckResult {
+  /** `pause`, `drain`: connections open on the managed servers at that moment. */
+  readonly connections?: number
+}
+
+// --- launcher → worker -------------------------------------------------------------------------------------------------
+
+export type Reply =
+  | {
+      readonly type: 'welcome'
+      readonly version: number
+      readonly generation: number
+      readonly slot: number
+      readonly term: number
+      readonly working: number
+      /** 'first' channel of the process gets spares and stderr; 'stderr-reader' is attached when the launcher pipes fd 2. */
+      readonly first: boolean
+      readonly fds: readonly ['stderr-reader'] | readonly []
+    }
+  /** The launcher does not take this process as its worker: the agent leaves it alone for good and says why on stderr. */
+  | { readonly type: 'refused'; readonly code: RefusalCode; readonly message: string }
+  | Claimed
+  | { readonly type: 'unknown'; readonly of: string }
+
+export type RefusalCode =
+  /** Version outside what this launcher speaks. */
+  | 'version'
+  /** No spawn has this token. */
+  | 'token'
+  /** Another process of the same spawn is the worker already. */
+  | 'not-the-worker'
+
+export type Claimed =
+  /** The slot's socket comes with it: 'hold' = bound, accept nothing yet; 'go' = the launcher listens on it, serve. */
+  | { readonly type: 'claimed'; readonly id: number; readonly mode: 'hold' | 'go'; readonly listener: ListenerKey; readonly fds: readonly [SocketName] }
+  /** Not ours to manage (`--ports`): plain Node. */
+  | { readonly type: 'claimed'; readonly id: number; readonly mode: 'unmanaged' }
+  /** The launcher could not bind, or this worker has the address already: the program sees this errno as its listen error. */
+  | { readonly type: 'claimed'; readonly id: number; readonly mode: 'failed'; readonly errno: number; readonly code: string }
+
+export type Order =
+  /** Serve: take every claim out of hold. */
+  | { readonly type: 'admit'; readonly seq: number }
+  /** Stop accepting on every claim, keep and answer what is open. Adopted sockets are given up. */
+  | { readonly type: 'pause'; readonly seq: number }
+  /** Accept again. */
+  | { readonly type: 'resume'; readonly seq: number }
+  /** Accept from a sibling's socket too, as a second handle of the same server. */
+  | { readonly type: 'adopt'; readonly seq: number; readonly fds: readonly [SocketName] }
+  /** Give an adopted socket up. */
+  | { readonly type: 'unadopt'; readonly seq: number; readonly socket: SocketName }
+  /** Copies to keep out of the program's sight, and copies to close. */
+  | { readonly type: 'spares'; readonly seq: number; readonly fds: readonly SocketName[]; readonly drop: readonly SocketName[] }
+  | { readonly type: 'term'; readonly seq: number; readonly term: number; readonly working: number }
+  /** From now on fd 2 is the attached descriptor. */
+  | { readonly type: 'stderr'; readonly seq: number; readonly fds: readonly ['stderr'] }
+  /** Finish what is open and report `drained`; at the deadline report what is left. Implies pause. `last`: accept until the queue is empty first. */
+  | { readonly type: 'drain'; readonly seq: number; readonly deadlineMs: number; readonly last: boolean }
+  /** Send back a copy of every socket you hold, in `sockets` messages; then ack. */
+  | { readonly type: 'collect'; readonly seq: number }
+
+export type OrderType = Order['type']
+export type ToWorker = Reply | Order
+export type ToLauncher = Report
+
+export function listenerKey(address: ListenAddress): ListenerKey {
+  if (address.kind === 'unix') return `unix ${address.path}`
+  const host = address.host === null ? '*' : address.host.includes(':') ? `[${address.host}]` : address.host
+  return `tcp ${host}:${address.port}${address.ipv6Only ? ' ipv6only' : ''}`
+}
