@@ -1,0 +1,77 @@
+import { request } from 'node:http'
+import { ReuseportError } from './errors.js'
+import type { ReloadWait, Status, Verdict } from './control-protocol.js'
+import { findLauncher } from './runtime-dir.js'
+
+/** Speaks to a running launcher through its control socket. One request per connection: a launcher's end is never missed. */
+export class ControlClient {
+  readonly #path: string
+
+  private constructor(path: string) {
+    this.#path = path
+  }
+
+  /**
+   * Finds the launcher called `name` below `runtimeDir` (default: every default place) and checks that it answers.
+   * Throws ERR_NO_LAUNCHER with the places that were searched.
+   */
+  static async connect(options: { name: string; runtimeDir?: string | undefined }): Promise<ControlClient> {
+    const found = findLauncher(options.name, options.runtimeDir)
+    const client = new ControlClient(found.controlSocket)
+    try {
+      await client.status()
+    } catch (cause) {
+      if (cause instanceof ReuseportError && cause.code !== 'ERR_CONTROL') throw cause
+      throw found.notFound(cause)
+    }
+    return client
+  }
+
+  status(): Promise<Status> {
+    return this.#ask<Status>('GET', '/status')
+  }
+
+  /** Orders a reload and waits for its verdict (default: until the bake has ended). */
+  reload(options: { wait?: ReloadWait } = {}): Promise<Verdict> {
+    return this.#ask<Verdict>('POST', `/reload?wait=${options.wait ?? 'baked'}`)
+  }
+
+  /** Orders a reload and returns when it is queued. */
+  async queueReload(): Promise<void> {
+    await this.#ask<unknown>('POST', '/reload?wait=none')
+  }
+
+  /** Orders the stop and waits until the launcher has ended. */
+  async stop(): Promise<void> {
+    await this.#ask<unknown>('POST', '/stop')
+  }
+
+  #ask<T>(method: string, path: string): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const failed = (cause: unknown): void =>
+        reject(
+          new ReuseportError('ERR_CONTROL', `the launcher did not answer ${method} ${path}: ${String(cause)}`, {
+            facts: { socket: this.#path },
+            next: 'Ask `reuseport-run status` whether it still runs.',
+            cause,
+          }),
+        )
+      const call = request({ socketPath: this.#path, method, path, agent: false }, (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('error', failed)
+        response.on('end', () => {
+          try {
+            const answer = JSON.parse(Buffer.concat(chunks).toString('utf8')) as T & { message?: string }
+            if (response.statusCode !== 200) failed(answer.message ?? `status ${response.statusCode}`)
+            else resolve(answer)
+          } catch (cause) {
+            failed(cause)
+          }
+        })
+      })
+      call.on('error', failed)
+      call.end()
+    })
+  }
+}

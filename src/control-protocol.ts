@@ -1,0 +1,104 @@
+/**
+ * What the control socket answers: HTTP with JSON over a unix socket of mode 0600.
+ *
+ *   GET  /status               Status
+ *   POST /reload?wait=…        Verdict, once the reload has come as far as `wait` says ('none': {queued: true} at once)
+ *   POST /stop                 {stopping: true}; the socket's end of file is the launcher's end
+ *
+ * Anything else: 404 or 405, with {code, message}. Fields are only added within a schema number.
+ */
+
+export type LauncherState = 'starting' | 'serving' | 'reloading' | 'baking' | 'degraded' | 'stopping' | 'orphaned'
+export type WorkerState = 'spawned' | 'claimed' | 'ready' | 'serving' | 'paused' | 'draining' | 'stopping' | 'exited'
+export type GenerationState = 'starting' | 'ready' | 'working' | 'paused' | 'retiring' | 'retired' | 'aborted'
+
+export interface Status {
+  readonly schema: 1
+  readonly name: string
+  readonly pid: number
+  readonly version: string
+  readonly state: LauncherState
+  readonly term: number
+  /** Number of the working generation; null before the first one serves. */
+  readonly working: number | null
+  readonly generations: readonly {
+    readonly number: number
+    readonly state: GenerationState
+    /** Slots that have a worker of this generation. */
+    readonly workers: readonly number[]
+  }[]
+  readonly slots: readonly {
+    readonly slot: number
+    readonly worker: WorkerStatus | null
+    /** Slot of the worker that accepts from this slot's sockets meanwhile. */
+    readonly adoptedBy: number | null
+  }[]
+  readonly listeners: readonly {
+    /** Key of the listener, e.g. "tcp *:3000". */
+    readonly address: string
+    readonly backlog: number
+    readonly sockets: readonly SocketStatus[]
+  }[]
+  readonly steering: 'cbpf' | 'none'
+  readonly lastReload: Verdict | null
+  readonly warnings: readonly { readonly code: string; readonly text: string }[]
+}
+
+export interface WorkerStatus {
+  readonly pid: number
+  readonly generation: number
+  readonly state: WorkerState
+  /** Start time, ISO 8601. */
+  readonly startedAt: string
+}
+
+export interface SocketStatus {
+  readonly slot: number
+  readonly inode: number
+  /** Connections that wait to be accepted; null for unix listeners and sockets that do not listen yet. */
+  readonly queue: number | null
+  /** Pids that hold a copy: the launcher, and each worker it was sent to. */
+  readonly holders: readonly number[]
+}
+
+/** How far a reload must have come before its answer: every new worker serves · the bake has ended · every old worker has gone. */
+export type ReloadWait = 'admitted' | 'baked' | 'retired'
+
+export type ReloadStep = 'resolve' | 'start' | 'ready' | 'probe' | 'admit' | 'handover' | 'bake' | 'retire'
+
+export interface Verdict {
+  readonly id: number
+  readonly result: 'done' | 'aborted' | 'undone' | 'stopped'
+  /** Step that the reload reached, or in which it failed. */
+  readonly step: ReloadStep
+  /** Why it did not get further; null when done. */
+  readonly reason: string | null
+  /** Last lines on stderr of the candidate that failed. */
+  readonly stderr: readonly string[]
+  readonly from: number | null
+  readonly to: number
+  readonly workers: readonly WorkerVerdict[]
+  /** Old workers that are still draining. */
+  readonly draining: number
+  readonly kernel: KernelCounters
+}
+
+export interface WorkerVerdict {
+  readonly slot: number
+  readonly oldPid: number | null
+  readonly newPid: number | null
+  /** Milliseconds since the reload began, per step that this slot has reached. */
+  readonly ms: Partial<Record<'spawned' | 'claimed' | 'ready' | 'admitted' | 'paused' | 'drained' | 'exited', number>>
+  /** Connections of the old worker: given to the new one, ended by a last answer or after the linger, cut at the deadline. */
+  readonly moved: number
+  readonly closed: number
+  readonly cut: number
+}
+
+/** Change of the kernel's counters over the reload. `shared`: of a network namespace that others use too, so not ours alone. */
+export interface KernelCounters {
+  readonly shared: boolean
+  readonly OutRsts: number
+  readonly ListenDrops: number
+  readonly ListenOverflows: number
+}

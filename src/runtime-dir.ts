@@ -1,0 +1,250 @@
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { basename, isAbsolute, join } from 'node:path'
+import { ReuseportError } from './errors.js'
+import { native } from './native.js'
+
+/**
+ * Where a launcher lives on this machine: `<runtime directory>/<name>/` with `lock`, `pid`, `control.sock`, `channel.sock`.
+ *
+ * The runtime directory is the first that fits of: `--runtime-dir`, `$RUNTIME_DIRECTORY` (systemd; a colon list, the first counts),
+ * `$XDG_RUNTIME_DIR/reuseport-run`, `/run/reuseport-run` (root only), `/tmp/reuseport-run-<uid>`. The launcher's own directory is 0700
+ * and owned by us, both checked on the opened descriptor, never on a path that could be swapped meanwhile.
+ */
+export interface RuntimeDir {
+  readonly directory: string
+  readonly controlSocket: string
+  readonly channelSocket: string
+  /** Removes the launcher's files and its directory, and gives the lock up. Idempotent. */
+  release(): void
+}
+
+export interface FoundLauncher {
+  readonly controlSocket: string
+  /** Directory from which that launcher was started. */
+  readonly startedFrom: string | undefined
+  /** The error that says that nothing answers there. */
+  notFound(cause?: unknown): ReuseportError
+}
+
+/** Longest path of a unix socket: sun_path holds 108 bytes, one is its end (unix(7)). */
+const MAX_SOCKET_PATH_BYTES = 107
+const NAME_PATTERN = /^[A-Za-z0-9._-]{1,64}$/
+
+/** Throws ERR_USAGE unless `name` can name a launcher. */
+export function checkName(name: string): string {
+  if (NAME_PATTERN.test(name) && name !== '.' && name !== '..') return name
+  throw new ReuseportError('ERR_USAGE', `${JSON.stringify(name)} cannot name a launcher`, {
+    facts: { name },
+    next: 'Use 1 to 64 of the characters A-Z a-z 0-9 . _ - with --name.',
+  })
+}
+
+/** The package.json name in `directory` ("@a/b" becomes "a-b"), else the directory's own name; other characters become "-". */
+export function defaultName(directory: string): string {
+  const fit = (text: string): string => {
+    const name = text.replace(/^@/, '').replace(/[^A-Za-z0-9._-]/g, '-').slice(0, 64)
+    return NAME_PATTERN.test(name) && name !== '.' && name !== '..' ? name : 'app'
+  }
+  try {
+    const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { name?: unknown }
+    if (typeof name === 'string' && name !== '') return fit(name)
+  } catch {
+    // No package.json here, or not one that can be read: the directory names the launcher.
+  }
+  return fit(basename(directory))
+}
+
+/** Makes the launcher's directory and takes its lock for life. Throws ERR_NAME_TAKEN when another launcher holds it. */
+export function takeRuntimeDir(name: string, options: { runtimeDir?: string | undefined; startedFrom: string }): RuntimeDir {
+  const parent = firstThatFits(options.runtimeDir)
+  const directory = join(parent, name)
+  makePrivate(directory)
+  const controlSocket = join(directory, 'control.sock')
+  if (Buffer.byteLength(controlSocket) > MAX_SOCKET_PATH_BYTES)
+    throw new ReuseportError('ERR_RUNTIME_DIR', `the path of the control socket is longer than ${MAX_SOCKET_PATH_BYTES} bytes`, {
+      facts: { path: controlSocket, bytes: Buffer.byteLength(controlSocket) },
+      next: 'Choose a shorter --runtime-dir or --name.',
+    })
+  const lock = takeLock(join(directory, 'lock'), name, options.startedFrom)
+  // The lock is ours: whatever a dead predecessor left here may go.
+  const files = ['control.sock', 'channel.sock', 'pid'].map((file) => join(directory, file))
+  for (const file of files) rmSync(file, { force: true })
+  writeFileSync(join(directory, 'pid'), `${process.pid}\n`, { mode: 0o644 })
+  let released = false
+  return {
+    directory,
+    controlSocket,
+    channelSocket: join(directory, 'channel.sock'),
+    release() {
+      if (released) return
+      released = true
+      for (const file of files) rmSync(file, { force: true })
+      // The lock file goes while the lock is held: a newcomer that opened it before sees another inode at the path and tries again.
+      rmSync(join(directory, 'lock'), { force: true })
+      closeSync(lock)
+      try {
+        rmdirSync(directory)
+      } catch {
+        // Something of somebody else's is in it, or a newcomer has just made its lock there.
+      }
+    },
+  }
+}
+
+/** Finds the directory of the launcher called `name`. Throws ERR_NO_LAUNCHER with every place that was searched. */
+export function findLauncher(name: string, runtimeDir?: string): FoundLauncher {
+  const places = runtimeDir === undefined ? defaultPlaces() : [runtimeDir]
+  const searched = places.map((place) => join(place, name))
+  const notFound = (cause?: unknown): ReuseportError =>
+    new ReuseportError('ERR_NO_LAUNCHER', `no launcher called ${JSON.stringify(name)} runs here`, {
+      facts: { name, searched },
+      next: `Looked in ${searched.join(', ')}. Give --name or --runtime-dir as at its start.`,
+      cause,
+    })
+  for (const directory of searched) {
+    const controlSocket = join(directory, 'control.sock')
+    if (!existsSync(controlSocket) || !isOurs(directory)) continue
+    return { controlSocket, startedFrom: readLock(join(directory, 'lock'))?.startedFrom, notFound }
+  }
+  throw notFound()
+}
+
+function defaultPlaces(): string[] {
+  const { RUNTIME_DIRECTORY: service, XDG_RUNTIME_DIR: session } = process.env
+  const uid = process.getuid?.() ?? 0
+  const places: string[] = []
+  if (service !== undefined && service !== '') places.push(service.split(':')[0] as string)
+  if (session !== undefined && isAbsolute(session)) places.push(join(session, 'reuseport-run'))
+  if (uid === 0) places.push('/run/reuseport-run')
+  places.push(`/tmp/reuseport-run-${uid}`)
+  return places
+}
+
+function firstThatFits(given: string | undefined): string {
+  const refusals: string[] = []
+  for (const place of given === undefined ? defaultPlaces() : [given]) {
+    try {
+      makeParent(place)
+      return place
+    } catch (error) {
+      refusals.push(`${place}: ${(error as Error).message}`)
+    }
+  }
+  throw new ReuseportError('ERR_RUNTIME_DIR', `no runtime directory can be used (${refusals.join('; ')})`, {
+    facts: { tried: refusals },
+    next: 'Give a directory that this user owns with --runtime-dir.',
+  })
+}
+
+/** A parent that we make is 0700. One that exists must be ours or root's, and nobody else may put files into it. */
+function makeParent(place: string): void {
+  mkdirSync(place, { recursive: true, mode: 0o700 })
+  const fd = openSync(place, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  try {
+    const { uid, mode } = fstatSync(fd)
+    if (uid !== process.geteuid?.() && uid !== 0) throw new Error(`is owned by uid ${uid}`)
+    if ((mode & 0o022) !== 0) throw new Error(`may be written by others (mode ${(mode & 0o7777).toString(8)})`)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function makePrivate(directory: string): void {
+  try {
+    mkdirSync(directory, { mode: 0o700 })
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST')
+      throw new ReuseportError('ERR_RUNTIME_DIR', `cannot make ${directory}: ${(cause as Error).message}`, {
+        facts: { path: directory },
+        next: 'Give a directory that this user may write to with --runtime-dir.',
+        cause,
+      })
+  }
+  const refuse = (reason: string): never => {
+    throw new ReuseportError('ERR_RUNTIME_DIR', `${directory} ${reason}`, {
+      facts: { path: directory },
+      next: 'Remove it, or choose another --runtime-dir or --name.',
+    })
+  }
+  if (!lstatSync(directory).isDirectory()) refuse('is not a directory')
+  const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  try {
+    const { uid, mode } = fstatSync(fd)
+    if (uid !== process.geteuid?.()) refuse(`is owned by uid ${uid}`)
+    if ((mode & 0o077) !== 0) refuse(`is open to others (mode ${(mode & 0o7777).toString(8)})`)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function isOurs(directory: string): boolean {
+  const uid = process.geteuid?.()
+  return uid === 0 || lstatSync(directory).uid === uid
+}
+
+interface LockRecord {
+  readonly pid: number
+  readonly startedFrom: string
+}
+
+function takeLock(path: string, name: string, startedFrom: string): number {
+  for (;;) {
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
+    if (!native().tryLock(fd)) {
+      const holder = readLock(path)
+      closeSync(fd)
+      throw nameTaken(name, holder, startedFrom)
+    }
+    if (isAt(fd, path)) {
+      ftruncateSync(fd)
+      writeSync(fd, JSON.stringify({ pid: process.pid, startedFrom } satisfies LockRecord), 0)
+      return fd
+    }
+    closeSync(fd) // Its last holder removed it between our open and our lock.
+  }
+}
+
+function isAt(fd: number, path: string): boolean {
+  try {
+    return statSync(path).ino === fstatSync(fd).ino
+  } catch {
+    return false
+  }
+}
+
+function readLock(path: string): LockRecord | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as LockRecord
+  } catch {
+    return undefined // Being written, or of a launcher that has just ended.
+  }
+}
+
+function nameTaken(name: string, holder: LockRecord | undefined, startedFrom: string): ReuseportError {
+  const elsewhere = holder !== undefined && holder.startedFrom !== startedFrom
+  return new ReuseportError(
+    'ERR_NAME_TAKEN',
+    `a launcher called ${JSON.stringify(name)} runs already${holder === undefined ? '' : ` (pid ${holder.pid}, started from ${holder.startedFrom})`}`,
+    {
+      facts: { name, pid: holder?.pid ?? null, startedFrom: holder?.startedFrom ?? null, directory: startedFrom },
+      next: elsewhere
+        ? `This is ${startedFrom}: give this one another name, for example --name ${name}-2.`
+        : 'To give it new code: `reuseport-run reload`. To run a second one: --name.',
+    },
+  )
+}
