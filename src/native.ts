@@ -1,5 +1,6 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync, openSync, readSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { ReuseportError } from './errors'
 
 /**
  * The only file that loads the addon. Everything here is one system call wide and synchronous; a failed call throws an
@@ -36,7 +37,7 @@ export interface Native {
   setOption(fd: number, option: SocketOption, value: number): void
   getOption(fd: number, option: SocketOption): number
   localAddress(fd: number): InetAddress | UnixAddress
-  /** Accept-queue length and limit of a listening TCP socket, from TCP_INFO (tcpi_unacked, tcpi_sacked; kernel.md §10). */
+  /** Accept-queue length and limit of a listening TCP socket, from TCP_INFO (tcpi_unacked, tcpi_sacked; kernel.md §10). EINVAL if it does not listen. */
   acceptQueue(fd: number): { length: number; limit: number }
 
   // --- the channel -------------------------------------------------------------------------------------------------
@@ -44,17 +45,21 @@ export interface Native {
    * sendmsg(2) of one packet with at most 253 descriptors (SCM_MAX_FD); RangeError above. `data` must not be empty: a packet
    * without bytes looks like the end of the channel. Gives false on EAGAIN and ETOOMANYREFS: nothing was sent, try again
    * when writable (EAGAIN) or later (ETOOMANYREFS: descriptors in flight over RLIMIT_NOFILE, kernel.md §7).
-   * MSG_NOSIGNAL: a closed peer is EPIPE.
+   * MSG_NOSIGNAL: a closed peer is EPIPE, or ECONNRESET when it had not read everything.
    */
   sendMessage(fd: number, data: Uint8Array, fds: readonly number[]): boolean
   /**
    * recvmsg(2) with MSG_CMSG_CLOEXEC. null on EAGAIN; `data` of length 0 is the end of the channel. `truncated` is MSG_CTRUNC
-   * or MSG_TRUNC: then every descriptor that did arrive was closed and `fds` is empty.
+   * or MSG_TRUNC: then every descriptor that did arrive was closed and `fds` is empty. A peer that closed without having read
+   * everything (ECONNRESET, said once) is no error here: the packets it sent before come first, then the end.
    */
   receiveMessage(fd: number, maxBytes: number): { data: Buffer; fds: number[]; truncated: boolean } | null
   /** sendto(2) of one datagram to a unix path ('@' first = abstract namespace), sd_notify's shape. */
   sendDatagram(fd: number, path: string, data: Uint8Array): void
-  /** poll(2) on one descriptor, blocking this thread. Gives the ready subset, 0 on timeout. EINTR is retried within `timeoutMs`. */
+  /**
+   * poll(2) on one descriptor, blocking this thread. Gives the ready subset, 0 on timeout; an error or hang-up makes all of `events`
+   * ready. EINTR is retried within `timeoutMs`.
+   */
   pollSync(fd: number, events: number, timeoutMs: number): number
   /** Peer of a connected unix socket, as of its connect (SO_PEERCRED). */
   peerCredentials(fd: number): { pid: number; uid: number; gid: number }
@@ -64,7 +69,8 @@ export interface Native {
   // --- steering ----------------------------------------------------------------------------------------------------
   /**
    * SO_ATTACH_REUSEPORT_CBPF on any member of a reuseport group. `weights[i]` is the share of the socket with group index i;
-   * 0 = no new connection. `by`: what chooses. Throws RangeError for an empty or all-zero table.
+   * 0 = no new connection. `by`: what chooses. Throws RangeError for an empty or all-zero table, more than 2,000 sockets, or a weight
+   * that is not an integer from 0 to 10,000.
    */
   attachSteering(fd: number, weights: readonly number[], by: SteerBy): void
   /** SO_DETACH_REUSEPORT_BPF; no error when nothing was attached. */
@@ -72,8 +78,9 @@ export interface Native {
 
   // --- processes ---------------------------------------------------------------------------------------------------
   /**
-   * posix_spawn of an absolute `file` in a process group of its own, with default signal dispositions, an empty signal mask and
-   * exactly the descriptors 0, 1, 2 given. Gives pid and pidfd (close-on-exec). Throws ENOENT, EACCES, ENOEXEC, EAGAIN, ENOMEM ...
+   * Starts the absolute `file` in a process group of its own, with default signal dispositions, an empty signal mask and exactly the
+   * descriptors 0, 1, 2 given. Gives pid and pidfd (close-on-exec). Throws ENOENT, EACCES, ENOEXEC, EAGAIN, ENOMEM ...; `syscall`
+   * says what of: "chdir" (the directory) or "execve" (the program).
    */
   spawn(options: SpawnOptions): { pid: number; pidfd: number }
   pidfdOpen(pid: number): number
@@ -95,7 +102,10 @@ export interface Native {
   enterPrivateNetwork(): void
 
   /** Watches one descriptor on this environment's event loop (main thread or worker thread). */
-  Poller: new (fd: number, onEvents: (events: number) => void) => Poller
+  Poller: new (
+    fd: number,
+    onEvents: (events: number) => void,
+  ) => Poller
 }
 
 export type SocketFamily = 'inet' | 'inet6' | 'unix'
@@ -131,7 +141,10 @@ export interface SpawnOptions {
  * at first: a watched descriptor alone never keeps a process alive. At the end of its environment it closes itself.
  */
 export interface Poller {
-  /** `events`: READABLE | WRITABLE; 0 pauses. */
+  /**
+   * `events`: READABLE | WRITABLE; 0 pauses. An error or hang-up is reported as all of them: the next call on the descriptor says what
+   * it is, and until something is done about it the report repeats. While it watches, a Poller is not garbage; paused, it may be.
+   */
   start(events: number): void
   ref(): void
   unref(): void
@@ -144,17 +157,106 @@ export const WRITABLE = 2
 /** Most descriptors in one message: SCM_MAX_FD (kernel.md §7; 254 is EINVAL). */
 export const MAX_FDS_PER_MESSAGE = 253
 
+let binding: string | undefined
 let loaded: Native | undefined
 
-/** The addon, loaded at the first call. Throws `ERR_ADDON_NOT_FOUND` with what was tried and what to do. */
+/** Makes this file the addon, in place of the package's own: what REUSEPORT_RUN_BINDING says, for who has taken it out of the environment. */
+export function useBinding(path: string | undefined): void {
+  binding = path
+}
+
+/** The addon, loaded at the first call. Throws `ERR_PLATFORM` off Linux, `ERR_ADDON_NOT_FOUND` with what was tried and what to do. */
 export function native(): Native {
   loaded ??= load()
   return loaded
 }
 
 function load(): Native {
-  // Replaced by the loader (REUSEPORT_RUN_BINDING, build/Release, prebuilds/linux-<arch>/reuseport.<libc>.node).
-  const path = join(__dirname, '..', 'build', 'Release', 'reuseport.node')
-  if (!existsSync(path)) throw new Error(`no addon at ${path}`)
-  return require(path) as Native
+  if (process.platform !== 'linux') {
+    throw new ReuseportError('ERR_PLATFORM', `reuseport-run needs Linux; this is ${process.platform}`, {
+      facts: { platform: process.platform },
+      next: 'The sockets, process and steering calls it makes exist on Linux only. In development, run the program without it.',
+    })
+  }
+
+  // A file that somebody names is meant: when it is missing, no other one takes its place.
+  const named = binding ?? process.env['REUSEPORT_RUN_BINDING']
+  const candidates = named
+    ? [resolve(named)]
+    : ['build/Release/reuseport.node', `prebuilds/linux-${process.arch}/reuseport.${libc()}.node`]
+  for (const [index, candidate] of candidates.entries()) {
+    try {
+      return requireAddon(candidate)
+    } catch (error) {
+      // Only a file that is not there leads to the next one: an addon that cannot be loaded is a fact to be told, not to be hidden by
+      // an older one that can.
+      if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND') continue
+      const what = `The addon ${candidate} could not be loaded: ${(error as Error).message}`
+      throw notLoaded(what, candidates.slice(0, index + 1), error)
+    }
+  }
+  throw notLoaded('There is no addon for this platform', candidates)
+}
+
+/** Literal paths, inside a `try`: bundlers see which files to bring along, and do not mind those that this installation lacks. */
+function requireAddon(candidate: string): Native {
+  try {
+    switch (candidate) {
+      case 'build/Release/reuseport.node':
+        return require('../build/Release/reuseport.node')
+      case 'prebuilds/linux-x64/reuseport.glibc.node':
+        return require('../prebuilds/linux-x64/reuseport.glibc.node')
+      case 'prebuilds/linux-x64/reuseport.musl.node':
+        return require('../prebuilds/linux-x64/reuseport.musl.node')
+      case 'prebuilds/linux-arm64/reuseport.glibc.node':
+        return require('../prebuilds/linux-arm64/reuseport.glibc.node')
+      case 'prebuilds/linux-arm64/reuseport.musl.node':
+        return require('../prebuilds/linux-arm64/reuseport.musl.node')
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error
+  }
+  return require(resolve(__dirname, '..', candidate))
+}
+
+/**
+ * The C library of the running Node, from the name of its dynamic loader, which an ELF file has near its beginning (60 µs). The
+ * diagnostic report says it too, in 2-4 ms of every worker's start. A file in /etc or /lib would tell what is installed, not what runs.
+ */
+function libc(): 'glibc' | 'musl' {
+  try {
+    const file = openSync('/proc/self/exe', 'r')
+    try {
+      const start = Buffer.alloc(2048)
+      const interpreter = start.toString('latin1', 0, readSync(file, start))
+      if (interpreter.includes('/ld-musl-')) return 'musl'
+      if (interpreter.includes('/ld-linux')) return 'glibc'
+    } finally {
+      closeSync(file)
+    }
+  } catch {
+    // Not readable (Node's --permission): the report is left.
+  }
+  const report = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } }
+  return report.header.glibcVersionRuntime === undefined ? 'musl' : 'glibc'
+}
+
+function notLoaded(what: string, tried: readonly string[], cause?: unknown): ReuseportError {
+  const facts = {
+    platform: process.platform,
+    arch: process.arch,
+    libc: libc(),
+    nodeApi: process.versions['napi'] ?? 'unknown',
+    tried,
+  }
+  const where = `${facts.platform}-${facts.arch}, ${facts.libc}, Node-API ${facts.nodeApi}`
+  const next =
+    (cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_DLOPEN_DISABLED'
+      ? 'Node runs with --permission: allow addons with --allow-addons.'
+      : `Build it here: node ${join(__dirname, '..', 'scripts', 'build.mjs')}  (needs python3, make and a C++17 compiler)`
+  return new ReuseportError('ERR_ADDON_NOT_FOUND', `${what} (${where}; tried ${tried.join(', ')})`, {
+    facts,
+    next,
+    cause,
+  })
 }

@@ -1,0 +1,30 @@
+{
+  "targets": [
+    {
+      "target_name": "reuseport",
+      "sources": [
+        "native/addon.cc",
+        "native/arguments.cc",
+        "native/channel.cc",
+        "native/descriptors.cc",
+        "native/errors.cc",
+        "native/network.cc",
+        "native/poller.cc",
+        "native/process.cc",
+        "native/sockets.cc",
+        "native/steering.cc",
+        "native/core/address.cc",
+        "native/core/message.cc",
+        "native/core/signals.cc",
+        "native/core/spawn.cc",
+        "native/core/steering.cc",
+        "native/core/tcp_info.cc"
+      ],
+      "include_dirs": ["native"],
+      "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
+      "defines": ["NAPI_VERSION=8", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
+      "cflags_cc": ["-std=c++17", "-Wall", "-Wextra", "-fvisibility=hidden"],
+      "ldflags": ["-Wl,-z,relro,-z,now"]
+    }
+  ]
+}

@@ -1,0 +1,18 @@
+#include <napi.h>
+
+#include "exports.h"
+
+// There is no state beside the Poller objects, each of which belongs to the environment that made it: the addon can be loaded by any
+// number of worker threads at the same time. The contract of every export is in src/native.ts.
+static Napi::Object initialize(Napi::Env, Napi::Object exports) {
+  reuseport::exportDescriptors(exports);
+  reuseport::exportSockets(exports);
+  reuseport::exportChannel(exports);
+  reuseport::exportSteering(exports);
+  reuseport::exportProcess(exports);
+  reuseport::exportNetwork(exports);
+  reuseport::exportPoller(exports);
+  return exports;
+}
+
+NODE_API_MODULE(reuseport, initialize)

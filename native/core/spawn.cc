@@ -1,0 +1,187 @@
+#include "spawn.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <cstdint>
+#include <cstring>
+
+// Same number on every architecture; Linux 5.9 (close_range) and 5.3 (pidfd_open), younger than some build hosts' headers.
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
+namespace reuseport {
+namespace {
+
+/** The kernel's set of signals, not libc's: libc hides its own two (32, 33) from sigfillset and sigprocmask. */
+struct KernelSignalSet {
+  unsigned long words[_NSIG / 8 / sizeof(unsigned long)];
+};
+
+struct ChildPlan {
+  const char* file;
+  char* const* argv;
+  char* const* env;
+  const char* cwd;
+  const int* stdio;
+  // Written by the child, read by the parent: they share memory until execve or _exit.
+  volatile int error;
+  const char* volatile syscall;
+};
+
+/**
+ * Closes every descriptor above 2 that the child has inherited. The fallback is for kernels before 5.9: getdents64 into a buffer of
+ * our own, since opendir allocates, and a loop up to the limit may be a thousand million closes in a container.
+ */
+__attribute__((no_sanitize("address", "thread", "undefined"))) void closeInherited() {
+  if (::syscall(SYS_close_range, 3u, ~0u, 0u) == 0) return;
+
+  const int directory = ::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory == -1) return;
+  alignas(8) char entries[4096];
+  for (;;) {
+    const long size = ::syscall(SYS_getdents64, directory, entries, sizeof entries);
+    if (size <= 0) break;
+    for (long at = 0; at < size;) {
+      // struct linux_dirent64: u64 ino, s64 off, u16 reclen, u8 type, char name[]
+      std::uint16_t length;
+      std::memcpy(&length, entries + at + 16, sizeof length);
+      int fd = 0;
+      for (const char* digit = entries + at + 19; *digit >= '0' && *digit <= '9'; digit++) fd = fd * 10 + (*digit - '0');
+      if (fd > 2 && fd != directory) ::close(fd);
+      at += length;
+    }
+  }
+  ::close(directory);
+}
+
+/**
+ * Runs in the child on its own stack, but in the parent's memory: only system calls, no allocation, nothing that takes a lock that
+ * another thread of the parent may hold. Not instrumented: it never returns, so a sanitizer would keep its frame for ever.
+ */
+__attribute__((no_sanitize("address", "thread", "undefined"))) int runChild(void* argument) {
+  ChildPlan* plan = static_cast<ChildPlan*>(argument);
+  const auto fail = [plan](const char* syscall) {
+    plan->error = errno;
+    plan->syscall = syscall;
+    ::_exit(127);
+  };
+
+  // Handlers would become the default at execve anyhow; what was *ignored* would stay so (Node ignores SIGPIPE and SIGXFSZ). The
+  // raw call, since sanitizers keep books about sigaction, which are the parent's books here. Zeroes: SIG_DFL.
+  const char defaultAction[64] = {};
+  for (int number = 1; number < _NSIG; number++) {
+    ::syscall(SYS_rt_sigaction, number, defaultAction, nullptr, sizeof(KernelSignalSet));
+  }
+
+  if (::setpgid(0, 0) == -1) fail("setpgid");
+  // The sources are all above 2 (see below): no copy overwrites a source, and none is its own target, which would keep its
+  // close-on-exec flag (dup2(2)).
+  for (int target = 0; target < 3; target++) {
+    if (::dup2(plan->stdio[target], target) == -1) fail("dup2");
+  }
+  if (::chdir(plan->cwd) == -1) fail("chdir");
+  closeInherited();
+
+  const KernelSignalSet none{};
+  ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof none);
+  ::execve(plan->file, plan->argv, plan->env);
+  fail("execve");
+  return 127;
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> result;
+  result.reserve(strings.size() + 1);
+  for (const std::string& string : strings) result.push_back(const_cast<char*>(string.c_str()));
+  result.push_back(nullptr);
+  return result;
+}
+
+/** Memory for the child's stack, with a page below it that faults instead of running into something else. */
+class Stack {
+ public:
+  static constexpr std::size_t kSize = 64 * 1024;
+  static constexpr std::size_t kGuard = 64 * 1024;
+
+  Stack() : base_(::mmap(nullptr, kSize + kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {
+    if (base_ == MAP_FAILED || ::mprotect(bottom(), kSize, PROT_READ | PROT_WRITE) == -1) error_ = errno;
+  }
+  ~Stack() {
+    if (base_ != MAP_FAILED) ::munmap(base_, kSize + kGuard);
+  }
+  Stack(const Stack&) = delete;
+  Stack& operator=(const Stack&) = delete;
+
+  int error() const { return error_; }
+  void* top() const { return bottom() + kSize; }
+
+ private:
+  char* bottom() const { return static_cast<char*>(base_) + kGuard; }
+  void* base_;
+  int error_ = 0;
+};
+
+}  // namespace
+
+Spawned startProcess(const SpawnRequest& request, SpawnFailure& failure) {
+  const auto fail = [&failure](int error, const char* syscall) {
+    failure = {error, syscall};
+    return Spawned{};
+  };
+
+  Fd copies[3];
+  int stdio[3];
+  for (int i = 0; i < 3; i++) {
+    const auto copy = attempt([&] { return ::fcntl(request.stdio[i], F_DUPFD_CLOEXEC, 3); });
+    if (!copy.ok()) return fail(copy.error(), "fcntl");
+    copies[i] = Fd(copy.value());
+    stdio[i] = copies[i].get();
+  }
+
+  const std::vector<char*> argv = pointers(request.argv);
+  const std::vector<char*> env = pointers(request.env);
+  ChildPlan plan{request.file.c_str(), argv.data(), env.data(), request.cwd.c_str(), stdio, 0, nullptr};
+  const Stack stack;
+  if (stack.error() != 0) return fail(stack.error(), "mmap");
+
+  // From here until the child has its own image, a signal that met it would run the parent's handler in shared memory.
+  // --- begin: all signals blocked in this thread ---
+  KernelSignalSet all;
+  KernelSignalSet before;
+  std::memset(&all, 0xff, sizeof all);
+  ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+  // CLONE_VFORK: this thread sleeps until the child has called execve or _exit, so the plan, this frame and errno are the child's
+  // alone meanwhile. The others go on: only memory is shared, descriptors and dispositions are copies.
+  const pid_t pid = ::clone(runChild, stack.top(), CLONE_VM | CLONE_VFORK | SIGCHLD, &plan);
+  const int cloneError = errno;
+  ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
+  // --- end ---
+  if (pid == -1) return fail(cloneError, "clone");
+
+  const auto collect = [pid] { (void)attempt([pid] { return ::waitpid(pid, nullptr, 0); }); };
+  if (plan.error != 0) {
+    collect();
+    return fail(plan.error, plan.syscall);
+  }
+
+  // The pid cannot have been given to another process: it is ours to reap and nobody has (libuv waits for its own children only).
+  const auto pidfd = attempt([pid] { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); });
+  if (!pidfd.ok()) {
+    // A worker that nobody can watch must not run.
+    ::kill(pid, SIGKILL);
+    collect();
+    return fail(pidfd.error(), "pidfd_open");
+  }
+  return Spawned{pid, Fd(pidfd.value())};
+}
+
+}  // namespace reuseport

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "fd.h"
+#include "result.h"
+
+namespace reuseport {
+
+struct SpawnRequest {
+  std::string file;
+  std::vector<std::string> argv;
+  std::vector<std::string> env;
+  std::string cwd;
+  int stdio[3];
+};
+
+struct Spawned {
+  pid_t pid = 0;
+  Fd pidfd;
+};
+
+/** What failed, and in which call: "chdir" and "execve" both say ENOENT. */
+struct SpawnFailure {
+  int error = 0;
+  const char* syscall = nullptr;
+};
+
+/**
+ * Starts `file` in a process group of its own, in `cwd`, with default signal dispositions, an empty signal mask, and the
+ * descriptors 0, 1, 2 and no other. Returns once the program runs, or with what stopped it; then no child is left.
+ *
+ * Not posix_spawn: its chdir action needs glibc 2.29 (Node 20-26 run on 2.28), it cannot tell a missing directory from a missing
+ * program, and it closes no inherited descriptors.
+ */
+Spawned startProcess(const SpawnRequest& request, SpawnFailure& failure);
+
+}  // namespace reuseport

@@ -1,0 +1,27 @@
+import { optionsOf, type Verb } from './option-table.js'
+
+const HEADS: Readonly<Record<Verb, string>> = {
+  start: `Runs a Node.js server so that nobody notices a deploy.
+
+  reuseport-run [options] [--] command…     run it; kill -HUP this process to give it new code
+  reuseport-run reload                      new code takes over; no request fails
+  reuseport-run status                      what runs
+  reuseport-run stop                        drain and end
+  reuseport-run verify [options] command…   prove it: reloads under load, every lost request counted
+  reuseport-run VERB --help
+
+  reuseport-run -n 4 -- node app.js`,
+  reload: 'reuseport-run reload [options]\n\nStarts the new version, waits until it listens, gives it the sockets, and drains the old one.\nExit code: 0 done, 4 aborted (the old version serves on), 1 stopped, 3 no launcher, 5 timed out.',
+  status: 'reuseport-run status [options]\n\nShows the launcher, its workers and its sockets.',
+  stop: 'reuseport-run stop [options]\n\nDrains and ends the launcher and its workers; returns when they have gone.',
+  verify: 'reuseport-run verify [options] [--] command…\n\nRuns the program under a private launcher and load from clients that never retry, reloads it again and again, and counts what was lost.\nExit code: 0 only if nothing was.',
+}
+
+export function helpText(verb: Verb): string {
+  const rows = optionsOf(verb).map(({ name, short, value, help }) => [
+    `  ${short === undefined ? '    ' : `-${short}, `}--${name}${value === undefined ? '' : ` ${value}`}`,
+    help,
+  ])
+  const width = Math.max(...rows.map(([left]) => (left as string).length)) + 2
+  return `${HEADS[verb]}\n\nOptions:\n${rows.map(([left, help]) => `${(left as string).padEnd(width)}${help}`).join('\n')}\n`
+}

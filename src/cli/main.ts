@@ -1,0 +1,50 @@
+#!/usr/bin/env node
+import { ReuseportError } from '../errors.js'
+import { VERSION } from '../version.js'
+import { helpText } from './help.js'
+import { type CommandLine, parseCommandLine } from './parse.js'
+
+/** argv in, exit code out. Each verb's code is loaded when it is used: a `status` must not pay for the launcher. */
+async function run(line: CommandLine): Promise<number> {
+  if (line.values['help'] === true) return print(helpText(line.verb))
+  if (line.values['version'] === true) return print(`${VERSION}\n`)
+  switch (line.verb) {
+    case 'start':
+      return (await import('./start.js')).start(line)
+    case 'reload':
+      return (await import('./reload.js')).reload(line)
+    case 'status':
+      return (await import('./status.js')).status(line)
+    case 'stop':
+      return (await import('./stop.js')).stop(line)
+    case 'verify':
+      return (await import('./verify.js')).verifyCommand(line)
+  }
+}
+
+function print(text: string): number {
+  process.stdout.write(text)
+  return 0
+}
+
+function fail(error: unknown): number {
+  if (!(error instanceof ReuseportError)) throw error
+  process.stderr.write(`reuseport-run: ${error.describe()}\n`)
+  return error.exitCode
+}
+
+async function main(): Promise<void> {
+  let code: number
+  try {
+    code = await run(parseCommandLine(process.argv.slice(2)))
+  } catch (error) {
+    code = fail(error)
+  }
+  // Not process.exit: what was written to a pipe must arrive. The launcher has closed everything that would keep the loop alive.
+  process.exitCode = code
+}
+
+// A reader that has gone (`| head`) must not end a service.
+process.stdout.on('error', () => {})
+process.stderr.on('error', () => {})
+void main()

@@ -1,0 +1,41 @@
+/** Every option of every verb: parsing, help and the checks that name them come from this one table. */
+export interface OptionRow {
+  readonly name: string
+  readonly short?: string
+  /** Name of the value in the help; absent: a switch. */
+  readonly value?: string
+  readonly verbs: readonly Verb[]
+  readonly help: string
+}
+
+export type Verb = 'start' | 'reload' | 'status' | 'stop' | 'verify'
+export const VERBS: readonly Verb[] = ['start', 'reload', 'status', 'stop', 'verify']
+
+const RUNS: readonly Verb[] = ['start', 'verify']
+const ALL: readonly Verb[] = VERBS
+
+export const OPTIONS: readonly OptionRow[] = [
+  { name: 'workers', short: 'n', value: 'N|max', verbs: RUNS, help: 'workers, each with a socket of its own; max: one per CPU (default: $WEB_CONCURRENCY or 1)' },
+  { name: 'name', value: 'NAME', verbs: ['start', 'reload', 'status', 'stop'], help: 'names this launcher (default: name in package.json, else the directory)' },
+  { name: 'runtime-dir', value: 'DIR', verbs: ['start', 'reload', 'status', 'stop'], help: 'where the lock and the sockets lie (default: $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/reuseport-run, /run/reuseport-run, /tmp/reuseport-run-UID)' },
+  { name: 'ports', value: 'PORT,…', verbs: RUNS, help: 'manage these TCP ports only; the program keeps all others to itself (default: every port but 0, and unix paths)' },
+  { name: 'ready-timeout', value: 'TIME', verbs: RUNS, help: 'a worker must listen within this (default: 60s)' },
+  { name: 'drain-timeout', value: 'TIME', verbs: RUNS, help: 'an old worker may finish what it has for this long (default: 30s)' },
+  { name: 'kill-after', value: 'TIME', verbs: RUNS, help: 'SIGKILL this long after SIGTERM (default: 5s)' },
+  { name: 'log-format', value: 'text|json', verbs: ['start'], help: "the launcher's own lines on stderr (default: text)" },
+  { name: 'wait', value: 'admitted|baked|retired', verbs: ['reload'], help: 'return when the new workers serve, when the bake has ended (default), or when the old ones have gone' },
+  { name: 'no-wait', verbs: ['reload'], help: 'return when the reload is queued' },
+  { name: 'timeout', value: 'TIME', verbs: ['reload', 'stop'], help: 'give up waiting after this; the launcher goes on (default: never)' },
+  { name: 'json', verbs: ['reload', 'status', 'verify'], help: 'print JSON' },
+  { name: 'reloads', value: 'K', verbs: ['verify'], help: 'reloads under load (default: 20)' },
+  { name: 'min-requests', value: 'N', verbs: ['verify'], help: 'go on until at least this many requests were made (default: 0)' },
+  { name: 'connections', value: 'N', verbs: ['verify'], help: 'connections of each kind of client (default: 16)' },
+  { name: 'path', value: 'PATH', verbs: ['verify'], help: 'what the clients ask for (default: /)' },
+  { name: 'slow-path', value: 'PATH', verbs: ['verify'], help: 'a slow endpoint of the program, asked for by clients of its own' },
+  { name: 'help', short: 'h', verbs: ALL, help: 'this text' },
+  { name: 'version', short: 'v', verbs: ALL, help: 'the version' },
+]
+
+export function optionsOf(verb: Verb): OptionRow[] {
+  return OPTIONS.filter(({ verbs }) => verbs.includes(verb))
+}

@@ -1,0 +1,90 @@
+import { parseArgs } from 'node:util'
+import { ReuseportError } from '../errors.js'
+import { OPTIONS, optionsOf, type Verb, VERBS } from './option-table.js'
+
+/** A command line, understood: whose options, and what is to be run. */
+export interface CommandLine {
+  readonly verb: Verb
+  readonly values: Readonly<Record<string, string | boolean | undefined>>
+  readonly command: readonly string[]
+}
+
+/**
+ * Options end at the first word that is none (or at `--`): what follows belongs to the program, its `-h` too. A first word that names a
+ * verb is that verb; after `--` it is always a program. Throws ERR_USAGE.
+ */
+export function parseCommandLine(argv: readonly string[]): CommandLine {
+  const { cut, isProgram } = firstWord(argv)
+  const word = argv[cut]
+  if (isProgram || word === undefined || !isVerb(word)) {
+    const command = word === '--' ? argv.slice(cut + 1) : argv.slice(cut)
+    return { verb: 'start', values: strict(argv.slice(0, cut), 'start'), command }
+  }
+  const after = argv.slice(cut + 1)
+  const before = argv.slice(0, cut)
+  if (word !== 'start' && word !== 'verify') {
+    const rest = firstWord(after)
+    if (after[rest.cut] !== undefined && after[rest.cut] !== '--')
+      throw usage(`${word} takes no argument: ${after[rest.cut]}`, `To run a program of that name: reuseport-run -- ${word}.`)
+    return { verb: word, values: strict([...before, ...after.slice(0, rest.cut)], word), command: [] }
+  }
+  const rest = firstWord(after)
+  const command = after[rest.cut] === '--' ? after.slice(rest.cut + 1) : after.slice(rest.cut)
+  return { verb: word, values: strict([...before, ...after.slice(0, rest.cut)], word), command }
+}
+
+export function usage(message: string, next = 'See reuseport-run --help.'): ReuseportError {
+  return new ReuseportError('ERR_USAGE', message, { next })
+}
+
+function isVerb(word: string): word is Verb {
+  return (VERBS as readonly string[]).includes(word)
+}
+
+type Types = Record<string, { type: 'string' | 'boolean'; short?: string }>
+
+function types(rows: readonly { name: string; short?: string; value?: string }[]): Types {
+  return Object.fromEntries(
+    rows.map(({ name, short, value }) => [name, { type: value === undefined ? ('boolean' as const) : ('string' as const), ...(short === undefined ? {} : { short }) }]),
+  )
+}
+
+/** Where the options end: the index of the first word, or of `--`. */
+function firstWord(argv: readonly string[]): { cut: number; isProgram: boolean } {
+  const { tokens } = parseArgs({ args: [...argv], options: types(OPTIONS), strict: false, allowPositionals: true, tokens: true })
+  const end = tokens.find(({ kind }) => kind === 'positional' || kind === 'option-terminator')
+  return { cut: end?.index ?? argv.length, isProgram: end?.kind === 'option-terminator' }
+}
+
+function strict(args: readonly string[], verb: Verb): CommandLine['values'] {
+  const options = types(optionsOf(verb))
+  try {
+    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    const unknown = /^Unknown option '(-{1,2}[^']*)'/.exec(message)?.[1]
+    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' && unknown !== undefined) throw unknownOption(unknown, verb, Object.keys(options))
+    throw usage((message.split('. ')[0] as string).replace(/\.$/, ''))
+  }
+}
+
+function unknownOption(option: string, verb: Verb, names: readonly string[]): ReuseportError {
+  const name = option.replace(/^-+/, '')
+  const elsewhere = OPTIONS.find((row) => row.name === name)
+  if (elsewhere !== undefined) return usage(`${option} is no option of ${verb}; it belongs to ${elsewhere.verbs.join(', ')}`)
+  const near = names.map((other) => ({ other, far: distance(name, other) })).sort((a, b) => a.far - b.far)[0]
+  const hint = near !== undefined && near.far <= Math.max(1, Math.floor(near.other.length / 3)) ? `; did you mean --${near.other}?` : ''
+  return usage(`unknown option ${option}${hint}`)
+}
+
+/** Edit distance (Levenshtein): how many letters to change, add or leave out. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min((row[j] as number) + 1, (next[j - 1] as number) + 1, (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1))
+    row = next
+  }
+  return row[b.length] as number
+}

@@ -1,0 +1,15 @@
+import { Launcher } from '../launcher/launcher.js'
+import { logicalDirectory } from '../launcher/command.js'
+import { handleSignals } from '../launcher/signals.js'
+import { createLog } from '../log.js'
+import type { CommandLine } from './parse.js'
+import { launcherOptions } from './values.js'
+
+/** Runs the launcher in the foreground until it ends. */
+export async function start(line: CommandLine): Promise<number> {
+  const options = launcherOptions(line, logicalDirectory())
+  const log = createLog(options.logFormat)
+  const launcher = await Launcher.start(options, log)
+  handleSignals(launcher, log)
+  return await launcher.ended
+}

@@ -1,0 +1,71 @@
+import { availableParallelism } from 'node:os'
+import { DEFAULTS, type LauncherOptions } from '../options.js'
+import { checkName, defaultName } from '../runtime-dir.js'
+import { type CommandLine, usage } from './parse.js'
+
+/** Turns the words of a command line into values. Each throws ERR_USAGE with what it got and what it wanted. */
+
+/** "30s", "500ms", "2m", "1h"; a bare number is seconds, as in timeout(1). Gives milliseconds. */
+export function duration(text: string, option: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text)
+  const ms = match === null ? Number.NaN : Number(match[1]) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match[2] as 's']
+  const LONGEST = 2 ** 31 - 1 // setTimeout's
+  const value = match !== null && match[2] === undefined ? Number(match[1]) * 1_000 : ms
+  if (Number.isFinite(value) && value <= LONGEST) return Math.round(value)
+  throw usage(`--${option} ${JSON.stringify(text)} is no time`, 'Write 500ms, 30s, 2m or 1h (at most 24 days).')
+}
+
+export function count(text: string, option: string, least: number): number {
+  const value = Number(text)
+  if (/^\d+$/.test(text) && value >= least && value <= 1e9) return value
+  throw usage(`--${option} ${JSON.stringify(text)} is no number of at least ${least}`)
+}
+
+export function workers(text: string | undefined): number {
+  const { WEB_CONCURRENCY } = process.env
+  if (text === undefined && (WEB_CONCURRENCY === undefined || WEB_CONCURRENCY === '')) return DEFAULTS.workers
+  const given = text ?? (WEB_CONCURRENCY as string)
+  if (given === 'max') return availableParallelism()
+  const value = Number(given)
+  if (/^\d+$/.test(given) && value >= 1 && value <= 1_024) return value
+  throw usage(`${text === undefined ? 'WEB_CONCURRENCY' : '--workers'} ${JSON.stringify(given)} is no number of workers`, 'Give 1 to 1024, or max.')
+}
+
+export function ports(text: string | undefined): readonly number[] | undefined {
+  return text?.split(',').map((part) => {
+    const port = Number(part)
+    if (/^\d+$/.test(part) && port >= 1 && port <= 65_535) return port
+    throw usage(`--ports ${JSON.stringify(text)}: ${JSON.stringify(part)} is no port`, 'Write 3000 or 3000,3001.')
+  })
+}
+
+export function text(values: CommandLine['values'], name: string): string | undefined {
+  const value = values[name]
+  return typeof value === 'string' ? value : undefined
+}
+
+export function launcherOptions({ values, command }: CommandLine, directory: string): LauncherOptions {
+  if (command.length === 0) throw usage('no command to run', 'For example: reuseport-run -n 2 -- node app.js')
+  const logFormat = text(values, 'log-format') ?? DEFAULTS.logFormat
+  if (logFormat !== 'text' && logFormat !== 'json') throw usage(`--log-format ${JSON.stringify(logFormat)} is neither text nor json`)
+  const time = (name: string, fallback: number): number => {
+    const given = text(values, name)
+    return given === undefined ? fallback : duration(given, name)
+  }
+  return {
+    name: launcherName(values, directory),
+    runtimeDir: text(values, 'runtime-dir'),
+    command,
+    workers: workers(text(values, 'workers')),
+    ports: ports(text(values, 'ports')),
+    readyTimeoutMs: time('ready-timeout', DEFAULTS.readyTimeoutMs),
+    drainTimeoutMs: time('drain-timeout', DEFAULTS.drainTimeoutMs),
+    killAfterMs: time('kill-after', DEFAULTS.killAfterMs),
+    logFormat,
+  }
+}
+
+export function launcherName(values: CommandLine['values'], directory: string): string {
+  const given = text(values, 'name')
+  return given === undefined ? defaultName(directory) : checkName(given)
+}

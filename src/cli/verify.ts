@@ -1,0 +1,38 @@
+import { constants } from 'node:os'
+import { Interrupted, renderReport, verify } from '../verify/verify.js'
+import { type CommandLine, usage } from './parse.js'
+import { count, ports, text, workers } from './values.js'
+
+/** Options of the launcher that a run of the program under test gets as well. */
+const PASSED_ON = ['ports', 'ready-timeout', 'drain-timeout', 'kill-after'] as const
+
+export async function verifyCommand({ values, command }: CommandLine): Promise<number> {
+  if (command.length === 0) throw usage('no command to verify', 'For example: reuseport-run verify -n 2 -- node app.js')
+  const number = (name: string, least: number): number | undefined => {
+    const given = text(values, name)
+    return given === undefined ? undefined : count(given, name, least)
+  }
+  ports(text(values, 'ports'))
+  const isJson = values['json'] === true
+  try {
+    const report = await verify({
+      command,
+      workers: text(values, 'workers') === undefined ? undefined : workers(text(values, 'workers')),
+      reloads: number('reloads', 1),
+      minRequests: number('min-requests', 0),
+      connections: number('connections', 1),
+      path: text(values, 'path'),
+      slowPath: text(values, 'slow-path'),
+      launcherOptions: PASSED_ON.flatMap((name) => {
+        const given = text(values, name)
+        return given === undefined ? [] : [`--${name}`, given]
+      }),
+      log: (line) => process.stderr.write(`${line}\n`),
+    })
+    process.stdout.write(isJson ? `${JSON.stringify(report)}\n` : renderReport(report))
+    return report.result === 'passed' ? 0 : 1
+  } catch (error) {
+    if (error instanceof Interrupted) return 128 + constants.signals[error.signal]
+    throw error
+  }
+}

@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs'
+
+/** Counters of this network namespace at which a lost connection shows (kernel.md, reliability.md §2.0 KERN). */
+export interface NetworkCounters {
+  readonly OutRsts: number
+  readonly ListenDrops: number
+  readonly ListenOverflows: number
+}
+
+/** Reads /proc/net/{snmp,netstat} of the calling thread's network namespace. null where /proc does not tell. */
+export function readNetworkCounters(): NetworkCounters | null {
+  try {
+    const tcp = table('/proc/thread-self/net/snmp', 'Tcp')
+    const extended = table('/proc/thread-self/net/netstat', 'TcpExt')
+    return {
+      OutRsts: tcp.get('OutRsts') ?? 0,
+      ListenDrops: extended.get('ListenDrops') ?? 0,
+      ListenOverflows: extended.get('ListenOverflows') ?? 0,
+    }
+  } catch {
+    return null
+  }
+}
+
+/** These files pair a line of names with a line of values, both led by the group's name. */
+function table(file: string, group: string): Map<string, number> {
+  const [names, values] = readFileSync(file, 'latin1')
+    .split('\n')
+    .filter((line) => line.startsWith(`${group}: `))
+    .map((line) => line.split(' ').slice(1))
+  return new Map(names?.map((name, index) => [name, Number(values?.[index] ?? 0)]))
+}

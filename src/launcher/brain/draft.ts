@@ -1,0 +1,125 @@
+import type { OrderType, SocketName } from '../../protocol.js'
+import type { BrainOrder, Effect, LogFields, TimerId } from './events.js'
+import type { Generation, Listener, State, Worker } from './state.js'
+
+/** Longest wait for the answer to an order. A worker that stays silent longer is taken for stuck (reliability.md §2.12). */
+export const ORDER_TIMEOUT_MS = 2_000
+
+/** One step in the making: a state that may be changed, and the effects so far. The small verbs all rules are written with. */
+export class Draft {
+  readonly state: State
+  readonly at: number
+  readonly effects: Effect[] = []
+
+  constructor(state: State, at: number) {
+    this.state = state
+    this.at = at
+  }
+
+  // --- reading -----------------------------------------------------------------------------------------------------
+
+  get workers(): Worker[] {
+    return Object.values(this.state.workers)
+  }
+
+  get listeners(): Listener[] {
+    return Object.values(this.state.listeners)
+  }
+
+  /** Workers of a generation whose process lives, in slot order. */
+  of(generation: number | null): Worker[] {
+    return this.workers
+      .filter((worker) => worker.generation === generation && worker.state !== 'exited')
+      .sort((a, b) => a.slot - b.slot)
+  }
+
+  /** The living worker of a slot in a generation, unless it is on its way out. */
+  inSlot(generation: number | null, slot: number): Worker | undefined {
+    return this.of(generation).find((worker) => worker.slot === slot && worker.state !== 'stopping')
+  }
+
+  generation(number: number): Generation {
+    return this.state.generations[number] as Generation
+  }
+
+  // --- writing -----------------------------------------------------------------------------------------------------
+
+  do(effect: Effect): void {
+    this.effects.push(effect)
+  }
+
+  log(level: 'info' | 'warn' | 'error', event: string, fields: LogFields = {}): void {
+    this.do({ do: 'log', level, event, fields })
+  }
+
+  timer(id: TimerId, ms: number): void {
+    this.do({ do: 'timer', id, ms })
+  }
+
+  cancel(id: TimerId): void {
+    this.do({ do: 'cancel', id })
+  }
+
+  /** Starts a worker in a slot of a generation. It must be ready before `readyTimeoutMs` has passed. */
+  spawn(generation: number, slot: number, role: Worker['role']): Worker {
+    const id = this.state.next.worker++
+    const worker: Worker = {
+      id,
+      slot,
+      generation,
+      role,
+      state: 'spawned',
+      pid: null,
+      claims: {},
+      orders: {},
+      term: 0,
+      spares: [],
+      failure: null,
+    }
+    this.state.workers[id] = worker
+    this.do({ do: 'spawn', worker: id, slot, generation, expendable: role !== 'first' })
+    this.timer(`ready:${id}`, this.state.settings.readyTimeoutMs)
+    return worker
+  }
+
+  /** Gives an order; it must be answered within ORDER_TIMEOUT_MS. */
+  order(worker: Worker, order: BrainOrder): void {
+    const seq = this.state.next.seq++
+    worker.orders[seq] = order.type
+    this.do({ do: 'order', worker: worker.id, seq, order })
+    this.timer(`order:${worker.id}:${seq}`, ORDER_TIMEOUT_MS)
+  }
+
+  /** Whether an order of this type is still unanswered. */
+  awaits(worker: Worker, type: OrderType): boolean {
+    return Object.values(worker.orders).includes(type)
+  }
+
+  /** The stop signal, and SIGKILL when `killAfterMs` has passed. */
+  terminate(worker: Worker): void {
+    worker.state = 'stopping'
+    this.cancel(`drain:${worker.id}`)
+    this.do({ do: 'terminate', worker: worker.id })
+    this.timer(`kill:${worker.id}`, this.state.settings.killAfterMs)
+  }
+
+  /** SIGKILL at once: for workers that serve nobody, or that did not heed the stop signal. */
+  kill(worker: Worker, failure: string): void {
+    worker.failure ??= failure
+    worker.state = 'stopping'
+    this.cancel(`ready:${worker.id}`)
+    this.do({ do: 'kill', worker: worker.id })
+  }
+
+  drain(worker: Worker, last: boolean): void {
+    const deadlineMs = this.state.settings.drainTimeoutMs
+    worker.state = 'draining'
+    this.order(worker, { type: 'drain', deadlineMs, last })
+    // The worker keeps the deadline itself and reports what it had to cut. This one is for a worker that cannot.
+    this.timer(`drain:${worker.id}`, deadlineMs + ORDER_TIMEOUT_MS)
+  }
+}
+
+export function socketId({ listener, slot }: SocketName): string {
+  return `${slot} ${listener}`
+}

@@ -1,0 +1,88 @@
+import type { ReloadWait, Verdict } from '../../control-protocol.js'
+import type { DrainOutcome, ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
+
+/** What the world tells the brain. `at` is the monotonic clock in milliseconds, stamped when the event was queued. */
+export type Event = { readonly at: number } & (
+  | { readonly type: 'start' }
+  | WorkerEvent
+  /** Answer to `resolve`: what the candidates will run is known, or cannot be had. */
+  | { readonly type: 'resolved'; readonly run: number; readonly error: string | null }
+  | { readonly type: 'reload'; readonly caller: number | null; readonly wait: ReloadWait }
+  | { readonly type: 'stop'; readonly caller: number | null; readonly pressure: 'drain' | 'more' | 'now'; readonly exitCode: number }
+  | { readonly type: 'timer'; readonly id: TimerId }
+)
+
+/** What happens to one worker. */
+export type WorkerEvent = { readonly worker: number } & (
+  | { readonly type: 'spawned'; readonly pid: number }
+  | { readonly type: 'spawn-failed'; readonly exitCode: number; readonly message: string }
+  /** The agent has introduced itself; `pid` is the process that listens. */
+  | { readonly type: 'hello'; readonly pid: number }
+  | { readonly type: 'claim'; readonly claim: string; readonly address: ListenAddress; readonly backlog: number }
+  /** Answer to `open`. */
+  | { readonly type: 'opened'; readonly claim: string; readonly listener: ListenerKey; readonly slot: number; readonly listening: boolean }
+  | { readonly type: 'open-failed'; readonly claim: string; readonly listener: ListenerKey; readonly errno: number; readonly code: string; readonly message: string }
+  | { readonly type: 'listen-failed'; readonly listener: ListenerKey; readonly message: string }
+  | { readonly type: 'listening'; readonly claim: string }
+  | { readonly type: 'released'; readonly claim: string }
+  | { readonly type: 'acked'; readonly seq: number }
+  | { readonly type: 'refused'; readonly seq: number; readonly code: string; readonly message: string }
+  | { readonly type: 'drained'; readonly outcome: DrainOutcome }
+  /** The process that listens has ended, its wrapper (npm, sh) has not. */
+  | { readonly type: 'gone' }
+  | { readonly type: 'exited'; readonly code: number | null; readonly signal: string | null; readonly stderr: readonly string[] }
+)
+
+/** `topic:subject`. A timer whose subject has moved on finds nothing to do. */
+export type TimerId = `ready:${number}` | `order:${number}:${number}` | `drain:${number}` | `kill:${number}` | `respawn:${number}`
+
+/** What the brain wants done. The hands do them in order, and post what comes of it as events. */
+export type Effect =
+  /** Work out afresh what the candidates of this run will be: directory, command, environment. */
+  | { readonly do: 'resolve'; readonly run: number; readonly generation: number }
+  | { readonly do: 'spawn'; readonly worker: number; readonly slot: number; readonly generation: number; readonly expendable: boolean }
+  /** Make the socket of this slot if it is not there yet; `listen`: and listen on it. */
+  | {
+      readonly do: 'open'
+      readonly worker: number
+      readonly claim: string
+      readonly listener: ListenerKey
+      readonly address: ListenAddress
+      readonly slot: number
+      readonly backlog: number
+      readonly listen: boolean
+    }
+  | { readonly do: 'listen'; readonly worker: number; readonly listener: ListenerKey; readonly slot: number; readonly backlog: number }
+  | { readonly do: 'answer'; readonly worker: number; readonly claim: string; readonly answer: ClaimAnswer }
+  | { readonly do: 'order'; readonly worker: number; readonly seq: number; readonly order: BrainOrder }
+  /** The launcher's copies of these sockets are closed. */
+  | { readonly do: 'close'; readonly sockets: readonly SocketName[] }
+  /** It serves: no longer the first to go when memory runs out. */
+  | { readonly do: 'protect'; readonly worker: number }
+  /** SIGTERM to the process that listens. */
+  | { readonly do: 'terminate'; readonly worker: number }
+  /** SIGKILL to the worker's process group and to the process that listens. */
+  | { readonly do: 'kill'; readonly worker: number }
+  | { readonly do: 'timer'; readonly id: TimerId; readonly ms: number }
+  | { readonly do: 'cancel'; readonly id: TimerId }
+  | { readonly do: 'verdict'; readonly callers: readonly number[]; readonly run: number; readonly verdict: Omit<Verdict, 'kernel'> }
+  | { readonly do: 'forget'; readonly generation: number }
+  | { readonly do: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly event: string; readonly fields: LogFields }
+  | { readonly do: 'exit'; readonly code: number; readonly callers: readonly number[] }
+
+export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined | readonly string[]>>
+
+export type ClaimAnswer =
+  | { readonly mode: 'hold' | 'go'; readonly listener: ListenerKey; readonly slot: number }
+  | { readonly mode: 'unmanaged' }
+  | { readonly mode: 'failed'; readonly errno: number; readonly code: string }
+
+/** An order as the brain gives it: sockets by name; the hands attach the descriptors. */
+export type BrainOrder =
+  | { readonly type: 'admit' | 'pause' | 'resume' }
+  | { readonly type: 'stderr' }
+  | { readonly type: 'adopt'; readonly socket: SocketName }
+  | { readonly type: 'unadopt'; readonly socket: SocketName }
+  | { readonly type: 'spares'; readonly add: readonly SocketName[]; readonly drop: readonly SocketName[] }
+  | { readonly type: 'term'; readonly term: number; readonly working: number }
+  | { readonly type: 'drain'; readonly deadlineMs: number; readonly last: boolean }

@@ -1,0 +1,221 @@
+import type { ListenerKey, SocketName } from '../../protocol.js'
+import { listenerKey } from '../../protocol.js'
+import { type Draft, socketId } from './draft.js'
+import type { WorkerEvent } from './events.js'
+import type { Listener, State, Worker } from './state.js'
+
+/**
+ * Who holds which socket: claims, spare copies, adoption, and the end of a listener.
+ *
+ * A slot's socket is made at the first claim and goes from generation to generation. The launcher's copy is closed only when nobody
+ * owns the listener any more: so no accept queue is ever lost.
+ */
+
+type OfType<T extends WorkerEvent['type']> = Extract<WorkerEvent, { type: T }>
+
+/** Sockets a worker keeps spare copies of: all of them, or above this many those of its next three slots only (design.md §4). */
+const MOST_SPARES = 1_024
+/** Descriptors in one spares order: under SCM_MAX_FD (253), with room to spare. */
+const SPARES_PER_ORDER = 200
+
+export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): void {
+  const { settings, listeners } = draft.state
+  const { address, backlog } = event
+  if (address.kind === 'tcp' && settings.ports !== undefined && !settings.ports.includes(address.port)) {
+    draft.do({ do: 'answer', worker: worker.id, claim: event.claim, answer: { mode: 'unmanaged' } })
+    return
+  }
+  const key = listenerKey(address)
+  if (Object.values(worker.claims).some((other) => other.listener === key)) {
+    // As in plain Node: one process cannot listen twice on an address. EADDRINUSE is 98 on every Linux.
+    draft.do({ do: 'answer', worker: worker.id, claim: event.claim, answer: { mode: 'failed', errno: -98, code: 'EADDRINUSE' } })
+    return
+  }
+  const listener = (listeners[key] ??= { key, address, backlog, sockets: {}, order: [], owners: [], adoptedBy: {} })
+  worker.claims[event.claim] = { listener: key, backlog, listening: false }
+  draft.do({
+    do: 'open',
+    worker: worker.id,
+    claim: event.claim,
+    listener: key,
+    address,
+    slot: socketSlot(listener, worker.slot),
+    backlog,
+    listen: goesLive(worker),
+  })
+}
+
+/** A first worker serves from its claim on, and so does a late claim of one that serves already. All others are held. */
+function goesLive(worker: Worker): boolean {
+  return worker.role === 'first' || worker.state === 'serving'
+}
+
+export function opened(draft: Draft, worker: Worker, event: OfType<'opened'>): void {
+  const listener = draft.state.listeners[event.listener] as Listener
+  const { slot } = event
+  noteSocket(listener, slot, event.listening)
+  if (!listener.owners.includes(worker.generation)) listener.owners.push(worker.generation)
+  const mode = event.listening && goesLive(worker) ? 'go' : 'hold'
+  draft.do({ do: 'answer', worker: worker.id, claim: event.claim, answer: { mode, listener: event.listener, slot } })
+}
+
+export function openFailed(draft: Draft, worker: Worker, event: OfType<'open-failed'>): void {
+  delete worker.claims[event.claim]
+  const listener = draft.state.listeners[event.listener]
+  if (listener !== undefined && Object.keys(listener.sockets).length === 0) delete draft.state.listeners[event.listener]
+  draft.log('error', 'listener.failed', { address: event.listener, slot: worker.slot, pid: worker.pid, code: event.code, reason: event.message })
+  // Shown as the reason if the program gives up over it.
+  worker.failure ??= event.message
+  draft.do({ do: 'answer', worker: worker.id, claim: event.claim, answer: { mode: 'failed', errno: event.errno, code: event.code } })
+}
+
+function noteSocket(listener: Listener, slot: number, listening: boolean): void {
+  if (listening && !listener.order.includes(slot)) listener.order.push(slot)
+  if (listener.sockets[slot] !== 'listening') listener.sockets[slot] = listening ? 'listening' : 'bound'
+}
+
+/** The sockets of these workers' claims that do not listen yet begin to, in slot order, before the workers are told to go. */
+export function listenFor(draft: Draft, workers: readonly Worker[]): void {
+  for (const worker of workers) {
+    for (const { listener: key, backlog } of Object.values(worker.claims)) {
+      const listener = draft.state.listeners[key]
+      if (listener === undefined) continue
+      const slot = socketSlot(listener, worker.slot)
+      if (listener.sockets[slot] !== 'bound') continue
+      noteSocket(listener, slot, true)
+      draft.do({ do: 'listen', worker: worker.id, listener: key, slot, backlog })
+    }
+  }
+}
+
+export function released(draft: Draft, worker: Worker, event: OfType<'released'>): void {
+  const claim = worker.claims[event.claim]
+  if (claim === undefined) return
+  delete worker.claims[event.claim]
+  const claimedStill = draft.of(worker.generation).some((sibling) => hasClaim(sibling, claim.listener))
+  if (!claimedStill) disown(draft.state, worker.generation, claim.listener)
+}
+
+/** A generation that has ended, or was given up, owns nothing any more. */
+export function disownAll(draft: Draft, generation: number): void {
+  for (const { key } of draft.listeners) disown(draft.state, generation, key)
+}
+
+function disown(state: State, generation: number, key: ListenerKey): void {
+  const listener = state.listeners[key]
+  if (listener === undefined) return
+  listener.owners = listener.owners.filter((owner) => owner !== generation)
+  const record = state.generations[generation]
+  if (record !== undefined) record.listeners = record.listeners.filter((other) => other !== key)
+}
+
+/** Settled after each event: listeners that nobody owns end, every queue has an acceptor, every worker has its spare copies. */
+export function settleListeners(draft: Draft): void {
+  dropUnowned(draft)
+  cover(draft)
+  spread(draft)
+}
+
+/** A listener is dropped everywhere once the generations that claimed it have released it or have ended. */
+function dropUnowned(draft: Draft): void {
+  for (const listener of draft.listeners) {
+    if (listener.owners.length > 0 || isBeingOpened(draft, listener.key)) continue
+    delete draft.state.listeners[listener.key]
+    const sockets = Object.keys(listener.sockets).map((slot) => ({ listener: listener.key, slot: Number(slot) }))
+    if (sockets.length === 0) continue
+    draft.do({ do: 'close', sockets })
+    draft.log('info', 'listener.dropped', { address: listener.key })
+  }
+}
+
+function isBeingOpened(draft: Draft, key: ListenerKey): boolean {
+  return draft.workers.some((worker) => hasClaim(worker, key))
+}
+
+/**
+ * The socket of a slot whose own worker does not accept (dead, stuck before ready, or its server closed) is adopted by the sibling that
+ * has adopted the fewest; it is given back as soon as the slot's own worker serves. With nobody to adopt it the queue waits.
+ */
+function cover(draft: Draft): void {
+  const { working, phase, run } = draft.state
+  // In a handover both generations hold the same sockets and one of them always accepts.
+  if (working === null || phase !== 'running' || run?.step === 'handover') return
+  const serving = draft.of(working).filter((worker) => worker.state === 'serving')
+  for (const listener of draft.listeners) {
+    if (listener.address.kind === 'unix') continue // One socket: whoever serves accepts from it.
+    const acceptors = serving.filter((worker) => listensOn(worker, listener.key))
+    for (const slot of listener.order) {
+      const own = acceptors.find((worker) => worker.slot === slot)
+      const adopterId = listener.adoptedBy[slot]
+      const adopter = acceptors.find((worker) => worker.id === adopterId)
+      if (own !== undefined) {
+        if (adopter !== undefined) draft.order(adopter, { type: 'unadopt', socket: { listener: listener.key, slot } })
+        delete listener.adoptedBy[slot]
+      } else if (adopter === undefined) {
+        delete listener.adoptedBy[slot]
+        const sibling = leastBurdened(acceptors, listener)
+        if (sibling === undefined) continue
+        listener.adoptedBy[slot] = sibling.id
+        draft.order(sibling, { type: 'adopt', socket: { listener: listener.key, slot } })
+        draft.log('info', 'socket.adopted', { address: listener.key, slot, by: sibling.slot, pid: sibling.pid })
+      }
+    }
+  }
+}
+
+function leastBurdened(acceptors: readonly Worker[], listener: Listener): Worker | undefined {
+  const burden = (worker: Worker): number => Object.values(listener.adoptedBy).filter((id) => id === worker.id).length
+  return [...acceptors].sort((a, b) => burden(a) - burden(b) || a.slot - b.slot)[0]
+}
+
+/** What a worker had adopted is given up with its pause: the order says so to the worker, this to us. */
+export function forgetAdoptions(draft: Draft, worker: Worker): void {
+  for (const listener of draft.listeners)
+    for (const [slot, id] of Object.entries(listener.adoptedBy)) if (id === worker.id) delete listener.adoptedBy[Number(slot)]
+}
+
+/** Every worker that speaks to us keeps a copy of every socket, so that launcher and one worker killed together lose nothing. */
+function spread(draft: Draft): void {
+  const sockets = draft.state.phase === 'running' || draft.state.phase === 'starting' ? allSockets(draft.listeners) : []
+  for (const worker of draft.workers) {
+    if (!speaks(worker)) continue
+    const wanted = sockets.length <= MOST_SPARES ? sockets : sockets.filter((socket) => isNear(socket, worker, draft.state.settings.slots))
+    const ids = new Set(wanted.map(socketId))
+    const add = wanted.filter((socket) => !worker.spares.includes(socketId(socket))).slice(0, SPARES_PER_ORDER)
+    const drop = worker.spares.filter((id) => !ids.has(id)).map(parseSocketId)
+    if (add.length === 0 && drop.length === 0) continue
+    worker.spares = [...worker.spares.filter((id) => ids.has(id)), ...add.map(socketId)]
+    draft.order(worker, { type: 'spares', add, drop })
+  }
+}
+
+/** Whether orders reach it: its agent has introduced itself, and it is not on its way out. */
+function speaks(worker: Worker): boolean {
+  return worker.state !== 'spawned' && worker.state !== 'stopping' && worker.state !== 'exited'
+}
+
+function isNear(socket: SocketName, worker: Worker, slots: number): boolean {
+  const distance = (socket.slot - worker.slot + slots) % slots
+  return distance >= 1 && distance <= 3
+}
+
+export function allSockets(listeners: readonly Listener[]): SocketName[] {
+  return listeners.flatMap(({ key, sockets }) => Object.keys(sockets).map((slot) => ({ listener: key, slot: Number(slot) })))
+}
+
+function parseSocketId(id: string): SocketName {
+  const space = id.indexOf(' ')
+  return { slot: Number(id.slice(0, space)), listener: id.slice(space + 1) }
+}
+
+export function hasClaim(worker: Worker, key: ListenerKey): boolean {
+  return worker.state !== 'exited' && Object.values(worker.claims).some((claim) => claim.listener === key)
+}
+
+function listensOn(worker: Worker, key: ListenerKey): boolean {
+  return Object.values(worker.claims).some((claim) => claim.listener === key && claim.listening)
+}
+
+function socketSlot(listener: Listener, slot: number): number {
+  return listener.address.kind === 'unix' ? 0 : slot
+}

@@ -1,0 +1,150 @@
+import type { GenerationState, ReloadStep, ReloadWait, WorkerState } from '../../control-protocol.js'
+import type { DrainOutcome, ListenAddress, ListenerKey, OrderType } from '../../protocol.js'
+import { EMPTY_TALLY, type Tally } from '../restart-policy.js'
+
+/**
+ * Everything the launcher knows, as plain data. Only `step` changes it (on a copy); what must happen in the world comes out as
+ * effects. Whatever can be derived is derived: there is no second list to keep in step.
+ */
+export interface State {
+  phase: 'starting' | 'running' | 'stopping' | 'stopped'
+  readonly settings: Settings
+  /** Grows with every handover and every undo. */
+  term: number
+  /** Number of the working generation; null until the first one serves. */
+  working: number | null
+  generations: Record<number, Generation>
+  /** By worker id, which is never used twice. An entry goes when its process has been reaped. */
+  workers: Record<number, Worker>
+  listeners: Record<ListenerKey, Listener>
+  slots: Slot[]
+  /** The reload that runs; at most one. */
+  run: Run | null
+  /** Callers of the reload that waits; null when none does. */
+  waiting: Caller[] | null
+  /** Reloads whose verdict is given, but whose old workers are still draining. */
+  retiring: Run[]
+  stop: Stop | null
+  /** Counters behind ids. */
+  next: { worker: number; generation: number; seq: number; run: number }
+}
+
+export interface Settings {
+  readonly slots: number
+  readonly ports: readonly number[] | undefined
+  readonly readyTimeoutMs: number
+  readonly drainTimeoutMs: number
+  readonly killAfterMs: number
+}
+
+export interface Generation {
+  readonly number: number
+  state: GenerationState
+  /** Listeners that its workers had when it became ready: what a successor and a respawn must claim. */
+  listeners: ListenerKey[]
+}
+
+export interface Worker {
+  readonly id: number
+  readonly slot: number
+  readonly generation: number
+  /** 'first' goes live at its claim; 'candidate' and 'respawn' are held until they have proven themselves. */
+  readonly role: 'first' | 'candidate' | 'respawn'
+  state: WorkerState
+  /** The process that listens, once known; before that the process that was spawned. */
+  pid: number | null
+  claims: Record<string, Claim>
+  /** Orders that have not been answered, by seq. */
+  orders: Record<number, OrderType>
+  /** Highest term this worker has acknowledged. */
+  term: number
+  /** Sockets of which it was sent a spare copy, as "slot listener". */
+  spares: string[]
+  /** Why it was given up, when the launcher did that. */
+  failure: string | null
+}
+
+export interface Claim {
+  readonly listener: ListenerKey
+  readonly backlog: number
+  /** The program has seen 'listening'. */
+  listening: boolean
+}
+
+export interface Listener {
+  readonly key: ListenerKey
+  readonly address: ListenAddress
+  backlog: number
+  /** By slot. A unix listener has one socket, of slot 0. */
+  sockets: Record<number, 'bound' | 'listening'>
+  /** Slots in the order of their listen(2): the index of a socket in the reuseport group (kernel.md §3). */
+  order: number[]
+  /** Generations that have claimed it and have not all released it. */
+  owners: number[]
+  /** Worker that accepts from the socket of a slot which is not its own, by slot. */
+  adoptedBy: Record<number, number>
+}
+
+export interface Slot {
+  /** Recent unexpected exits: the restart policy's input. */
+  tally: Tally
+  /** A restart pause runs. */
+  pausing: boolean
+}
+
+export interface Caller {
+  /** Names the one who asked, for the hands; null for a signal. */
+  readonly id: number | null
+  readonly wait: ReloadWait
+}
+
+export interface Run {
+  readonly id: number
+  readonly from: number
+  readonly to: number
+  readonly startedAt: number
+  step: ReloadStep
+  /** The candidates are the working generation now: from here on there is no way back but an undo. */
+  committed: boolean
+  callers: Caller[]
+  workers: RunWorker[]
+}
+
+export interface RunWorker {
+  readonly slot: number
+  oldId: number | null
+  readonly newId: number
+  oldPid: number | null
+  newPid: number | null
+  ms: Partial<Record<RunMark, number>>
+  outcome: DrainOutcome | null
+}
+
+export type RunMark = 'spawned' | 'claimed' | 'ready' | 'admitted' | 'paused' | 'drained' | 'exited'
+
+export interface Stop {
+  /** 'drop': every copy of every socket but the live ones goes; 'drain': the workers finish; 'end': nobody is left. */
+  step: 'drop' | 'drain' | 'end'
+  /** How hard: grows with the second and third Ctrl-C. */
+  pressure: 'drain' | 'quick' | 'now' | 'kill'
+  exitCode: number
+  readonly callers: number[]
+}
+
+export function initialState(settings: Settings): State {
+  return {
+    phase: 'starting',
+    settings,
+    term: 0,
+    working: null,
+    generations: {},
+    workers: {},
+    listeners: {},
+    slots: Array.from({ length: settings.slots }, () => ({ tally: EMPTY_TALLY, pausing: false })),
+    run: null,
+    waiting: null,
+    retiring: [],
+    stop: null,
+    next: { worker: 1, generation: 1, seq: 1, run: 1 },
+  }
+}

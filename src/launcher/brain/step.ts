@@ -1,0 +1,53 @@
+import { Draft } from './draft.js'
+import { pauseOver, settleSlots } from './endings.js'
+import type { Effect, Event } from './events.js'
+import { settleListeners } from './listeners.js'
+import { requestReload, resolved, settleReload } from './reload.js'
+import { begin, settleStart } from './start.js'
+import type { State } from './state.js'
+import { beginStop, pressStop, settleStop } from './stop.js'
+import { workerStep } from './workers.js'
+
+/**
+ * The launcher's brain: what has happened and what is known go in, what is known then and what must be done come out. Pure: no clock,
+ * no process, no socket. First the one thing that happened is noted, then the standing rules are settled, each a look at the whole state:
+ * so an event can never leave a rule half done, in whatever order events arrive.
+ */
+export function step(before: State, event: Event): { state: State; effects: Effect[] } {
+  const draft = new Draft(structuredClone(before), event.at)
+  note(draft, event)
+  settleStart(draft)
+  settleReload(draft)
+  settleSlots(draft)
+  settleListeners(draft)
+  settleStop(draft)
+  return { state: draft.state, effects: draft.effects }
+}
+
+function note(draft: Draft, event: Event): void {
+  switch (event.type) {
+    case 'start':
+      return begin(draft)
+    case 'reload':
+      return requestReload(draft, { id: event.caller, wait: event.wait })
+    case 'resolved':
+      return resolved(draft, event.run, event.error)
+    case 'stop':
+      return event.pressure === 'drain' ? beginStop(draft, event) : pressStop(draft, event.pressure, event.exitCode)
+    case 'timer':
+      return ring(draft, event.id)
+    default: {
+      const worker = draft.state.workers[event.worker]
+      if (worker !== undefined) workerStep(draft, worker, event)
+    }
+  }
+}
+
+function ring(draft: Draft, id: string): void {
+  const [topic, subject, seq] = id.split(':')
+  if (topic === 'respawn') return pauseOver(draft, Number(subject))
+  const worker = draft.state.workers[Number(subject)]
+  if (worker === undefined) return
+  if (topic === 'order') workerStep(draft, worker, { type: 'order-late', seq: Number(seq) })
+  if (topic === 'ready' || topic === 'drain' || topic === 'kill') workerStep(draft, worker, { type: `${topic}-late` })
+}

@@ -1,0 +1,359 @@
+import { chmodSync } from 'node:fs'
+import type { Log } from '../log.js'
+import { MAX_FDS_PER_MESSAGE, type Native, native, type Poller, READABLE, WRITABLE } from '../native.js'
+import {
+  type DrainOutcome,
+  type Hello,
+  type ListenerKey,
+  MAX_MESSAGE_BYTES,
+  type Order,
+  PROTOCOL_VERSION,
+  type RefusalCode,
+  type Report,
+  type SocketName,
+  type ToWorker,
+} from '../protocol.js'
+import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
+import type { Processes, WorkerProcess } from './processes.js'
+import type { Sockets } from './sockets.js'
+
+/** Connections that may wait while the launcher is busy: every worker of a large machine at once. */
+const CHANNEL_BACKLOG = 511
+
+/** What a worker's `welcome` needs from the launcher's state. */
+export interface Standing {
+  readonly generation: number
+  readonly slot: number
+  readonly term: number
+  readonly working: number
+}
+
+/**
+ * The launcher's end of all channels. Each worker has one channel per thread that listens; to the brain it is one worker: an order goes to
+ * those it concerns and counts as answered when all of them have answered, claims are told apart by channel.
+ */
+export class Channels {
+  readonly #native: Native = native()
+  readonly #processes: Processes
+  readonly #sockets: Sockets
+  readonly #standing: (worker: number) => Standing | null
+  readonly #post: (event: WorkerEvent) => void
+  readonly #log: Log
+  readonly #fd: number
+  readonly #poller: Poller
+  readonly #all = new Set<Channel>()
+  /** Orders on their way, by seq. */
+  readonly #orders = new Map<number, { worker: number; from: Set<Channel>; then?: () => void }>()
+  #nextId = 1
+  /** Seqs of our own; the brain's count upwards from 1. */
+  #nextSeq = -1
+
+  constructor(options: {
+    path: string
+    processes: Processes
+    sockets: Sockets
+    standing: (worker: number) => Standing | null
+    post: (event: WorkerEvent) => void
+    log: Log
+  }) {
+    this.#processes = options.processes
+    this.#sockets = options.sockets
+    this.#standing = options.standing
+    this.#post = options.post
+    this.#log = options.log
+    this.#fd = this.#native.socket('unix', 'seqpacket')
+    this.#native.bindUnix(this.#fd, options.path)
+    // Inside a directory of mode 0700, so nobody could connect in between.
+    chmodSync(options.path, 0o600)
+    this.#native.listen(this.#fd, CHANNEL_BACKLOG)
+    this.#poller = new this.#native.Poller(this.#fd, () => this.#accept())
+    this.#poller.start(READABLE)
+    this.#poller.ref()
+  }
+
+  close(): void {
+    this.#poller.close()
+    this.#native.close(this.#fd)
+    for (const channel of this.#all) channel.close()
+    this.#all.clear()
+  }
+
+  /** Answers a claim on the channel it came from, with the slot's socket. */
+  answer(worker: number, claim: string, answer: ClaimAnswer): void {
+    const [channelId, id] = claim.split(':').map(Number) as [number, number]
+    const channel = [...this.#all].find((other) => other.id === channelId && other.process?.worker === worker)
+    if (channel === undefined) return
+    if (answer.mode === 'hold' || answer.mode === 'go') {
+      const { mode, listener, slot } = answer
+      channel.claims.set(id, listener)
+      channel.send({ type: 'claimed', id, mode, listener, fds: [{ listener, slot }] }, [this.#sockets.fd({ listener, slot })])
+    } else if (answer.mode === 'failed') channel.send({ type: 'claimed', id, mode: 'failed', errno: answer.errno, code: answer.code }, [])
+    else channel.send({ type: 'claimed', id, mode: 'unmanaged' }, [])
+  }
+
+  /** Gives an order to the channels of a worker that it concerns. */
+  order(worker: number, seq: number, order: BrainOrder): void {
+    const channels = [...this.#all].filter((channel) => channel.process?.worker === worker)
+    const [message, fds] = this.#compose(seq, order)
+    this.#orders.set(seq, { worker, from: new Set() })
+    for (const channel of channels) {
+      if (!concerns(order, channel)) continue
+      this.#orders.get(seq)?.from.add(channel)
+      channel.send(message, fds)
+    }
+    this.#settle(seq)
+  }
+
+  #compose(seq: number, order: BrainOrder): [Order, number[]] {
+    const fd = (socket: SocketName): number => this.#sockets.fd(socket)
+    switch (order.type) {
+      case 'adopt':
+        return [{ type: 'adopt', seq, fds: [order.socket] }, [fd(order.socket)]]
+      case 'spares': {
+        const add = order.add.filter((socket) => this.#sockets.has(socket))
+        return [{ type: 'spares', seq, fds: add, drop: order.drop }, add.map(fd)]
+      }
+      case 'stderr':
+        return [{ type: 'stderr', seq, fds: ['stderr'] }, [2]]
+      default:
+        return [{ ...order, seq }, []]
+    }
+  }
+
+  /** An order is answered when every channel that got it has answered; one that has closed meanwhile will not. */
+  #settle(seq: number): void {
+    const order = this.#orders.get(seq)
+    if (order === undefined || order.from.size > 0) return
+    this.#orders.delete(seq)
+    if (order.then !== undefined) order.then()
+    else this.#post({ type: 'acked', worker: order.worker, seq })
+  }
+
+  #accept(): void {
+    for (let fd = this.#native.accept(this.#fd); fd !== null; fd = this.#native.accept(this.#fd)) {
+      const channel = new Channel(this.#nextId++, fd, {
+        message: (report, fds) => this.#receive(channel, report, fds),
+        closed: (reason) => this.#closed(channel, reason),
+      })
+      this.#all.add(channel)
+    }
+  }
+
+  #receive(channel: Channel, report: Report, fds: readonly number[]): void {
+    if (report.type === 'sockets') return closeAll(fds)
+    if (fds.length > 0) {
+      closeAll(fds)
+      return this.#drop(channel, `it sent ${fds.length} descriptors with ${report.type}`)
+    }
+    const { process } = channel
+    if (process === null) {
+      if (report.type === 'hello') this.#welcome(channel, report)
+      else this.#drop(channel, `its first message was ${String(report.type)}`)
+      return
+    }
+    const { worker } = process
+    switch (report.type) {
+      case 'claim':
+        return this.#post({ type: 'claim', worker, claim: `${channel.id}:${report.id}`, address: report.address, backlog: report.backlog })
+      case 'listening':
+        return this.#post({ type: 'listening', worker, claim: `${channel.id}:${report.id}` })
+      case 'released':
+        channel.claims.delete(report.id)
+        return this.#post({ type: 'released', worker, claim: `${channel.id}:${report.id}` })
+      case 'ack':
+        this.#orders.get(report.seq)?.from.delete(channel)
+        return this.#settle(report.seq)
+      case 'nack':
+        if (this.#orders.delete(report.seq)) this.#post({ type: 'refused', worker, seq: report.seq, code: report.code, message: report.message })
+        return
+      case 'drained':
+        return this.#drained(channel, worker, report.outcome)
+      case 'warning':
+        return this.#log('warn', 'worker.warning', { slot: this.#standing(worker)?.slot, pid: channel.pid, code: report.code, text: report.message })
+      case 'unknown':
+        return this.#log('warn', 'worker.unknown-message', { pid: channel.pid, of: report.of })
+      case 'hello':
+        return this.#drop(channel, 'it said hello twice')
+      default:
+        channel.send({ type: 'unknown', of: String((report as { type: unknown }).type) }, [])
+    }
+  }
+
+  /** A worker has drained when every thread of it has. */
+  #drained(channel: Channel, worker: number, outcome: DrainOutcome): void {
+    channel.outcome = outcome
+    const outcomes = this.#of(worker).map((other) => other.outcome)
+    if (outcomes.some((other) => other === null)) return
+    const sum = (key: keyof DrainOutcome): number => outcomes.reduce((total, other) => total + (other?.[key] ?? 0), 0)
+    this.#post({ type: 'drained', worker, outcome: { ended: sum('ended'), closed: sum('closed'), cut: sum('cut') } })
+  }
+
+  #of(worker: number): Channel[] {
+    return [...this.#all].filter((channel) => channel.process?.worker === worker)
+  }
+
+  /** Who may speak as a worker: our uid, a version we know, the token of a living spawn, and the first process of that spawn. */
+  #welcome(channel: Channel, hello: Hello): void {
+    const peer = this.#native.peerCredentials(channel.fd)
+    const refuse = (code: RefusalCode, message: string): void => {
+      this.#log('warn', 'channel.refused', { pid: peer.pid, code, text: message })
+      channel.send({ type: 'refused', code, message }, [])
+    }
+    if (peer.uid !== process.geteuid?.() && peer.uid !== 0) return this.#drop(channel, `it is of uid ${peer.uid}`)
+    if (hello.version !== PROTOCOL_VERSION)
+      return refuse('version', `the agent speaks version ${String(hello.version)} of the protocol, this launcher version ${PROTOCOL_VERSION}`)
+    const owner = typeof hello.token === 'string' ? this.#processes.withToken(hello.token) : undefined
+    const standing = owner === undefined ? null : this.#standing(owner.worker)
+    if (owner === undefined || standing === null) return refuse('token', 'no worker of this launcher has this token')
+    const others = this.#of(owner.worker)
+    const worker = others[0]
+    if (worker !== undefined && worker.pid !== peer.pid)
+      return refuse('not-the-worker', `process ${worker.pid} of the same command is the worker; this one listens by itself`)
+    channel.process = owner
+    channel.pid = peer.pid
+    channel.thread = hello.thread
+    owner.setAgent(peer.pid)
+    const isFirst = others.length === 0
+    const lend = isFirst && owner.hasStderr
+    channel.isFirst = isFirst
+    channel.send(
+      { type: 'welcome', version: PROTOCOL_VERSION, ...standing, first: isFirst, fds: lend ? ['stderr-reader'] : [] },
+      lend ? [owner.stderrReader] : [],
+    )
+    this.#post({ type: 'hello', worker: owner.worker, pid: peer.pid })
+  }
+
+  #drop(channel: Channel, reason: string): void {
+    this.#log('warn', 'channel.dropped', { pid: channel.pid, reason })
+    channel.close()
+    this.#closed(channel, reason)
+  }
+
+  #closed(channel: Channel, _reason: string): void {
+    if (!this.#all.delete(channel)) return
+    for (const [seq, order] of this.#orders) if (order.from.delete(channel)) this.#settle(seq)
+    const { process } = channel
+    if (process === null || channel.claims.size === 0) return
+    // A thread has ended, or its whole process has. If the process still answers on another channel it was the thread: then its claims
+    // are released. A dying process releases nothing: its queues must wait for the next worker.
+    const other = this.#of(process.worker)[0]
+    if (other === undefined) return
+    const seq = this.#nextSeq--
+    const claims = [...channel.claims.keys()]
+    const standing = this.#standing(process.worker)
+    if (standing === null) return
+    const { worker } = process
+    const then = (): void => {
+      if (!this.#all.has(other)) return
+      for (const id of claims) this.#post({ type: 'released', worker, claim: `${channel.id}:${id}` })
+    }
+    this.#orders.set(seq, { worker, from: new Set([other]), then })
+    other.send({ type: 'term', seq, term: standing.term, working: standing.working }, [])
+  }
+}
+
+/** Spare copies and stderr belong to the process: its first channel. An adopted socket to the thread that listens there. The rest to all. */
+function concerns(order: BrainOrder, channel: Channel): boolean {
+  if (order.type === 'spares' || order.type === 'stderr') return channel.isFirst
+  if (order.type === 'adopt' || order.type === 'unadopt') return [...channel.claims.values()].includes(order.socket.listener)
+  return true
+}
+
+function closeAll(fds: readonly number[]): void {
+  for (const fd of fds) native().close(fd)
+}
+
+/** One channel: its descriptor, what waits to be sent, and whose it is. */
+class Channel {
+  readonly id: number
+  readonly fd: number
+  process: WorkerProcess | null = null
+  pid: number | null = null
+  thread = 0
+  isFirst = false
+  outcome: DrainOutcome | null = null
+  readonly claims = new Map<number, ListenerKey>()
+  readonly #native: Native = native()
+  readonly #poller: Poller
+  readonly #on: { message: (report: Report, fds: readonly number[]) => void; closed: (reason: string) => void }
+  /** Messages that did not fit into the socket. Descriptors in them are copies of ours, closed once sent. */
+  #queue: { data: Buffer; fds: number[] }[] = []
+  #isClosed = false
+
+  constructor(id: number, fd: number, on: { message: (report: Report, fds: readonly number[]) => void; closed: (reason: string) => void }) {
+    this.id = id
+    this.fd = fd
+    this.#on = on
+    this.#poller = new this.#native.Poller(fd, (events) => {
+      if ((events & WRITABLE) !== 0) this.#flush()
+      if ((events & READABLE) !== 0) this.#read()
+    })
+    this.#poller.start(READABLE)
+  }
+
+  /** The descriptors stay the caller's. */
+  send(message: ToWorker, fds: readonly number[]): void {
+    if (this.#isClosed) return
+    if (fds.length > MAX_FDS_PER_MESSAGE) throw new RangeError(`${fds.length} descriptors in one message`)
+    const data = Buffer.from(JSON.stringify(message))
+    if (this.#queue.length > 0 || !this.#trySend(data, fds)) {
+      this.#queue.push({ data, fds: fds.map((fd) => this.#native.dup(fd)) })
+      this.#poller.start(READABLE | WRITABLE)
+    }
+  }
+
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#poller.close()
+    this.#native.close(this.fd)
+    for (const { fds } of this.#queue) closeAll(fds)
+    this.#queue = []
+  }
+
+  #trySend(data: Buffer, fds: readonly number[]): boolean {
+    try {
+      return this.#native.sendMessage(this.fd, data, fds)
+    } catch {
+      // EPIPE or ECONNRESET: the reader has gone; the end of the channel says so to everybody.
+      return true
+    }
+  }
+
+  #flush(): void {
+    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      if (!this.#trySend(next.data, next.fds)) return
+      closeAll(next.fds)
+      this.#queue.shift()
+    }
+    this.#poller.start(READABLE)
+  }
+
+  #read(): void {
+    while (!this.#isClosed) {
+      let received: ReturnType<Native['receiveMessage']>
+      try {
+        received = this.#native.receiveMessage(this.fd, MAX_MESSAGE_BYTES)
+      } catch (error) {
+        return this.#end(String(error))
+      }
+      if (received === null) return
+      if (received.data.length === 0) return this.#end('end of channel')
+      if (received.truncated) return this.#end('a message was too large')
+      let report: Report
+      try {
+        report = JSON.parse(received.data.toString('utf8')) as Report
+        if (typeof report !== 'object' || report === null || typeof report.type !== 'string') throw new Error('no type')
+      } catch (error) {
+        closeAll(received.fds)
+        return this.#end(`it sent no message of ours: ${String(error)}`)
+      }
+      this.#on.message(report, received.fds)
+    }
+  }
+
+  #end(reason: string): void {
+    this.close()
+    this.#on.closed(reason)
+  }
+}

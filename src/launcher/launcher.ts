@@ -1,0 +1,295 @@
+import { join } from 'node:path'
+import type { ReloadWait, Status, Verdict } from '../control-protocol.js'
+import { ReuseportError } from '../errors.js'
+import { type NetworkCounters, readNetworkCounters } from '../kernel-counters.js'
+import type { Log } from '../log.js'
+import type { LauncherOptions } from '../options.js'
+import { type RuntimeDir, takeRuntimeDir } from '../runtime-dir.js'
+import { VERSION } from '../version.js'
+import type { Effect, Event, TimerId } from './brain/events.js'
+import { initialState, type State } from './brain/state.js'
+import { step } from './brain/step.js'
+import { Channels, type Standing } from './channels.js'
+import { logicalDirectory, resolveCommand, type Spec } from './command.js'
+import { ControlServer } from './control-server.js'
+import { Processes } from './processes.js'
+import { Sockets } from './sockets.js'
+import { statusOf } from './status.js'
+
+/*
+ * The promises, in this order:
+ *
+ * 1. Nothing is lost. No connection refused or reset, no request failed by a reload or a worker crash (but for what that worker had in hand).
+ * 2. A new version proves itself first. Until it serves on every slot, nothing it does can lower the capacity of the old one.
+ * 3. The launcher is no single point of failure. The workers hold copies of every socket and serve on without it.
+ * 4. Every order gets an honest answer.
+ *
+ * How they are kept: every socket is made here and closed only when its listener ends (sockets.ts); one queue of events, one pure `step`
+ * that decides (brain/), and the effects below, which decide nothing.
+ */
+
+/** Omit that keeps a union a union. */
+type Unstamped<T> = T extends unknown ? Omit<T, 'at'> : never
+
+export class Launcher {
+  readonly #options: LauncherOptions
+  readonly #log: Log
+  readonly #directory: string
+  readonly #runtime: RuntimeDir
+  readonly #sockets: Sockets = new Sockets()
+  readonly #processes: Processes
+  readonly #channels: Channels
+  readonly #control: ControlServer
+  readonly #specs = new Map<number, Spec>()
+  readonly #timers = new Map<TimerId, NodeJS.Timeout>()
+  readonly #counters = new Map<number, NetworkCounters | null>()
+  readonly #ended: Promise<number>
+  #resolveEnded: (code: number) => void = () => {}
+  #state: State
+  #queue: Event[] = []
+  /** Outcomes of effects: told to the brain before anything newer, for what is done is known. */
+  #outcomes: Event[] = []
+  #isStepping = false
+  #lastReload: Verdict | null = null
+
+  private constructor(options: LauncherOptions, log: Log, runtime: RuntimeDir, directory: string, spec: Spec) {
+    this.#options = options
+    this.#log = log
+    this.#directory = directory
+    this.#runtime = runtime
+    this.#specs.set(1, spec)
+    this.#ended = new Promise((resolve) => {
+      this.#resolveEnded = resolve
+    })
+    this.#state = initialState({
+      slots: options.workers,
+      ports: options.ports,
+      readyTimeoutMs: options.readyTimeoutMs,
+      drainTimeoutMs: options.drainTimeoutMs,
+      killAfterMs: options.killAfterMs,
+    })
+    this.#processes = new Processes({
+      channel: runtime.channelSocket,
+      preload: join(__dirname, '..', 'worker', 'preload.js'),
+      post: (event) => this.#post(event),
+    })
+    this.#channels = new Channels({
+      path: runtime.channelSocket,
+      processes: this.#processes,
+      sockets: this.#sockets,
+      standing: (worker) => this.#standing(worker),
+      post: (event) => this.#post(event),
+      log,
+    })
+    this.#control = new ControlServer({
+      status: () => this.status(),
+      reload: (caller, wait) => this.reload(caller, wait),
+      stop: (caller) => this.stop({ caller }),
+    })
+  }
+
+  /**
+   * Takes the name, opens the control socket and begins the first generation. Throws before anything is started: ERR_COMMAND_NOT_FOUND,
+   * ERR_COMMAND_NOT_EXECUTABLE, ERR_NAME_TAKEN, ERR_RUNTIME_DIR, ERR_ADDON_NOT_FOUND.
+   */
+  static async start(options: LauncherOptions, log: Log): Promise<Launcher> {
+    const directory = logicalDirectory()
+    const spec = resolveCommand(options.command, directory)
+    const runtime = takeRuntimeDir(options.name, { runtimeDir: options.runtimeDir, startedFrom: directory })
+    try {
+      const launcher = new Launcher(options, log, runtime, directory, spec)
+      await launcher.#control.listen(runtime.controlSocket)
+      log('info', 'launcher.started', { name: options.name, pid: process.pid, workers: options.workers, directory, control: runtime.controlSocket })
+      launcher.#post({ type: 'start' })
+      return launcher
+    } catch (error) {
+      runtime.release()
+      throw error
+    }
+  }
+
+  /** The exit code, once every worker has gone and every file is removed. */
+  get ended(): Promise<number> {
+    return this.#ended
+  }
+
+  status(): Status {
+    return statusOf(this.#state, {
+      name: this.#options.name,
+      version: VERSION,
+      sockets: this.#sockets,
+      processes: this.#processes,
+      lastReload: this.#lastReload,
+    })
+  }
+
+  reload(caller: number | null = null, wait: ReloadWait = 'baked'): void {
+    this.#post({ type: 'reload', caller, wait })
+  }
+
+  /** `pressure`: 'drain' once, 'more' for each further Ctrl-C, 'now' for SIGQUIT. */
+  stop({ caller = null, pressure = 'drain', exitCode = 0 }: { caller?: number | null; pressure?: 'drain' | 'more' | 'now'; exitCode?: number } = {}): void {
+    this.#post({ type: 'stop', caller, pressure, exitCode })
+  }
+
+  #post(event: Unstamped<Event>): void {
+    const stamped = { ...event, at: performance.now() } as Event
+    if (this.#isStepping) this.#queue.push(stamped)
+    else this.#run(stamped)
+  }
+
+  /** The only caller of `step`. Events that arrive while effects are done wait their turn; outcomes of those effects come first. */
+  #run(first: Event): void {
+    this.#isStepping = true
+    for (let event: Event | undefined = first; event !== undefined; event = this.#outcomes.shift() ?? this.#queue.shift()) {
+      const { state, effects } = step(this.#state, event)
+      this.#state = state
+      for (const effect of effects) this.#perform(effect)
+    }
+    this.#isStepping = false
+  }
+
+  #outcome(event: Unstamped<Event>): void {
+    this.#outcomes.push({ ...event, at: performance.now() } as Event)
+  }
+
+  #perform(effect: Effect): void {
+    switch (effect.do) {
+      case 'resolve':
+        return this.#resolve(effect.run, effect.generation)
+      case 'spawn':
+        return this.#spawn(effect)
+      case 'open':
+        return this.#open(effect)
+      case 'listen':
+        return this.#listen(effect)
+      case 'answer':
+        return this.#channels.answer(effect.worker, effect.claim, effect.answer)
+      case 'order':
+        return this.#channels.order(effect.worker, effect.seq, effect.order)
+      case 'close':
+        for (const socket of effect.sockets) this.#sockets.close(socket)
+        return
+      case 'protect':
+        return this.#processes.get(effect.worker)?.adjustOomScore(0)
+      case 'terminate':
+        return this.#processes.get(effect.worker)?.terminate()
+      case 'kill':
+        return this.#processes.get(effect.worker)?.kill()
+      case 'timer':
+        return this.#setTimer(effect.id, effect.ms)
+      case 'cancel':
+        clearTimeout(this.#timers.get(effect.id))
+        this.#timers.delete(effect.id)
+        return
+      case 'verdict':
+        return this.#tell(effect)
+      case 'forget':
+        this.#specs.delete(effect.generation)
+        return
+      case 'log':
+        return this.#log(effect.level, effect.event, effect.fields)
+      case 'exit':
+        void this.#end(effect.code, effect.callers)
+        return
+      default:
+        return effect satisfies never
+    }
+  }
+
+  #resolve(run: number, generation: number): void {
+    this.#counters.set(run, readNetworkCounters())
+    try {
+      this.#specs.set(generation, resolveCommand(this.#options.command, this.#directory))
+      this.#outcome({ type: 'resolved', run, error: null })
+    } catch (error) {
+      this.#outcome({ type: 'resolved', run, error: describe(error) })
+    }
+  }
+
+  #spawn({ worker, generation, expendable }: Extract<Effect, { do: 'spawn' }>): void {
+    const spec = this.#specs.get(generation) as Spec
+    try {
+      this.#outcome({ type: 'spawned', worker, pid: this.#processes.spawn(worker, spec, expendable) })
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      this.#outcome({ type: 'spawn-failed', worker, exitCode: code === 'ENOENT' ? 127 : code === 'EACCES' || code === 'ENOEXEC' ? 126 : 1, message: `${spec.file}: ${describe(error)}` })
+    }
+  }
+
+  #open({ worker, claim, listener, slot, address, backlog, listen }: Extract<Effect, { do: 'open' }>): void {
+    const name = { listener, slot }
+    try {
+      const isNew = !this.#sockets.has(name)
+      this.#sockets.open(name, address)
+      try {
+        if (listen) this.#sockets.listen(name, backlog)
+      } catch (error) {
+        if (isNew) this.#sockets.close(name)
+        throw error
+      }
+      this.#outcome({ type: 'opened', worker, claim, listener, slot, listening: listen })
+    } catch (error) {
+      const { errno, code } = errnoOf(error)
+      this.#outcome({ type: 'open-failed', worker, claim, listener, errno, code, message: describe(error) })
+    }
+  }
+
+  #listen({ worker, listener, slot, backlog }: Extract<Effect, { do: 'listen' }>): void {
+    try {
+      this.#sockets.listen({ listener, slot }, backlog)
+    } catch (error) {
+      this.#outcome({ type: 'listen-failed', worker, listener, message: `cannot listen on ${listener}: ${describe(error)}` })
+    }
+  }
+
+  #setTimer(id: TimerId, ms: number): void {
+    clearTimeout(this.#timers.get(id))
+    const timer = setTimeout(() => {
+      this.#timers.delete(id)
+      this.#post({ type: 'timer', id })
+    }, ms)
+    this.#timers.set(id, timer)
+  }
+
+  #tell({ callers, run, verdict }: Extract<Effect, { do: 'verdict' }>): void {
+    const before = this.#counters.get(run)
+    const after = readNetworkCounters()
+    const change = (key: keyof NetworkCounters): number => (before == null || after === null ? 0 : after[key] - before[key])
+    const full: Verdict = {
+      ...verdict,
+      // Whether others use this namespace too cannot be known from inside it.
+      kernel: { shared: true, OutRsts: change('OutRsts'), ListenDrops: change('ListenDrops'), ListenOverflows: change('ListenOverflows') },
+    }
+    this.#lastReload = full
+    this.#control.verdict(callers, full)
+    if (verdict.draining === 0) this.#counters.delete(run)
+  }
+
+  #standing(worker: number): Standing | null {
+    const record = this.#state.workers[worker]
+    if (record === undefined) return null
+    return { generation: record.generation, slot: record.slot, term: this.#state.term, working: this.#state.working ?? record.generation }
+  }
+
+  async #end(code: number, callers: readonly number[]): Promise<void> {
+    for (const timer of this.#timers.values()) clearTimeout(timer)
+    this.#channels.close()
+    this.#processes.close()
+    this.#sockets.closeAll()
+    await this.#control.close(callers)
+    this.#runtime.release()
+    this.#resolveEnded(code)
+  }
+}
+
+function describe(error: unknown): string {
+  if (error instanceof ReuseportError) return error.next === undefined ? error.message : `${error.message}. ${error.next}`
+  return (error as Error).message
+}
+
+/** The errno the program must see: the one at the bottom of our error. */
+function errnoOf(error: unknown): { errno: number; code: string } {
+  const { errno, code } = (error instanceof ReuseportError ? error.cause : error) as NodeJS.ErrnoException
+  return { errno: errno ?? -22, code: code ?? 'EINVAL' }
+}

@@ -1,0 +1,249 @@
+import { randomBytes } from 'node:crypto'
+import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { type Native, native, type Poller, READABLE } from '../native.js'
+import { type Spec, workerEnvironment } from './command.js'
+import type { WorkerEvent } from './brain/events.js'
+
+/** What a worker's process tells: posted to the launcher's queue. */
+type Post = (event: WorkerEvent) => void
+
+/** Lines of stderr that are kept of a candidate: what is shown when it fails. */
+const STDERR_LINES = 20
+const LONGEST_LINE = 1_000
+/** Raised for processes that serve nobody yet: when memory runs out, the new goes before the old (reliability.md D-18). */
+const CANDIDATE_OOM_SCORE = 200
+
+/** All processes of the workers. Each is watched by pidfd, from its spawn to its reaping; a bare pid is never signalled. */
+export class Processes {
+  readonly #byWorker = new Map<number, WorkerProcess>()
+  readonly #native: Native = native()
+  readonly #channel: string
+  readonly #preload: string
+  readonly #post: Post
+
+  constructor(options: { channel: string; preload: string; post: Post }) {
+    this.#channel = options.channel
+    this.#preload = options.preload
+    this.#post = options.post
+    // A worker's child whose parent (npm, sh) ends must not escape: it becomes ours, and we reap it.
+    this.#native.setChildSubreaper()
+    process.on('SIGCHLD', this.#reapOrphans)
+  }
+
+  /** Starts the process of a worker. Throws what posix_spawn gives. */
+  spawn(worker: number, spec: Spec, expendable: boolean): number {
+    const token = randomBytes(16).toString('hex')
+    const env = workerEnvironment(spec, { channel: this.#channel, token, preload: this.#preload })
+    const started = new WorkerProcess(worker, token, { ...spec, env }, (event) => {
+      if (event.type === 'exited') {
+        this.#byWorker.delete(worker)
+        this.#reapOrphans()
+      }
+      this.#post(event)
+    })
+    this.#byWorker.set(worker, started)
+    if (expendable) started.adjustOomScore(CANDIDATE_OOM_SCORE)
+    return started.pid
+  }
+
+  get(worker: number): WorkerProcess | undefined {
+    return this.#byWorker.get(worker)
+  }
+
+  withToken(token: string): WorkerProcess | undefined {
+    // At most a few dozen. Tokens are random and used once: comparing them leaks nothing that could be used later.
+    return [...this.#byWorker.values()].find((process) => process.token === token)
+  }
+
+  close(): void {
+    process.off('SIGCHLD', this.#reapOrphans)
+    for (const worker of this.#byWorker.values()) worker.close()
+  }
+
+  /**
+   * Reaps children that are nobody's here: orphans of workers. The peek shows one ended child at a time; when that one belongs to a worker,
+   * its pidfd will tell, and we look again after it (kernel.md §11).
+   */
+  readonly #reapOrphans = (): void => {
+    for (;;) {
+      const pid = this.#native.peekExited()
+      if (pid === 0 || [...this.#byWorker.values()].some((worker) => worker.owns(pid))) return
+      if (!this.#native.reap(pid)) return
+    }
+  }
+}
+
+/** One spawn: the process that we started and, behind wrappers such as npm or sh, the one that listens. */
+export class WorkerProcess {
+  readonly worker: number
+  readonly token: string
+  readonly pid: number
+  readonly startedAt: Date = new Date()
+  /** Read end of the pipe that is the worker's stderr until it serves. */
+  readonly stderrReader: number
+  readonly #native: Native = native()
+  readonly #post: Post
+  readonly #tail: string[] = []
+  #partial = ''
+  #spawned: Watched | null
+  #agent: Watched | null = null
+  #ending: { code: number | null; signal: string | null } | null = null
+  #stderr: Poller | null
+
+  constructor(worker: number, token: string, spec: Omit<Spec, 'env'> & { env: readonly string[] }, post: Post) {
+    this.worker = worker
+    this.token = token
+    this.#post = post
+    const [reader, writer] = this.#native.pipe(true)
+    const nothing = openSync('/dev/null', 'r')
+    try {
+      const { pid, pidfd } = this.#native.spawn({ file: spec.file, argv: spec.argv, env: spec.env, cwd: spec.cwd, stdio: [nothing, 1, writer] })
+      this.pid = pid
+      this.#spawned = this.#watch(pid, pidfd, () => this.#spawnedEnded())
+    } catch (error) {
+      closeSync(reader)
+      throw error
+    } finally {
+      closeSync(nothing)
+      closeSync(writer)
+    }
+    this.stderrReader = reader
+    this.#stderr = new this.#native.Poller(reader, () => this.#copyStderr())
+    this.#stderr.start(READABLE)
+  }
+
+  /** The process that listens has introduced itself. */
+  setAgent(pid: number): void {
+    if (pid === this.pid || this.#agent?.pid === pid) return
+    this.#agent = this.#watch(pid, this.#native.pidfdOpen(pid), () => this.#agentEnded())
+  }
+
+  get agentPid(): number {
+    return this.#agent?.pid ?? this.pid
+  }
+
+  owns(pid: number): boolean {
+    return pid === this.#spawned?.pid || pid === this.#agent?.pid
+  }
+
+  terminate(): void {
+    const target = this.#agent ?? this.#spawned
+    if (target !== null) this.#native.pidfdSignal(target.pidfd, constants.signals.SIGTERM)
+  }
+
+  kill(): void {
+    // The group's number is surely ours only while its leader is not reaped.
+    if (this.#spawned !== null) this.#native.signalGroup(this.pid, constants.signals.SIGKILL)
+    if (this.#agent !== null) this.#native.pidfdSignal(this.#agent.pidfd, constants.signals.SIGKILL)
+  }
+
+  /** Adds to our own oom_score_adj, for the spawned process and the one that listens (proc(5)). */
+  adjustOomScore(more: number): void {
+    for (const pid of new Set([this.pid, this.agentPid])) {
+      try {
+        const ours = Number(readFileSync('/proc/self/oom_score_adj', 'utf8'))
+        writeFileSync(`/proc/${pid}/oom_score_adj`, String(Math.min(1000, ours + more)))
+      } catch {
+        // A hint for the kernel: without /proc, or with a process that has just ended, there is none.
+      }
+    }
+  }
+
+  /** Lets go of everything without a word; the processes live on. */
+  close(): void {
+    this.#spawned?.poller.close()
+    this.#agent?.poller.close()
+    if (this.#spawned !== null) this.#native.close(this.#spawned.pidfd)
+    if (this.#agent !== null) this.#native.close(this.#agent.pidfd)
+    this.#spawned = null
+    this.#agent = null
+    this.#closeStderr()
+  }
+
+  #watch(pid: number, pidfd: number, ended: () => void): Watched {
+    const poller = new this.#native.Poller(pidfd, ended)
+    poller.start(READABLE)
+    poller.ref()
+    return { pid, pidfd, poller }
+  }
+
+  #unwatch(watched: Watched): void {
+    watched.poller.close()
+    this.#native.close(watched.pidfd)
+  }
+
+  #spawnedEnded(): void {
+    const spawned = this.#spawned as Watched
+    this.#ending = this.#native.pidfdWait(spawned.pidfd)
+    if (this.#ending === null) return
+    this.#unwatch(spawned)
+    this.#spawned = null
+    // A wrapper that leaves its program behind: the worker is the program, which is our child now.
+    if (this.#agent === null) this.#exited()
+  }
+
+  #agentEnded(): void {
+    const agent = this.#agent as Watched
+    if (this.#spawned === null) this.#ending = this.#waitOrphan(agent.pidfd) ?? this.#ending
+    this.#unwatch(agent)
+    this.#agent = null
+    if (this.#spawned === null) this.#exited()
+    else this.#post({ type: 'gone', worker: this.worker })
+  }
+
+  #waitOrphan(pidfd: number): { code: number | null; signal: string | null } | null {
+    try {
+      return this.#native.pidfdWait(pidfd)
+    } catch {
+      return null // ECHILD: another wrapper between it and us has collected it.
+    }
+  }
+
+  #exited(): void {
+    this.#copyStderr()
+    if (this.#partial !== '') this.#tail.push(this.#partial)
+    const { code, signal } = this.#ending ?? { code: null, signal: null }
+    this.#post({ type: 'exited', worker: this.worker, code, signal, stderr: this.#tail.slice(-STDERR_LINES) })
+  }
+
+  /** Passes on what the worker wrote, and keeps its last lines. Ends with the last process that holds the pipe. */
+  #copyStderr(): void {
+    if (this.#stderr === null) return
+    const chunk = Buffer.allocUnsafe(65_536)
+    for (;;) {
+      let length: number
+      try {
+        length = readSync(this.stderrReader, chunk)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return
+        length = 0
+      }
+      if (length === 0) return this.#closeStderr()
+      const data = Buffer.from(chunk.subarray(0, length))
+      process.stderr.write(data)
+      const lines = (this.#partial + data.toString('utf8')).split('\n')
+      this.#partial = (lines.pop() as string).slice(0, LONGEST_LINE)
+      this.#tail.push(...lines.map((line) => line.slice(0, LONGEST_LINE)))
+      this.#tail.splice(0, this.#tail.length - STDERR_LINES)
+    }
+  }
+
+  #closeStderr(): void {
+    if (this.#stderr === null) return
+    this.#stderr.close()
+    this.#stderr = null
+    closeSync(this.stderrReader)
+  }
+
+  /** Whether the pipe is still there to be lent. */
+  get hasStderr(): boolean {
+    return this.#stderr !== null
+  }
+}
+
+interface Watched {
+  readonly pid: number
+  readonly pidfd: number
+  readonly poller: Poller
+}

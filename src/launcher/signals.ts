@@ -1,0 +1,49 @@
+import { closeSync, openSync } from 'node:fs'
+import { constants } from 'node:os'
+import type { Log } from '../log.js'
+import type { Launcher } from './launcher.js'
+
+/**
+ * What each signal to the launcher means. HUP reload (but the end of the terminal that it was started from: stop) · TERM drain and stop ·
+ * INT the same, a second one leaves 2 s, a third none · QUIT stop now. USR1, USR2, TTIN and TTOU have their meaning in other launchers and
+ * would end this process, or open its inspector, if nobody caught them: they are named and left without effect.
+ */
+export function handleSignals(launcher: Launcher, log: Log): void {
+  const hadTerminal = hasTerminal()
+  let interrupts = 0
+  process.on('SIGHUP', () => {
+    if (hadTerminal && !hasTerminal()) {
+      log('info', 'signal', { signal: 'SIGHUP', meaning: 'the terminal is gone: stop' })
+      launcher.stop()
+    } else {
+      log('info', 'signal', { signal: 'SIGHUP', meaning: 'reload' })
+      launcher.reload()
+    }
+  })
+  process.on('SIGTERM', () => {
+    log('info', 'signal', { signal: 'SIGTERM', meaning: 'stop' })
+    launcher.stop()
+  })
+  process.on('SIGINT', () => {
+    interrupts += 1
+    log('info', 'signal', { signal: 'SIGINT', meaning: interrupts === 1 ? 'stop (again: within 2 s)' : interrupts === 2 ? 'stop within 2 s (again: at once)' : 'kill' })
+    if (interrupts === 1) launcher.stop()
+    else launcher.stop({ pressure: 'more', exitCode: 128 + constants.signals.SIGINT })
+  })
+  process.on('SIGQUIT', () => {
+    log('info', 'signal', { signal: 'SIGQUIT', meaning: 'stop now' })
+    launcher.stop({ pressure: 'now', exitCode: 128 + constants.signals.SIGQUIT })
+  })
+  for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGTTIN', 'SIGTTOU'] as const)
+    process.on(signal, () => log('warn', 'signal', { signal, meaning: 'none in this version' }))
+}
+
+/** Whether this process has a controlling terminal: /dev/tty opens only then; ENXIO once it has closed (prototypes.md k). */
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', 'r'))
+    return true
+  } catch {
+    return false
+  }
+}

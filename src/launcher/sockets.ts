@@ -1,0 +1,227 @@
+import { fstatSync, linkSync, lstatSync, renameSync, statSync, unlinkSync } from 'node:fs'
+
+import { ReuseportError } from '../errors.js'
+import { native } from '../native.js'
+import type { ListenAddress, SocketName } from '../protocol.js'
+import { describeHolders, portHolders } from './port-holder.js'
+
+/**
+ * The launcher's copies of every socket: made here, closed here, and nowhere else. While one of these is open its accept queue cannot be
+ * lost, whoever dies. (Closing one of two plain reuseport listeners under load resets its whole queue: kernel.md §1.)
+ */
+export class Sockets {
+  readonly #sockets = new Map<string, OwnedSocket>()
+
+  /** Makes and binds the socket of a slot unless it is there. Throws ERR_ADDRESS_IN_USE, ERR_PERMISSION, ERR_ADDRESS. */
+  open(name: SocketName, address: ListenAddress): void {
+    const id = idOf(name)
+    const there = this.#sockets.get(id)
+    if (there === undefined) this.#sockets.set(id, address.kind === 'tcp' ? bindTcp(address) : bindPath(address.path))
+    else there.relink?.()
+  }
+
+  /** listen(2). The order in which the sockets of a listener come here is their index in the reuseport group (kernel.md §3). */
+  listen(name: SocketName, backlog: number): void {
+    native().listen(this.fd(name), backlog > 0 ? backlog : DEFAULT_BACKLOG)
+  }
+
+  /** The descriptor, lent for one call. */
+  fd(name: SocketName): number {
+    const socket = this.#sockets.get(idOf(name))
+    if (socket === undefined) throw new Error(`no socket ${idOf(name)}`)
+    return socket.fd
+  }
+
+  has(name: SocketName): boolean {
+    return this.#sockets.has(idOf(name))
+  }
+
+  inode(name: SocketName): number {
+    return fstatSync(this.fd(name)).ino
+  }
+
+  /** Connections that wait in this socket's queue; null when it does not listen, or is no TCP socket. */
+  queue(name: SocketName): number | null {
+    const fd = this.fd(name)
+    try {
+      if (native().getOption(fd, 'acceptConnections') !== 1 || name.listener.startsWith('unix ')) return null
+      return native().acceptQueue(fd).length
+    } catch {
+      return null
+    }
+  }
+
+  close(name: SocketName): void {
+    const socket = this.#sockets.get(idOf(name))
+    if (socket === undefined) return
+    this.#sockets.delete(idOf(name))
+    native().close(socket.fd)
+    socket.unlink?.()
+  }
+
+  closeAll(): void {
+    for (const socket of this.#sockets.values()) {
+      native().close(socket.fd)
+      socket.unlink?.()
+    }
+    this.#sockets.clear()
+  }
+}
+
+/** Node's default (net.Server, `backlog || 511`). */
+const DEFAULT_BACKLOG = 511
+
+interface OwnedSocket {
+  readonly fd: number
+  /** Unix: puts the path back if the program has unlinked it before its listen(). */
+  relink?(): void
+  /** Unix: takes the path away, if it is still ours. */
+  unlink?(): void
+}
+
+function idOf({ listener, slot }: SocketName): string {
+  return `${slot} ${listener}`
+}
+
+function bindTcp(address: Extract<ListenAddress, { kind: 'tcp' }>): OwnedSocket {
+  if (address.host !== null) return { fd: bindHost(address.host, address) }
+  try {
+    return { fd: bindHost('::', address) }
+  } catch (error) {
+    // As Node does for listen(port): every address, or every IPv4 address where there is no IPv6.
+    const { code } = (error as ReuseportError).cause as NodeJS.ErrnoException
+    if (code === 'EADDRINUSE' || code === 'EACCES') throw error
+    return { fd: bindHost('0.0.0.0', address) }
+  }
+}
+
+function bindHost(host: string, { port, ipv6Only }: { port: number; ipv6Only: boolean }): number {
+  const addon = native()
+  const fd = addon.socket(host.includes(':') ? 'inet6' : 'inet', 'stream')
+  try {
+    if (host.includes(':')) addon.setOption(fd, 'ipv6Only', ipv6Only ? 1 : 0)
+    addon.setOption(fd, 'reusePort', 1)
+    // For the bind only, past connections in TIME_WAIT. Left on, another user could bind *and listen* beside a socket of ours that does
+    // not listen yet (prototypes.md i).
+    addon.setOption(fd, 'reuseAddress', 1)
+    addon.bindInet(fd, host, port)
+    addon.setOption(fd, 'reuseAddress', 0)
+    return fd
+  } catch (cause) {
+    addon.close(fd)
+    throw addressError(host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`, port, cause as NodeJS.ErrnoException)
+  }
+}
+
+/** Dresses the error of a bind or listen for the one who has to mend it. */
+function addressError(address: string, port: number, cause: NodeJS.ErrnoException): ReuseportError {
+  if (cause.code === 'EADDRINUSE') {
+    const holders = portHolders(port)
+    return new ReuseportError('ERR_ADDRESS_IN_USE', `${address} is in use: held by ${describeHolders(holders)}`, {
+      facts: { address, port, holders: holders.map(({ pid, name }) => `${pid ?? '?'} ${name ?? '?'}`) },
+      next: 'Stop that process, or let the program listen elsewhere.',
+      cause,
+    })
+  }
+  if (cause.code === 'EACCES')
+    return new ReuseportError('ERR_PERMISSION', `this user may not listen on ${address}`, {
+      facts: { address, port, uid: process.geteuid?.() ?? null },
+      next: `Ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE), or sysctl net.ipv4.ip_unprivileged_port_start=${port}.`,
+      cause,
+    })
+  return new ReuseportError('ERR_ADDRESS', `cannot listen on ${address}: ${cause.code ?? cause.message}`, {
+    facts: { address, port },
+    next: cause.code === 'EADDRNOTAVAIL' ? 'That address belongs to no interface of this machine (ip address).' : 'See ip(7) for this errno.',
+    cause,
+  })
+}
+
+/**
+ * A unix listener has a private name beside its path, under which it is bound, and the path is a link to it: so the path can be put back
+ * when a program unlinks it before listen(), as many do, without a new socket. A path where nobody listens any more is replaced; one where
+ * somebody does, or that is no socket, is refused and left alone.
+ */
+function bindPath(path: string): OwnedSocket {
+  const addon = native()
+  const own = `${path}.${process.pid.toString(36)}`
+  const fd = addon.socket('unix', 'stream')
+  const refuse = (cause: NodeJS.ErrnoException): ReuseportError => {
+    if (cause.code === 'EADDRINUSE')
+      return new ReuseportError('ERR_ADDRESS_IN_USE', `${path} is in use`, {
+        facts: { path },
+        next: 'Another process listens there, or it is a file that is not a socket: move it away.',
+        cause,
+      })
+    return new ReuseportError('ERR_ADDRESS', `cannot listen on ${path}: ${cause.code ?? cause.message}`, {
+      facts: { path },
+      next: 'The directory must exist and let this user make files; a path has at most 107 bytes.',
+      cause,
+    })
+  }
+  try {
+    try {
+      unlinkSync(own)
+    } catch {
+      // The usual case: no predecessor with our pid left one.
+    }
+    addon.bindUnix(fd, own)
+    place(own, path)
+  } catch (cause) {
+    addon.close(fd)
+    try {
+      unlinkSync(own)
+    } catch {
+      // Never bound.
+    }
+    throw refuse(cause as NodeJS.ErrnoException)
+  }
+  return {
+    fd,
+    relink: () => place(own, path),
+    unlink() {
+      if (isSame(own, path)) unlinkSync(path)
+      unlinkSync(own)
+    },
+  }
+}
+
+function place(own: string, path: string): void {
+  if (isSame(own, path)) return
+  try {
+    linkSync(own, path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !isStaleSocket(path)) throw inUse(error)
+    const link = `${own}~`
+    linkSync(own, link)
+    renameSync(link, path)
+  }
+}
+
+function inUse(error: unknown): unknown {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'EEXIST' ? Object.assign(new Error('address already in use'), { code: 'EADDRINUSE', errno: -98 }) : error
+}
+
+function isSame(own: string, path: string): boolean {
+  try {
+    const [a, b] = [statSync(own), lstatSync(path)]
+    return a.ino === b.ino && a.dev === b.dev
+  } catch {
+    return false
+  }
+}
+
+function isStaleSocket(path: string): boolean {
+  if (!lstatSync(path).isSocket()) return false
+  const addon = native()
+  const fd = addon.socket('unix', 'stream')
+  try {
+    addon.connectUnix(fd, path)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ECONNREFUSED'
+  } finally {
+    addon.close(fd)
+  }
+}
+

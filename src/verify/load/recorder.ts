@@ -1,0 +1,135 @@
+import { type Bucket, type BucketCounts, lostOf, noCounts, requestsOf } from './buckets.js'
+import type { IdleEvent, Outcome } from './connection.js'
+import { Latencies, type LatencySummary } from './latency.js'
+
+/** What one kind of client has met. */
+export interface Tally {
+  readonly kind: string
+  readonly connections: number
+  readonly buckets: BucketCounts
+  /** Connections that were opened. */
+  readonly connects: number
+  /** Connections that the server ended with an announcement: a response said `Connection: close`. Not lost. */
+  readonly endedPolitely: number
+  /** Connections that the server closed while idle, without notice. Not lost, but the next request could have been. */
+  readonly idleClosed: number
+  /** Connections that got bytes which belong to no request. */
+  readonly unaskedBytes: number
+  /** Of the requests that were ok. */
+  readonly latencyMs: LatencySummary | null
+}
+
+/** One of the first incidents, with all that is known: the purpose is to find that one. */
+export interface Incident {
+  readonly kind: string
+  readonly request: string
+  readonly bucket: Exclude<Bucket, 'ok'> | 'idle-closed' | 'unasked-bytes'
+  readonly reason: string
+  readonly status: number | null
+  /** CLOCK_MONOTONIC, milliseconds. */
+  readonly at: number
+  readonly localPort: number | null
+  /** Position of the request on its connection, from 1; for an idle close the requests that the connection had carried. */
+  readonly nth: number
+  readonly bytesSent: number
+  readonly bytesReceived: number
+}
+
+/** Incidents kept of each sort and kind: the first are nearest to the cause. */
+const KEPT_PER_SORT = 4
+
+type MutableTally = { -readonly [Key in Exclude<keyof Tally, 'latencyMs'>]: Tally[Key] } & { latencies: Latencies }
+
+/** Counts every outcome of every client, and keeps the first incidents in detail. */
+export class Recorder {
+  readonly #tallies = new Map<string, MutableTally>()
+  readonly #references = new Map<string, number>()
+  readonly #incidents: Incident[] = []
+  readonly #kept = new Map<string, number>()
+
+  constructor(kinds: readonly { readonly kind: string; readonly connections: number }[]) {
+    for (const { kind, connections } of kinds) {
+      const counts = { connects: 0, endedPolitely: 0, idleClosed: 0, unaskedBytes: 0 }
+      this.#tallies.set(kind, { kind, connections, buckets: noCounts(), ...counts, latencies: new Latencies() })
+    }
+  }
+
+  /** The first status seen for a request is what all later ones are held to. */
+  setReference(request: string, status: number): void {
+    this.#references.set(request, status)
+  }
+
+  outcome(kind: string, request: string, outcome: Outcome): void {
+    const tally = this.#tally(kind)
+    const judged = outcome.bucket === 'ok' ? this.#judgeStatus(request, outcome) : outcome
+    tally.buckets[judged.bucket]++
+    if (judged.bucket === 'ok') tally.latencies.add(judged.ms)
+    else {
+      const { status, at, localPort, nth, bytesSent, bytesReceived } = judged
+      const reason = judged.reason ?? ''
+      this.#keep({ kind, request, bucket: judged.bucket, reason, status, at, localPort, nth, bytesSent, bytesReceived })
+    }
+  }
+
+  connected(kind: string): void {
+    this.#tally(kind).connects++
+  }
+
+  endedPolitely(kind: string): void {
+    this.#tally(kind).endedPolitely++
+  }
+
+  idle(kind: string, request: string, event: IdleEvent): void {
+    const tally = this.#tally(kind)
+    if (event.kind === 'closed') tally.idleClosed++
+    else tally.unaskedBytes++
+    const { reason, at, localPort, requests: nth } = event
+    const bucket = event.kind === 'closed' ? 'idle-closed' : 'unasked-bytes'
+    this.#keep({ kind, request, bucket, reason, status: null, at, localPort, nth, bytesSent: 0, bytesReceived: 0 })
+  }
+
+  get requests(): number {
+    return this.#sum(requestsOf)
+  }
+
+  get lost(): number {
+    return this.#sum(lostOf)
+  }
+
+  tallies(): Tally[] {
+    return [...this.#tallies.values()].map(({ latencies, ...tally }) => ({ ...tally, latencyMs: latencies.summary() }))
+  }
+
+  incidents(): Incident[] {
+    return this.#incidents
+  }
+
+  #judgeStatus(request: string, outcome: Outcome): Outcome {
+    const status = outcome.status as number
+    const reference = this.#references.get(request)
+    if (reference === undefined) this.#references.set(request, status)
+    if (status < 500 && (reference === undefined || status === reference)) return outcome
+    const reason = reference === undefined ? `status ${status}` : `status ${status}, the first was ${reference}`
+    return { ...outcome, bucket: 'bad-status', reason }
+  }
+
+  #keep(incident: Incident): void {
+    const sort = `${incident.kind} ${incident.bucket}`
+    const kept = this.#kept.get(sort) ?? 0
+    if (kept === KEPT_PER_SORT) return
+    this.#kept.set(sort, kept + 1)
+    this.#incidents.push(incident)
+  }
+
+  #sum(of: (counts: BucketCounts) => number): number {
+    let sum = 0
+    for (const tally of this.#tallies.values()) sum += of(tally.buckets)
+    return sum
+  }
+
+  #tally(kind: string): MutableTally {
+    const tally = this.#tallies.get(kind)
+    if (tally === undefined) throw new Error(`no clients of kind ${kind}`)
+    return tally
+  }
+}

@@ -1,0 +1,162 @@
+import type { InetAddress, Native } from '../native'
+import {
+  type Claimed,
+  type Hello,
+  type ListenAddress,
+  MAX_MESSAGE_BYTES,
+  PROTOCOL_VERSION,
+  type Reply,
+  type SocketName,
+  type ToLauncher,
+} from '../protocol'
+import { loadAddon } from './addon'
+import { Claim } from './claim'
+import type { Drain } from './drain/drain'
+import { trackSessions } from './drain/http2'
+import type { Handed } from './environment'
+import type { Server } from './handles'
+import { KeepAlive } from './keep-alive'
+import { LauncherLink } from './launcher-link'
+import { heldSockets, type OrderWorld, obey } from './orders'
+import type { ReceivedFds } from './received-fds'
+import { Spares } from './spares'
+import { guardPath } from './unlink-guard'
+
+export type ClaimAnswer =
+  | { readonly mode: 'managed'; readonly claim: Claim; readonly bound: InetAddress | undefined }
+  | { readonly mode: 'plain' }
+  | { readonly mode: 'failed'; readonly errno: number; readonly code: string }
+
+/** Half of a packet: the rest of `hello` is far smaller than the other half. */
+const MAX_HELLO_SOCKETS_BYTES: number = MAX_MESSAGE_BYTES / 2
+
+type Welcome = Extract<Reply, { type: 'welcome' }>
+
+/** One per thread that listens: the worker's claims, and the place that the launcher gave it. */
+export class Agent implements OrderWorld {
+  readonly native: Native
+  readonly spares: Spares
+  readonly claims: Map<number, Claim> = new Map()
+  state: OrderWorld['state']
+  place: OrderWorld['place']
+  drain: Drain | undefined
+  stderrReader: number | undefined
+  readonly #handed: Handed
+  readonly #link: LauncherLink
+  readonly #keepAlive = new KeepAlive()
+  #lastClaim = 0
+
+  /** Throws ERR_ADDON_NOT_FOUND. */
+  constructor(handed: Handed) {
+    this.#handed = handed
+    this.native = loadAddon(handed.binding)
+    this.spares = new Spares(this.native)
+    this.#link = new LauncherLink(this.native, handed.channel, {
+      hello: () => this.#hello(),
+      welcomed: (welcome, fds) => this.#welcomed(welcome, fds),
+      message: (incoming) => obey(this, incoming),
+    })
+  }
+
+  /** Asks the launcher for the socket of `address`, and waits for it. Throws a ReuseportError when there is no launcher to ask. */
+  claim(server: Server, address: ListenAddress, backlog: number): ClaimAnswer {
+    const id = ++this.#lastClaim
+    const answer = this.#link.ask({ type: 'claim', id, address, backlog })
+    if (answer === undefined) return { mode: 'plain' }
+    const { reply, fds } = answer
+    try {
+      if (reply.mode === 'unmanaged') return { mode: 'plain' }
+      if (reply.mode === 'failed') return { mode: 'failed', errno: reply.errno, code: reply.code }
+      return this.#take(reply, fds, { id, address, server, backlog })
+    } finally {
+      fds.closeRest()
+    }
+  }
+
+  /** Node's listen has succeeded: 'listening' comes in the next tick, unless the program closes the server before. */
+  announce(claim: Claim): void {
+    process.nextTick(() => {
+      if (claim.state !== 'released') this.send({ type: 'listening', id: claim.facts.id })
+    })
+  }
+
+  send(message: ToLauncher, fds: readonly number[] = []): boolean {
+    return this.#link.send(message, fds)
+  }
+
+  #take(
+    reply: Extract<Claimed, { mode: 'hold' | 'go' }>,
+    fds: ReceivedFds,
+    asked: { id: number; address: ListenAddress; server: Server; backlog: number },
+  ): ClaimAnswer {
+    const name = reply.fds[0]
+    const fd = fds.take(0)
+    let bound: InetAddress | undefined
+    let claim: Claim
+    try {
+      if (asked.address.kind === 'tcp' && asked.address.host === null)
+        bound = this.native.localAddress(fd) as InetAddress
+      claim = new Claim({ ...asked, listener: name.listener, slot: name.slot }, fd, reply.mode, {
+        native: this.native,
+        keepAlive: this.#keepAlive,
+        released: (released) => this.#released(released),
+      })
+    } catch (error) {
+      this.native.close(fd)
+      this.send({ type: 'released', id: asked.id })
+      const { errno, code } = error as NodeJS.ErrnoException
+      if (errno === undefined) throw error
+      return { mode: 'failed', errno, code: code ?? 'EINVAL' }
+    }
+    this.claims.set(asked.id, claim)
+    this.state ??= reply.mode === 'hold' ? 'held' : 'serving'
+    if (asked.address.kind === 'unix') guardPath(asked.address.path)
+    trackSessions(asked.server)
+    return { mode: 'managed', claim, bound }
+  }
+
+  #released(claim: Claim): void {
+    this.claims.delete(claim.facts.id)
+    this.send({ type: 'released', id: claim.facts.id })
+  }
+
+  #welcomed(welcome: Welcome, fds: ReceivedFds): void {
+    const { generation, slot, term, working } = welcome
+    this.place = { generation, slot, term, working }
+    if (welcome.fds[0] === 'stderr-reader') {
+      if (this.stderrReader !== undefined) this.native.close(this.stderrReader)
+      this.stderrReader = fds.take(0)
+    }
+    // It may have ended while there was no launcher to hear it.
+    if (this.drain?.outcome !== undefined) this.send({ type: 'drained', outcome: this.drain.outcome })
+  }
+
+  #hello(): Hello {
+    const { place } = this
+    const base = {
+      type: 'hello',
+      version: PROTOCOL_VERSION,
+      token: this.#handed.token,
+      node: process.version,
+      thread: this.#handed.thread,
+    } as const
+    if (place === undefined) return base
+    const claims = [...this.claims.values()].map(({ facts: { id, address, backlog } }) => ({ id, address, backlog }))
+    return {
+      ...base,
+      rejoin: { ...place, state: this.state ?? 'held', claims, sockets: this.#offered() },
+    }
+  }
+
+  /** What `collect` would bring, as far as it fits into one packet: the own sockets come first. */
+  #offered(): SocketName[] {
+    const offered: SocketName[] = []
+    let bytes = 0
+    for (const { name } of heldSockets(this)) {
+      bytes += JSON.stringify(name).length + 1
+      if (bytes > MAX_HELLO_SOCKETS_BYTES) break
+      offered.push(name)
+    }
+    return offered
+  }
+}

@@ -1,0 +1,84 @@
+import type { Server } from 'node:http'
+import { type HttpSocket, LastResponse } from './last-response'
+import { lingerMs, type ServerDrain } from './server-drain'
+import { hasUnread } from './unread'
+
+/** Node's list of HTTP/1 connections of a server (`http.server.connections`, the same in 20, 22, 24 and 26): parsers with a socket. */
+interface ConnectionsList {
+  all(): { readonly socket?: HttpSocket }[]
+  /** Those whose last message has come in completely; it may still be answered. */
+  idle(): { readonly socket?: HttpSocket }[]
+}
+
+/** HTTP/1 connections, with or without TLS. Never by server.close(): it cuts idle ones at once and stops the header timeouts. */
+export class HttpDrain implements ServerDrain {
+  readonly #list: ConnectionsList
+  readonly #lingerMs: number
+  readonly #lastResponse: LastResponse
+  readonly #idleSince = new Map<HttpSocket, { readonly since: number; readonly bytesRead: number }>()
+
+  private constructor(server: Server, list: ConnectionsList) {
+    this.#list = list
+    this.#lingerMs = lingerMs(server)
+    this.#lastResponse = new LastResponse(server)
+  }
+
+  static of(server: object): HttpDrain | undefined {
+    for (const symbol of Object.getOwnPropertySymbols(server)) {
+      if (symbol.description !== 'http.server.connections') continue
+      const list = (server as Record<symbol, unknown>)[symbol] as ConnectionsList | undefined
+      return list && new HttpDrain(server as Server, list)
+    }
+    return undefined
+  }
+
+  begin(): void {
+    this.#lastResponse.begin(sockets(this.#list.all()))
+    this.sweep(Date.now())
+  }
+
+  sweep(now: number): number {
+    let closed = 0
+    const idle = this.#idle()
+    for (const socket of this.#idleSince.keys()) if (!idle.has(socket)) this.#idleSince.delete(socket)
+    for (const socket of idle) {
+      const mark = this.#idleSince.get(socket)
+      if (mark === undefined || mark.bytesRead !== socket.bytesRead) {
+        this.#idleSince.set(socket, { since: now, bytesRead: socket.bytesRead })
+      } else if (now - mark.since >= this.#lingerMs && !hasUnread(socket)) {
+        socket.destroy()
+        closed++
+      }
+    }
+    return closed
+  }
+
+  closeIdle(): number {
+    const idle = [...this.#idle()].filter((socket) => !hasUnread(socket))
+    for (const socket of idle) socket.destroy()
+    return idle.length
+  }
+
+  end(): void {
+    this.#lastResponse.end()
+    this.#idleSince.clear()
+  }
+
+  /** Between two messages with nothing left to write, or open without a first byte ("fresh", browsers do that): before Node 26 not in idle(). */
+  #idle(): Set<HttpSocket> {
+    const between = new Set(sockets(this.#list.idle()))
+    return new Set(
+      sockets(this.#list.all()).filter(
+        (socket) =>
+          !socket.destroyed &&
+          !socket._httpMessage &&
+          socket.writableLength === 0 &&
+          (between.has(socket) || socket.bytesRead === 0),
+      ),
+    )
+  }
+}
+
+function sockets(connections: { readonly socket?: HttpSocket }[]): HttpSocket[] {
+  return connections.flatMap(({ socket }) => socket ?? [])
+}

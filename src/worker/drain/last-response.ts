@@ -1,0 +1,112 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+
+interface RequestStart {
+  readonly response: Response
+  readonly socket: HttpSocket
+  readonly server: Server
+}
+interface ResponseFinish {
+  readonly socket: HttpSocket
+  readonly server: Server
+}
+
+/** ServerResponse with what Node's http module keeps in it (the same in 20, 22, 24, 26). */
+export interface Response extends ServerResponse {
+  shouldKeepAlive: boolean
+  /** The connection is closed after this response. */
+  _last: boolean
+}
+export interface HttpSocket extends Socket {
+  /** The response that is being written now; others of the same connection (pipelining) wait behind it. */
+  _httpMessage?: Response | null
+  parser?: { readonly incoming: IncomingMessage | null } | null
+}
+
+const REQUEST_START = 'http.server.request.start'
+const RESPONSE_FINISH = 'http.server.response.finish'
+
+/**
+ * Makes the last response of each connection of a draining server say `Connection: close`, and Node close after it. With requests
+ * in a pipeline it is the last one's that has to say it: Node drops everything behind a response that closes.
+ */
+export class LastResponse {
+  readonly #server: Server
+  /** The newest response of each connection. */
+  readonly #newest = new WeakMap<Socket, Response>()
+
+  constructor(server: Server) {
+    this.#server = server
+  }
+
+  begin(sockets: readonly HttpSocket[]): void {
+    subscribe(REQUEST_START, this.#onRequest)
+    subscribe(RESPONSE_FINISH, this.#onFinish)
+    for (const socket of sockets) this.#closeAfterCurrent(socket)
+  }
+
+  end(): void {
+    unsubscribe(REQUEST_START, this.#onRequest)
+    unsubscribe(RESPONSE_FINISH, this.#onFinish)
+  }
+
+  readonly #onRequest = (message: unknown): void => {
+    const { response, socket, server } = message as RequestStart
+    if (server !== this.#server) return
+    const before = this.#newest.get(socket)
+    if (before !== undefined) keepOpenAfter(before)
+    this.#newest.set(socket, response)
+    closeAfter(response)
+  }
+
+  /** The next one in the pipeline gets the connection right after this message. */
+  readonly #onFinish = (message: unknown): void => {
+    const { socket, server } = message as ResponseFinish
+    if (server === this.#server) setImmediate(() => this.#closeAfterCurrent(socket))
+  }
+
+  #closeAfterCurrent(socket: HttpSocket): void {
+    const response = socket._httpMessage
+    if (!response || response.headersSent) return
+    const newestRequest = socket.parser?.incoming
+    if (newestRequest && newestRequest !== response.req) return
+    this.#newest.set(socket, response)
+    closeAfter(response)
+  }
+}
+
+function closeAfter(response: Response): void {
+  response.shouldKeepAlive = false
+  const { writeHead } = response
+  // A `Connection: keep-alive` that the program sets itself would win over shouldKeepAlive. Every header goes through writeHead.
+  response.writeHead = function (this: Response, ...args: unknown[]) {
+    delete (this as Partial<Response>).writeHead
+    if (isKeepAlive(this.getHeader('connection'))) this.setHeader('Connection', 'close')
+    return (writeHead as (...args: unknown[]) => Response).apply(this, args.map(withoutKeepAlive))
+  } as Response['writeHead']
+}
+
+function keepOpenAfter(response: Response): void {
+  delete (response as Partial<Response>).writeHead
+  response.shouldKeepAlive = true
+  response._last = false
+}
+
+/** The headers argument of writeHead: an object, a flat list of names and values, or a list of pairs. */
+function withoutKeepAlive(headers: unknown): unknown {
+  if (typeof headers !== 'object' || headers === null) return headers
+  if (!Array.isArray(headers)) {
+    return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, closed(name, value)]))
+  }
+  if (Array.isArray(headers[0])) return headers.map(([name, value]) => [name, closed(name, value)])
+  return headers.map((value, index) => (index % 2 === 1 ? closed(headers[index - 1], value) : value))
+}
+
+function closed(name: unknown, value: unknown): unknown {
+  return String(name).toLowerCase() === 'connection' && isKeepAlive(value) ? 'close' : value
+}
+
+function isKeepAlive(value: unknown): boolean {
+  return typeof value === 'string' && /keep-alive/i.test(value)
+}

@@ -1,0 +1,183 @@
+import type { Native } from '../native'
+import type { AckResult, Order, OrderType, SocketName, ToLauncher } from '../protocol'
+import type { Incoming } from './channel'
+import type { Claim } from './claim'
+import { Drain } from './drain/drain'
+import type { ReceivedFds } from './received-fds'
+import { type Spares, textOf } from './spares'
+import { replaceStderr } from './stderr'
+
+/** Below SCM_MAX_FD (253), as a sum of descriptors in flight counts against RLIMIT_NOFILE (kernel.md §7). */
+const SOCKETS_PER_MESSAGE = 200
+/** Accepting a whole queue takes milliseconds; under a flood it would never be empty, and a stop has to end. */
+const ACCEPT_REST_MS = 1_000
+
+/** What the orders act on. */
+export interface OrderWorld {
+  readonly native: Native
+  readonly claims: ReadonlyMap<number, Claim>
+  readonly spares: Spares
+  /** undefined until the first claim. */
+  state: 'held' | 'serving' | 'paused' | 'draining' | undefined
+  place:
+    | { readonly generation: number; readonly slot: number; readonly term: number; readonly working: number }
+    | undefined
+  drain: Drain | undefined
+  /** Read end of the pipe that fd 2 is, when the launcher pipes it: without it a write would be EPIPE once the launcher is dead. */
+  stderrReader: number | undefined
+  send(message: ToLauncher, fds?: readonly number[]): boolean
+}
+
+type Deed = AckResult | undefined
+type Handler<T extends OrderType> = (
+  world: OrderWorld,
+  order: Extract<Order, { type: T }>,
+  fds: ReceivedFds,
+) => Deed | Promise<Deed>
+type Handlers = { readonly [T in OrderType]: Handler<T> }
+
+const handlers = {
+  admit: serve,
+  resume: serve,
+  pause(world) {
+    const connections = openConnections(world)
+    for (const claim of world.claims.values()) claim.pause()
+    world.state = 'paused'
+    return { connections }
+  },
+  adopt(world, { fds: [name] }, fds) {
+    const claim = claimOf(world, name.listener)
+    if (claim === undefined) throw coded('ENOENT', `no claim on ${name.listener}`)
+    if (claim.state !== 'live') throw coded('EBUSY', `the claim on ${name.listener} is ${claim.state}`)
+    claim.adopt(name.slot, fds.take(0))
+    return undefined
+  },
+  unadopt(world, { socket }) {
+    claimOf(world, socket.listener)?.unadopt(socket.slot)
+    return undefined
+  },
+  spares(world, order, fds) {
+    for (const [index, name] of order.fds.entries()) world.spares.keep(name, fds.take(index))
+    for (const name of order.drop) drop(world, name)
+    return undefined
+  },
+  term(world, { term, working }) {
+    if (world.place !== undefined) world.place = { ...world.place, term, working }
+    return undefined
+  },
+  async stderr(world, _order, fds) {
+    await replaceStderr(world.native, fds.take(0))
+    if (world.stderrReader !== undefined) world.native.close(world.stderrReader)
+    world.stderrReader = undefined
+    return undefined
+  },
+  async drain(world, { deadlineMs, last }) {
+    const running = world.drain
+    if (running !== undefined) {
+      running.setDeadline(deadlineMs)
+      return { connections: openConnections(world) }
+    }
+    world.state = 'draining'
+    const claims = [...world.claims.values()]
+    const drain = new Drain(
+      claims.map((claim) => claim.facts.server),
+      (outcome) => world.send({ type: 'drained', outcome }),
+    )
+    world.drain = drain
+    if (last) await acceptTheRest(claims)
+    else for (const claim of claims) claim.pause('draining')
+    const connections = openConnections(world)
+    drain.begin(deadlineMs)
+    return { connections }
+  },
+  collect(world, { seq }) {
+    const held = heldSockets(world)
+    for (let at = 0; at === 0 || at < held.length; at += SOCKETS_PER_MESSAGE) {
+      const batch = held.slice(at, at + SOCKETS_PER_MESSAGE)
+      const last = at + SOCKETS_PER_MESSAGE >= held.length
+      world.send(
+        { type: 'sockets', seq, fds: batch.map(({ name }) => name), last },
+        batch.map(({ fd }) => fd),
+      )
+    }
+    return undefined
+  },
+} satisfies Handlers
+
+/** Does what the message says and answers it: `ack` after the deed, `nack` with the reason, `unknown` when it is from a newer launcher. */
+export async function obey(world: OrderWorld, { message, fds }: Incoming): Promise<void> {
+  if (!isOrder(message)) {
+    fds.closeRest()
+    // An `unknown` of theirs is not answered: two peers that do not know each other would do nothing else.
+    if (message.type !== 'unknown') world.send({ type: 'unknown', of: message.type })
+    return
+  }
+  const { seq } = message
+  try {
+    const handler = handlers[message.type] as Handler<OrderType>
+    const result = await handler(world, message, fds)
+    world.send(result === undefined ? { type: 'ack', seq } : { type: 'ack', seq, result })
+  } catch (error) {
+    const { code = 'ERR_FAILED', message: text } = error as NodeJS.ErrnoException
+    world.send({ type: 'nack', seq, code, message: text })
+  } finally {
+    fds.closeRest()
+  }
+}
+
+function isOrder(message: Incoming['message']): message is Order {
+  return Object.hasOwn(handlers, message.type)
+}
+
+/** `admit` and `resume` are the same deed: whatever was held or paused accepts. A drain that had begun is called off (an undo). */
+function serve(world: OrderWorld): Deed {
+  world.drain?.cancel()
+  world.drain = undefined
+  for (const claim of world.claims.values()) claim.accept()
+  world.state = 'serving'
+  return undefined
+}
+
+/**
+ * Begin of the service's end: what the kernel has already completed for a client is still accepted, and then our copies are closed, so
+ * that later clients are refused instead of left waiting.
+ */
+async function acceptTheRest(claims: readonly Claim[]): Promise<void> {
+  const deadline = Date.now() + ACCEPT_REST_MS
+  while (claims.some((claim) => !claim.isQueueEmpty()) && Date.now() < deadline) await new Promise(setImmediate)
+  for (const claim of claims) {
+    claim.pause('draining')
+    claim.letGo()
+  }
+}
+
+function drop(world: OrderWorld, name: SocketName): void {
+  world.spares.drop(name)
+  const claim = claimOf(world, name.listener)
+  if (claim === undefined) return
+  if (name.slot !== claim.facts.slot) claim.unadopt(name.slot)
+  else if (claim.state === 'draining') claim.letGo()
+}
+
+function claimOf(world: OrderWorld, listener: string): Claim | undefined {
+  for (const claim of world.claims.values()) if (claim.facts.listener === listener) return claim
+  return undefined
+}
+
+function openConnections(world: OrderWorld): number {
+  let sum = 0
+  for (const claim of world.claims.values()) sum += claim.connections
+  return sum
+}
+
+/** Every socket of which there is a copy here, once; the claims' own first. The descriptors stay where they are. */
+export function heldSockets(world: Pick<OrderWorld, 'claims' | 'spares'>): { name: SocketName; fd: number }[] {
+  const held = new Map<string, { name: SocketName; fd: number }>()
+  for (const claim of world.claims.values()) for (const one of claim.sockets()) held.set(textOf(one.name), one)
+  for (const one of world.spares.all()) if (!held.has(textOf(one.name))) held.set(textOf(one.name), one)
+  return [...held.values()]
+}
+
+function coded(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code })
+}
