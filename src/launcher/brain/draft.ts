@@ -103,8 +103,8 @@ export class Draft {
     this.timer(`kill:${worker.id}`, this.state.settings.killAfterMs)
   }
 
-  /** SIGKILL at once: for workers that serve nobody, or that did not heed the stop signal. */
-  kill(worker: Worker, failure: string): void {
+  /** SIGKILL at once: for workers that serve nobody, or that did not heed the stop signal. `failure`: what it did wrong, if it did. */
+  kill(worker: Worker, failure: string | null): void {
     worker.failure ??= failure
     worker.state = 'stopping'
     this.cancel(`ready:${worker.id}`)

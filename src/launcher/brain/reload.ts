@@ -76,7 +76,7 @@ function advance(draft: Draft, run: Run): void {
     run.step = 'handover'
     for (const old of draft.of(run.from)) {
       if (old.state === 'serving') draft.order(old, { type: 'pause' })
-      else if (old.state === 'spawned' || old.state === 'claimed' || old.state === 'ready') draft.kill(old, 'its generation is replaced')
+      else if (old.state === 'spawned' || old.state === 'claimed' || old.state === 'ready') draft.kill(old, null)
     }
   }
   // From here on the new workers accept from every socket and no old one does: the term says so to all.
@@ -119,12 +119,12 @@ export function abortReload(draft: Draft, run: Run, reason: string, stderr: read
   draft.generation(run.to).state = 'aborted'
   draft.log('error', 'reload.aborted', { id: run.id, step: run.step, reason, stderr, serving: run.from })
   answer(draft, run, run.callers, verdictOf(draft, run, 'aborted', reason, stderr))
-  giveUp(draft, run, 'the reload was aborted')
+  giveUp(draft, run)
   for (const old of draft.of(run.from)) if (old.state === 'paused' || draft.awaits(old, 'pause')) draft.order(old, { type: 'resume' })
 }
 
-function giveUp(draft: Draft, run: Run, why: string): void {
-  for (const worker of draft.of(run.to)) if (worker.state !== 'stopping') draft.kill(worker, why)
+function giveUp(draft: Draft, run: Run): void {
+  for (const worker of draft.of(run.to)) if (worker.state !== 'stopping') draft.kill(worker, null)
   disownAll(draft, run.to)
   if (draft.of(run.to).length === 0) {
     delete draft.state.generations[run.to]
@@ -139,7 +139,7 @@ export function stopReloads(draft: Draft): void {
   draft.state.waiting = null
   if (run !== null) {
     answer(draft, run, run.callers, verdictOf(draft, run, 'stopped', 'the launcher stops', []))
-    if (!run.committed) giveUp(draft, run, 'the launcher stops')
+    if (!run.committed) giveUp(draft, run)
   }
   if (waiting !== null) refuse(draft, waiting)
 }

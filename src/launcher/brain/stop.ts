@@ -22,7 +22,7 @@ export function beginStop(draft: Draft, order: { caller: number | null; exitCode
   stopReloads(draft)
   for (const worker of draft.workers) {
     // Nothing that has not served yet has anything to finish.
-    if (worker.state === 'spawned' || worker.state === 'claimed' || worker.state === 'ready') draft.kill(worker, 'the launcher stops')
+    if (worker.state === 'spawned' || worker.state === 'claimed' || worker.state === 'ready') draft.kill(worker, null)
   }
   const sockets = allSockets(draft.listeners)
   state.listeners = {}
@@ -42,7 +42,7 @@ export function pressStop(draft: Draft, how: 'more' | 'now', exitCode: number): 
   if (stop.step === 'drop') stop.step = 'drain'
   draft.log('warn', 'launcher.stopping-now', { pressure: stop.pressure, workers: draft.workers.length })
   for (const worker of draft.workers) {
-    if (stop.pressure === 'kill') draft.kill(worker, 'the launcher was told to end now')
+    if (stop.pressure === 'kill') draft.kill(worker, null)
     else if (worker.state === 'stopping') continue
     else if (stop.pressure === 'now') draft.terminate(worker)
     else {

@@ -169,7 +169,6 @@ function end(draft: Draft, worker: Worker, how: Ending): void {
     code: how.code,
     signal: how.signal,
     reason: failure,
-    stderr: failure === null ? undefined : how.stderr,
   })
   workerEnded(draft, worker, how)
 }

@@ -95,18 +95,19 @@ export class ResponseReader {
     const lineFeed = bytes.indexOf(0x0a, from)
     const to = lineFeed === -1 ? bytes.length : lineFeed + 1
     this.#line += bytes.toString('latin1', from, to)
-    if (this.#line.length > MAX_LINE) this.#break('a line of more than 64 KiB')
+    if (this.#line.length > MAX_LINE) this.#mode = this.#broken('a line of more than 64 KiB')
     else if (lineFeed !== -1) {
       const line = this.#line
       this.#line = ''
-      if (!line.endsWith('\r\n')) this.#break(`a line that does not end in CRLF: ${quote(line)}`)
-      else if (++this.#lines > MAX_LINES) this.#break(`more than ${MAX_LINES} lines around one body`)
-      else this.#onLine(line.slice(0, -2))
+      if (!line.endsWith('\r\n')) this.#mode = this.#broken(`a line that does not end in CRLF: ${quote(line)}`)
+      else if (++this.#lines > MAX_LINES) this.#mode = this.#broken(`more than ${MAX_LINES} lines around one body`)
+      else this.#mode = this.#onLine(line.slice(0, -2))
     }
     return to
   }
 
-  #onLine(line: string): void {
+  /** Each line handler gives the mode that follows. */
+  #onLine(line: string): Mode {
     switch (this.#mode) {
       case 'status-line':
         return this.#onStatusLine(line)
@@ -115,84 +116,78 @@ export class ResponseReader {
       case 'chunk-size':
         return this.#onChunkSize(line)
       case 'chunk-end':
-        if (line !== '') return this.#break(`${quote(line)} where a chunk should have ended`)
-        this.#mode = 'chunk-size'
-        return
+        return line === '' ? 'chunk-size' : this.#broken(`${quote(line)} where a chunk should have ended`)
       case 'trailer':
-        if (line === '') this.#mode = 'complete'
-        else if (!isField(line)) this.#break(`not a trailer: ${quote(line)}`)
-        return
+        if (line === '') return 'complete'
+        return isField(line) ? 'trailer' : this.#broken(`not a trailer: ${quote(line)}`)
       default:
         throw new Error(`no line is awaited in mode ${this.#mode}`)
     }
   }
 
-  #onStatusLine(line: string): void {
+  #onStatusLine(line: string): Mode {
     const match = STATUS_LINE.exec(line)
-    if (match === null) return this.#break(`not a status line: ${quote(line)}`)
+    if (match === null) return this.#broken(`not a status line: ${quote(line)}`)
     this.#version = match[1] as string
     this.status = Number(match[2])
-    this.#mode = 'header'
+    return 'header'
   }
 
-  #onHeader(line: string): void {
-    if (!isField(line)) return this.#break(`not a header: ${quote(line)}`)
+  #onHeader(line: string): Mode {
+    if (!isField(line)) return this.#broken(`not a header: ${quote(line)}`)
     const colon = line.indexOf(':')
     const value = line.slice(colon + 1).trim()
     switch (line.slice(0, colon).toLowerCase()) {
-      case 'content-length': {
-        if (!/^\d{1,15}$/.test(value)) return this.#break(`Content-Length is ${quote(value)}`)
-        if (this.#contentLength !== null) return this.#break('two Content-Length headers')
+      case 'content-length':
+        if (!/^\d{1,15}$/.test(value)) return this.#broken(`Content-Length is ${quote(value)}`)
+        if (this.#contentLength !== null) return this.#broken('two Content-Length headers')
         this.#contentLength = Number(value)
-        return
-      }
+        break
       case 'transfer-encoding':
-        if (value.toLowerCase() !== 'chunked') return this.#break(`Transfer-Encoding is ${quote(value)}`)
-        if (this.#chunked) return this.#break('two Transfer-Encoding headers')
+        if (value.toLowerCase() !== 'chunked') return this.#broken(`Transfer-Encoding is ${quote(value)}`)
+        if (this.#chunked) return this.#broken('two Transfer-Encoding headers')
         this.#chunked = true
-        return
+        break
       case 'connection':
         this.#connection += this.#connection === '' ? value : `,${value}`
-        return
+        break
       case 'keep-alive': {
         const match = KEEP_ALIVE_TIMEOUT.exec(value)
         if (match !== null) this.keepAliveTimeoutMs = Number(match[1]) * 1000
-        return
+        break
       }
     }
+    return 'header'
   }
 
-  #onHeadEnd(): void {
-    if (this.#chunked && this.#contentLength !== null) return this.#break('both Content-Length and Transfer-Encoding')
-    if (this.status === 101) return this.#break('101 Switching Protocols, which was not asked for')
+  #onHeadEnd(): Mode {
+    if (this.#chunked && this.#contentLength !== null) return this.#broken('both Content-Length and Transfer-Encoding')
+    if (this.status === 101) return this.#broken('101 Switching Protocols, which was not asked for')
     if (this.status < 200) {
-      this.#mode = 'status-line'
       this.#contentLength = null
       this.#chunked = false
       this.#connection = ''
-      return
+      return 'status-line'
     }
-    if (!hasBody(this.status) || this.#contentLength === 0) this.#mode = 'complete'
-    else if (this.#chunked) this.#mode = 'chunk-size'
-    else if (this.#contentLength === null) this.#mode = 'until-close'
-    else {
-      this.#remaining = this.#contentLength
-      this.#mode = 'fixed'
-    }
+    if (!hasBody(this.status) || this.#contentLength === 0) return 'complete'
+    if (this.#chunked) return 'chunk-size'
+    if (this.#contentLength === null) return 'until-close'
+    this.#remaining = this.#contentLength
+    return 'fixed'
   }
 
-  #onChunkSize(line: string): void {
+  #onChunkSize(line: string): Mode {
     // Chunk lines are as many as there are chunks: only heads and trailers are counted against MAX_LINES.
     this.#lines = 0
     const match = CHUNK_SIZE.exec(line)
-    if (match === null) return this.#break(`not a chunk size: ${quote(line)}`)
+    if (match === null) return this.#broken(`not a chunk size: ${quote(line)}`)
     this.#remaining = Number.parseInt(match[1] as string, 16)
-    this.#mode = this.#remaining === 0 ? 'trailer' : 'chunk-data'
+    return this.#remaining === 0 ? 'trailer' : 'chunk-data'
   }
 
-  #break(problem: string): void {
+  #broken(problem: string): Mode {
     this.problem = problem
-    this.#mode = 'broken'
+    return 'broken'
   }
 }
 
