@@ -1,6 +1,6 @@
 import { request } from 'node:http'
-import { ReuseportError } from './errors.js'
 import type { ReloadWait, Status, Verdict } from './control-protocol.js'
+import { ReuseportError } from './errors.js'
 import { findLauncher } from './runtime-dir.js'
 
 /** Speaks to a running launcher through its control socket. One request per connection: a launcher's end is never missed. */

@@ -16,12 +16,16 @@ export function createLog(format: 'text' | 'json', write: (text: string) => void
   const stamped = process.env['JOURNAL_STREAM'] === undefined
   return (level, event, fields = {}) => {
     if (format === 'json') {
-      write(`${JSON.stringify({ level: PINO_LEVELS[level], time: Date.now(), pid: process.pid, msg: event, ...rename(fields) })}\n`)
+      write(
+        `${JSON.stringify({ level: PINO_LEVELS[level], time: Date.now(), pid: process.pid, msg: event, ...rename(fields) })}\n`,
+      )
       return
     }
     const time = stamped ? `${new Date().toISOString().slice(11, 23)} ` : ''
     const { stderr, ...rest } = fields
-    const words = Object.entries(rest).flatMap(([name, value]) => (value === undefined || value === null ? [] : [`${name}=${text(value)}`]))
+    const words = Object.entries(rest).flatMap(([name, value]) =>
+      value === undefined || value === null ? [] : [`${name}=${text(value)}`],
+    )
     const lines = Array.isArray(stderr) ? stderr.map((line) => `    | ${visible(String(line))}\n`).join('') : ''
     write(`${time}${level === 'info' ? '' : `${level} `}${[event, ...words].join(' ')}\n${lines}`)
   }

@@ -121,11 +121,23 @@ export type RefusalCode =
 
 export type Claimed =
   /** The slot's socket comes with it: 'hold' = bound, accept nothing yet; 'go' = the launcher listens on it, serve. */
-  | { readonly type: 'claimed'; readonly id: number; readonly mode: 'hold' | 'go'; readonly listener: ListenerKey; readonly fds: readonly [SocketName] }
+  | {
+      readonly type: 'claimed'
+      readonly id: number
+      readonly mode: 'hold' | 'go'
+      readonly listener: ListenerKey
+      readonly fds: readonly [SocketName]
+    }
   /** Not ours to manage (`--ports`): plain Node. */
   | { readonly type: 'claimed'; readonly id: number; readonly mode: 'unmanaged' }
   /** The launcher could not bind, or this worker has the address already: the program sees this errno as its listen error. */
-  | { readonly type: 'claimed'; readonly id: number; readonly mode: 'failed'; readonly errno: number; readonly code: string }
+  | {
+      readonly type: 'claimed'
+      readonly id: number
+      readonly mode: 'failed'
+      readonly errno: number
+      readonly code: string
+    }
 
 export type Order =
   /** Serve: take every claim out of hold. */
@@ -139,7 +151,12 @@ export type Order =
   /** Give an adopted socket up. */
   | { readonly type: 'unadopt'; readonly seq: number; readonly socket: SocketName }
   /** Copies to keep out of the program's sight, and copies to close. */
-  | { readonly type: 'spares'; readonly seq: number; readonly fds: readonly SocketName[]; readonly drop: readonly SocketName[] }
+  | {
+      readonly type: 'spares'
+      readonly seq: number
+      readonly fds: readonly SocketName[]
+      readonly drop: readonly SocketName[]
+    }
   | { readonly type: 'term'; readonly seq: number; readonly term: number; readonly working: number }
   /** From now on fd 2 is the attached descriptor. */
   | { readonly type: 'stderr'; readonly seq: number; readonly fds: readonly ['stderr'] }

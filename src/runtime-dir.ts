@@ -57,7 +57,10 @@ export function checkName(name: string): string {
 /** The package.json name in `directory` ("@a/b" becomes "a-b"), else the directory's own name; other characters become "-". */
 export function defaultName(directory: string): string {
   const fit = (text: string): string => {
-    const name = text.replace(/^@/, '').replace(/[^A-Za-z0-9._-]/g, '-').slice(0, 64)
+    const name = text
+      .replace(/^@/, '')
+      .replace(/[^A-Za-z0-9._-]/g, '-')
+      .slice(0, 64)
     return NAME_PATTERN.test(name) && name !== '.' && name !== '..' ? name : 'app'
   }
   try {
@@ -70,16 +73,23 @@ export function defaultName(directory: string): string {
 }
 
 /** Makes the launcher's directory and takes its lock for life. Throws ERR_NAME_TAKEN when another launcher holds it. */
-export function takeRuntimeDir(name: string, options: { runtimeDir?: string | undefined; startedFrom: string }): RuntimeDir {
+export function takeRuntimeDir(
+  name: string,
+  options: { runtimeDir?: string | undefined; startedFrom: string },
+): RuntimeDir {
   const parent = firstThatFits(options.runtimeDir)
   const directory = join(parent, name)
   makePrivate(directory)
   const controlSocket = join(directory, 'control.sock')
   if (Buffer.byteLength(controlSocket) > MAX_SOCKET_PATH_BYTES)
-    throw new ReuseportError('ERR_RUNTIME_DIR', `the path of the control socket is longer than ${MAX_SOCKET_PATH_BYTES} bytes`, {
-      facts: { path: controlSocket, bytes: Buffer.byteLength(controlSocket) },
-      next: 'Choose a shorter --runtime-dir or --name.',
-    })
+    throw new ReuseportError(
+      'ERR_RUNTIME_DIR',
+      `the path of the control socket is longer than ${MAX_SOCKET_PATH_BYTES} bytes`,
+      {
+        facts: { path: controlSocket, bytes: Buffer.byteLength(controlSocket) },
+        next: 'Choose a shorter --runtime-dir or --name.',
+      },
+    )
   const lock = takeLock(join(directory, 'lock'), name, options.startedFrom)
   // The lock is ours: whatever a dead predecessor left here may go.
   const files = ['control.sock', 'channel.sock', 'pid'].map((file) => join(directory, file))

@@ -30,9 +30,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   Packet packet;
   packet.random = packet.cpu = head.random;
-  packet.network.assign(head.version == 6 ? 40 : 20, 0);
+  // The whole header of its version and nothing more: a load beyond it would end the program with index 0.
+  const bool v6 = head.version % 16 == 6;
+  packet.network.assign(v6 ? 40 : 20, 0);
   packet.network[0] = static_cast<std::uint8_t>(head.version << 4);
-  std::memcpy(&packet.network[head.version == 6 ? 8 : 4], head.source, sizeof head.source);
+  std::memcpy(&packet.network[v6 ? 8 : 4], head.source, sizeof head.source);
   const auto index = runProgram(program.value(), packet);
   if (!index.has_value() || *index >= weights.size() || weights[*index] == 0) std::abort();
   return 0;

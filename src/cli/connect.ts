@@ -16,10 +16,14 @@ export async function connect({ values }: CommandLine): Promise<ControlClient> {
   if (text(values, 'name') === undefined) {
     const { startedFrom } = findLauncher(name, runtimeDir)
     if (startedFrom !== undefined && startedFrom !== directory)
-      throw new ReuseportError('ERR_NAME_TAKEN', `the launcher called ${JSON.stringify(name)} was started from ${startedFrom}, this is ${directory}`, {
-        facts: { name, startedFrom, directory },
-        next: `If that is the one you mean: --name ${name}.`,
-      })
+      throw new ReuseportError(
+        'ERR_NAME_TAKEN',
+        `the launcher called ${JSON.stringify(name)} was started from ${startedFrom}, this is ${directory}`,
+        {
+          facts: { name, startedFrom, directory },
+          next: `If that is the one you mean: --name ${name}.`,
+        },
+      )
   }
   return ControlClient.connect({ name, runtimeDir })
 }

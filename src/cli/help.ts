@@ -11,10 +11,12 @@ const HEADS: Readonly<Record<Verb, string>> = {
   reuseport-run VERB --help
 
   reuseport-run -n 4 -- node app.js`,
-  reload: 'reuseport-run reload [options]\n\nStarts the new version, waits until it listens, gives it the sockets, and drains the old one.\nExit code: 0 done, 4 aborted (the old version serves on), 1 stopped, 3 no launcher, 5 timed out.',
+  reload:
+    'reuseport-run reload [options]\n\nStarts the new version, waits until it listens, gives it the sockets, and drains the old one.\nExit code: 0 done, 4 aborted (the old version serves on), 1 stopped, 3 no launcher, 5 timed out.',
   status: 'reuseport-run status [options]\n\nShows the launcher, its workers and its sockets.',
   stop: 'reuseport-run stop [options]\n\nDrains and ends the launcher and its workers; returns when they have gone.',
-  verify: 'reuseport-run verify [options] [--] command…\n\nRuns the program under a private launcher and load from clients that never retry, reloads it again and again, and counts what was lost.\nExit code: 0 only if nothing was.',
+  verify:
+    'reuseport-run verify [options] [--] command…\n\nRuns the program under a private launcher and load from clients that never retry, reloads it again and again, and counts what was lost.\nExit code: 0 only if nothing was.',
 }
 
 export function helpText(verb: Verb): string {

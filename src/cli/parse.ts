@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { ReuseportError } from '../errors.js'
-import { OPTIONS, optionsOf, type Verb, VERBS } from './option-table.js'
+import { OPTIONS, optionsOf, VERBS, type Verb } from './option-table.js'
 
 /** A command line, understood: whose options, and what is to be run. */
 export interface CommandLine {
@@ -25,7 +25,10 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   if (word !== 'start' && word !== 'verify') {
     const rest = firstWord(after)
     if (after[rest.cut] !== undefined && after[rest.cut] !== '--')
-      throw usage(`${word} takes no argument: ${after[rest.cut]}`, `To run a program of that name: reuseport-run -- ${word}.`)
+      throw usage(
+        `${word} takes no argument: ${after[rest.cut]}`,
+        `To run a program of that name: reuseport-run -- ${word}.`,
+      )
     return { verb: word, values: strict([...before, ...after.slice(0, rest.cut)], word), command: [] }
   }
   const rest = firstWord(after)
@@ -45,13 +48,25 @@ type Types = Record<string, { type: 'string' | 'boolean'; short?: string }>
 
 function types(rows: readonly { name: string; short?: string; value?: string }[]): Types {
   return Object.fromEntries(
-    rows.map(({ name, short, value }) => [name, { type: value === undefined ? ('boolean' as const) : ('string' as const), ...(short === undefined ? {} : { short }) }]),
+    rows.map(({ name, short, value }) => [
+      name,
+      {
+        type: value === undefined ? ('boolean' as const) : ('string' as const),
+        ...(short === undefined ? {} : { short }),
+      },
+    ]),
   )
 }
 
 /** Where the options end: the index of the first word, or of `--`. */
 function firstWord(argv: readonly string[]): { cut: number; isProgram: boolean } {
-  const { tokens } = parseArgs({ args: [...argv], options: types(OPTIONS), strict: false, allowPositionals: true, tokens: true })
+  const { tokens } = parseArgs({
+    args: [...argv],
+    options: types(OPTIONS),
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  })
   const end = tokens.find(({ kind }) => kind === 'positional' || kind === 'option-terminator')
   return { cut: end?.index ?? argv.length, isProgram: end?.kind === 'option-terminator' }
 }
@@ -63,7 +78,8 @@ function strict(args: readonly string[], verb: Verb): CommandLine['values'] {
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException
     const unknown = /^Unknown option '(-{1,2}[^']*)'/.exec(message)?.[1]
-    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' && unknown !== undefined) throw unknownOption(unknown, verb, Object.keys(options))
+    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' && unknown !== undefined)
+      throw unknownOption(unknown, verb, Object.keys(options))
     throw usage((message.split('. ')[0] as string).replace(/\.$/, ''))
   }
 }
@@ -71,9 +87,13 @@ function strict(args: readonly string[], verb: Verb): CommandLine['values'] {
 function unknownOption(option: string, verb: Verb, names: readonly string[]): ReuseportError {
   const name = option.replace(/^-+/, '')
   const elsewhere = OPTIONS.find((row) => row.name === name)
-  if (elsewhere !== undefined) return usage(`${option} is no option of ${verb}; it belongs to ${elsewhere.verbs.join(', ')}`)
+  if (elsewhere !== undefined)
+    return usage(`${option} is no option of ${verb}; it belongs to ${elsewhere.verbs.join(', ')}`)
   const near = names.map((other) => ({ other, far: distance(name, other) })).sort((a, b) => a.far - b.far)[0]
-  const hint = near !== undefined && near.far <= Math.max(1, Math.floor(near.other.length / 3)) ? `; did you mean --${near.other}?` : ''
+  const hint =
+    near !== undefined && near.far <= Math.max(1, Math.floor(near.other.length / 3))
+      ? `; did you mean --${near.other}?`
+      : ''
   return usage(`unknown option ${option}${hint}`)
 }
 
@@ -83,7 +103,11 @@ function distance(a: string, b: string): number {
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
     for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min((row[j] as number) + 1, (next[j - 1] as number) + 1, (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1))
+      next[j] = Math.min(
+        (row[j] as number) + 1,
+        (next[j - 1] as number) + 1,
+        (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1),
+      )
     row = next
   }
   return row[b.length] as number

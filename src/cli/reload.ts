@@ -24,7 +24,8 @@ export async function reload(line: CommandLine): Promise<number> {
 /** The verdict for a person: what happened per worker, and what to think of it. */
 function describeVerdict(verdict: Verdict): string {
   const lines: string[] = []
-  if (verdict.result === 'done') lines.push(`generation ${verdict.to} serves; generation ${verdict.from} has handed over`)
+  if (verdict.result === 'done')
+    lines.push(`generation ${verdict.to} serves; generation ${verdict.from} has handed over`)
   else {
     lines.push(`reload ${verdict.result} in step ${verdict.step}: ${verdict.reason}`)
     lines.push(...verdict.stderr.map((line) => `    | ${line}`))
@@ -35,8 +36,13 @@ function describeVerdict(verdict: Verdict): string {
     const ended = ms.drained === undefined && ms.exited === undefined ? '' : `; ${closed} connections ended, ${cut} cut`
     lines.push(`  slot ${slot}: ${oldPid ?? '-'} → ${newPid ?? '-'}  ${times.join(', ')}${ended}`)
   }
-  if (verdict.draining > 0) lines.push(`  ${verdict.draining} old worker${verdict.draining === 1 ? ' is' : 's are'} still draining: reuseport-run status`)
+  if (verdict.draining > 0)
+    lines.push(
+      `  ${verdict.draining} old worker${verdict.draining === 1 ? ' is' : 's are'} still draining: reuseport-run status`,
+    )
   const { shared, OutRsts, ListenDrops, ListenOverflows } = verdict.kernel
-  lines.push(`  kernel${shared ? ' (whole network namespace)' : ''}: OutRsts +${OutRsts}, ListenDrops +${ListenDrops}, ListenOverflows +${ListenOverflows}`)
+  lines.push(
+    `  kernel${shared ? ' (whole network namespace)' : ''}: OutRsts +${OutRsts}, ListenDrops +${ListenDrops}, ListenOverflows +${ListenOverflows}`,
+  )
   return `${lines.join('\n')}\n`
 }

@@ -1,5 +1,5 @@
-import { Launcher } from '../launcher/launcher.js'
 import { logicalDirectory } from '../launcher/command.js'
+import { Launcher } from '../launcher/launcher.js'
 import { handleSignals } from '../launcher/signals.js'
 import { createLog } from '../log.js'
 import type { CommandLine } from './parse.js'

@@ -9,17 +9,25 @@ export async function status(line: CommandLine): Promise<number> {
 }
 
 function describeStatus(status: Status): string {
-  const lines = [`${status.name}: ${status.state}, launcher pid ${status.pid}, generation ${status.working ?? '-'}, term ${status.term}`]
+  const lines = [
+    `${status.name}: ${status.state}, launcher pid ${status.pid}, generation ${status.working ?? '-'}, term ${status.term}`,
+  ]
   for (const { slot, worker, adoptedBy } of status.slots) {
-    const who = worker === null ? 'no worker' : `pid ${worker.pid}, generation ${worker.generation}, ${worker.state} since ${worker.startedAt}`
+    const who =
+      worker === null
+        ? 'no worker'
+        : `pid ${worker.pid}, generation ${worker.generation}, ${worker.state} since ${worker.startedAt}`
     lines.push(`  slot ${slot}: ${who}${adoptedBy === null ? '' : `; its sockets are adopted by slot ${adoptedBy}`}`)
   }
   const leaving = status.generations.filter(({ number, workers }) => number !== status.working && workers.length > 0)
-  for (const { number, state, workers } of leaving) lines.push(`  generation ${number}: ${state}, ${workers.length} workers`)
+  for (const { number, state, workers } of leaving)
+    lines.push(`  generation ${number}: ${state}, ${workers.length} workers`)
   for (const { address, sockets } of status.listeners) {
     lines.push(`  ${address}`)
     for (const { slot, inode, queue, holders } of sockets)
-      lines.push(`    slot ${slot}: inode ${inode}, ${queue === null ? '' : `queue ${queue}, `}held by ${holders.join(' ')}`)
+      lines.push(
+        `    slot ${slot}: inode ${inode}, ${queue === null ? '' : `queue ${queue}, `}held by ${holders.join(' ')}`,
+      )
   }
   for (const { code, text } of status.warnings) lines.push(`  warning ${code}: ${text}`)
   return `${lines.join('\n')}\n`

@@ -8,7 +8,8 @@ import { type CommandLine, usage } from './parse.js'
 /** "30s", "500ms", "2m", "1h"; a bare number is seconds, as in timeout(1). Gives milliseconds. */
 export function duration(text: string, option: string): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text)
-  const ms = match === null ? Number.NaN : Number(match[1]) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match[2] as 's']
+  const ms =
+    match === null ? Number.NaN : Number(match[1]) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match[2] as 's']
   const LONGEST = 2 ** 31 - 1 // setTimeout's
   const value = match !== null && match[2] === undefined ? Number(match[1]) * 1_000 : ms
   if (Number.isFinite(value) && value <= LONGEST) return Math.round(value)
@@ -28,7 +29,10 @@ export function workers(text: string | undefined): number {
   if (given === 'max') return availableParallelism()
   const value = Number(given)
   if (/^\d+$/.test(given) && value >= 1 && value <= 1_024) return value
-  throw usage(`${text === undefined ? 'WEB_CONCURRENCY' : '--workers'} ${JSON.stringify(given)} is no number of workers`, 'Give 1 to 1024, or max.')
+  throw usage(
+    `${text === undefined ? 'WEB_CONCURRENCY' : '--workers'} ${JSON.stringify(given)} is no number of workers`,
+    'Give 1 to 1024, or max.',
+  )
 }
 
 export function ports(text: string | undefined): readonly number[] | undefined {
@@ -47,7 +51,8 @@ export function text(values: CommandLine['values'], name: string): string | unde
 export function launcherOptions({ values, command }: CommandLine, directory: string): LauncherOptions {
   if (command.length === 0) throw usage('no command to run', 'For example: reuseport-run -n 2 -- node app.js')
   const logFormat = text(values, 'log-format') ?? DEFAULTS.logFormat
-  if (logFormat !== 'text' && logFormat !== 'json') throw usage(`--log-format ${JSON.stringify(logFormat)} is neither text nor json`)
+  if (logFormat !== 'text' && logFormat !== 'json')
+    throw usage(`--log-format ${JSON.stringify(logFormat)} is neither text nor json`)
   const time = (name: string, fallback: number): number => {
     const given = text(values, name)
     return given === undefined ? fallback : duration(given, name)

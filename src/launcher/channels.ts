@@ -86,8 +86,11 @@ export class Channels {
     if (answer.mode === 'hold' || answer.mode === 'go') {
       const { mode, listener, slot } = answer
       channel.claims.set(id, listener)
-      channel.send({ type: 'claimed', id, mode, listener, fds: [{ listener, slot }] }, [this.#sockets.fd({ listener, slot })])
-    } else if (answer.mode === 'failed') channel.send({ type: 'claimed', id, mode: 'failed', errno: answer.errno, code: answer.code }, [])
+      channel.send({ type: 'claimed', id, mode, listener, fds: [{ listener, slot }] }, [
+        this.#sockets.fd({ listener, slot }),
+      ])
+    } else if (answer.mode === 'failed')
+      channel.send({ type: 'claimed', id, mode: 'failed', errno: answer.errno, code: answer.code }, [])
     else channel.send({ type: 'claimed', id, mode: 'unmanaged' }, [])
   }
 
@@ -154,7 +157,13 @@ export class Channels {
     const { worker } = process
     switch (report.type) {
       case 'claim':
-        return this.#post({ type: 'claim', worker, claim: `${channel.id}:${report.id}`, address: report.address, backlog: report.backlog })
+        return this.#post({
+          type: 'claim',
+          worker,
+          claim: `${channel.id}:${report.id}`,
+          address: report.address,
+          backlog: report.backlog,
+        })
       case 'listening':
         return this.#post({ type: 'listening', worker, claim: `${channel.id}:${report.id}` })
       case 'released':
@@ -164,12 +173,18 @@ export class Channels {
         this.#orders.get(report.seq)?.from.delete(channel)
         return this.#settle(report.seq)
       case 'nack':
-        if (this.#orders.delete(report.seq)) this.#post({ type: 'refused', worker, seq: report.seq, code: report.code, message: report.message })
+        if (this.#orders.delete(report.seq))
+          this.#post({ type: 'refused', worker, seq: report.seq, code: report.code, message: report.message })
         return
       case 'drained':
         return this.#drained(channel, worker, report.outcome)
       case 'warning':
-        return this.#log('warn', 'worker.warning', { slot: this.#standing(worker)?.slot, pid: channel.pid, code: report.code, text: report.message })
+        return this.#log('warn', 'worker.warning', {
+          slot: this.#standing(worker)?.slot,
+          pid: channel.pid,
+          code: report.code,
+          text: report.message,
+        })
       case 'unknown':
         return this.#log('warn', 'worker.unknown-message', { pid: channel.pid, of: report.of })
       case 'hello':
@@ -201,14 +216,20 @@ export class Channels {
     }
     if (peer.uid !== process.geteuid?.() && peer.uid !== 0) return this.#drop(channel, `it is of uid ${peer.uid}`)
     if (hello.version !== PROTOCOL_VERSION)
-      return refuse('version', `the agent speaks version ${String(hello.version)} of the protocol, this launcher version ${PROTOCOL_VERSION}`)
+      return refuse(
+        'version',
+        `the agent speaks version ${String(hello.version)} of the protocol, this launcher version ${PROTOCOL_VERSION}`,
+      )
     const owner = typeof hello.token === 'string' ? this.#processes.withToken(hello.token) : undefined
     const standing = owner === undefined ? null : this.#standing(owner.worker)
     if (owner === undefined || standing === null) return refuse('token', 'no worker of this launcher has this token')
     const others = this.#of(owner.worker)
     const worker = others[0]
     if (worker !== undefined && worker.pid !== peer.pid)
-      return refuse('not-the-worker', `process ${worker.pid} of the same command is the worker; this one listens by itself`)
+      return refuse(
+        'not-the-worker',
+        `process ${worker.pid} of the same command is the worker; this one listens by itself`,
+      )
     channel.process = owner
     channel.pid = peer.pid
     channel.thread = hello.thread
@@ -255,7 +276,8 @@ export class Channels {
 /** Spare copies and stderr belong to the process: its first channel. An adopted socket to the thread that listens there. The rest to all. */
 function concerns(order: BrainOrder, channel: Channel): boolean {
   if (order.type === 'spares' || order.type === 'stderr') return channel.isFirst
-  if (order.type === 'adopt' || order.type === 'unadopt') return [...channel.claims.values()].includes(order.socket.listener)
+  if (order.type === 'adopt' || order.type === 'unadopt')
+    return [...channel.claims.values()].includes(order.socket.listener)
   return true
 }
 
@@ -280,7 +302,11 @@ class Channel {
   #queue: { data: Buffer; fds: number[] }[] = []
   #isClosed = false
 
-  constructor(id: number, fd: number, on: { message: (report: Report, fds: readonly number[]) => void; closed: (reason: string) => void }) {
+  constructor(
+    id: number,
+    fd: number,
+    on: { message: (report: Report, fds: readonly number[]) => void; closed: (reason: string) => void },
+  ) {
     this.id = id
     this.fd = fd
     this.#on = on

@@ -34,17 +34,26 @@ export function resolveCommand(command: readonly string[], directory: string): S
     cwd = realpathSync(directory)
     if (!statSync(cwd).isDirectory()) throw new Error('not a directory')
   } catch (cause) {
-    throw new ReuseportError('ERR_WORKING_DIRECTORY', `the working directory ${directory} cannot be used: ${(cause as Error).message}`, {
-      facts: { path: directory },
-      next: 'Workers start where the launcher was started: bring the directory back, then reload.',
-      cause,
-    })
+    throw new ReuseportError(
+      'ERR_WORKING_DIRECTORY',
+      `the working directory ${directory} cannot be used: ${(cause as Error).message}`,
+      {
+        facts: { path: directory },
+        next: 'Workers start where the launcher was started: bring the directory back, then reload.',
+        cause,
+      },
+    )
   }
   const env: Record<string, string> = {}
   for (const [name, value] of Object.entries(process.env)) if (value !== undefined) env[name] = value
   env['PWD'] = cwd
   const name = command[0] as string
-  return { file: name.includes('/') ? checkProgram(resolve(cwd, name), name) : searchPath(name, cwd), argv: command, cwd, env }
+  return {
+    file: name.includes('/') ? checkProgram(resolve(cwd, name), name) : searchPath(name, cwd),
+    argv: command,
+    cwd,
+    env,
+  }
 }
 
 /** The environment of one spawn: the agent is preloaded into every Node process of it, and finds the launcher by these variables. */
@@ -89,7 +98,11 @@ function checkProgram(path: string, name: string): string {
     return path
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT')
-      throw new ReuseportError('ERR_COMMAND_NOT_FOUND', `${name}: no such file`, { facts: { path }, next: `Looked for ${path}.`, cause })
+      throw new ReuseportError('ERR_COMMAND_NOT_FOUND', `${name}: no such file`, {
+        facts: { path },
+        next: `Looked for ${path}.`,
+        cause,
+      })
     throw new ReuseportError('ERR_COMMAND_NOT_EXECUTABLE', `${path} cannot be executed: ${(cause as Error).message}`, {
       facts: { path },
       next: `chmod +x ${path}, or name its interpreter: node ${name}`,

@@ -22,11 +22,14 @@ export class ControlServer {
 
   constructor(orders: Orders) {
     this.#orders = orders
-    this.#server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS, keepAlive: false }, (request, response) => {
-      request.resume()
-      const url = new URL(request.url ?? '/', 'http://launcher')
-      this.#route(request.method ?? '', url, response)
-    })
+    this.#server = createServer(
+      { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS, keepAlive: false },
+      (request, response) => {
+        request.resume()
+        const url = new URL(request.url ?? '/', 'http://launcher')
+        this.#route(request.method ?? '', url, response)
+      },
+    )
     this.#server.maxConnections = MOST_CONNECTIONS
   }
 
@@ -52,10 +55,12 @@ export class ControlServer {
     await Promise.all(
       callers.map((caller) => {
         const response = this.#callers.get(caller)
-        return response === undefined ? undefined : new Promise<void>((done) => {
-          response.once('close', done)
-          send(response, 200, { stopped: true })
-        })
+        return response === undefined
+          ? undefined
+          : new Promise<void>((done) => {
+              response.once('close', done)
+              send(response, 200, { stopped: true })
+            })
       }),
     )
     for (const response of this.#callers.values()) response.destroy()
@@ -68,7 +73,8 @@ export class ControlServer {
   #route(method: string, { pathname, searchParams }: URL, response: ServerResponse): void {
     const isKnown = pathname === '/status' || pathname === '/reload' || pathname === '/stop'
     if (!isKnown) return send(response, 404, { code: 'not-found', message: `no such path: ${pathname}` })
-    if (method !== (pathname === '/status' ? 'GET' : 'POST')) return send(response, 405, { code: 'method', message: `${method} ${pathname}` })
+    if (method !== (pathname === '/status' ? 'GET' : 'POST'))
+      return send(response, 405, { code: 'method', message: `${method} ${pathname}` })
     if (pathname === '/status') return send(response, 200, this.#orders.status())
     if (pathname === '/stop') return this.#orders.stop(this.#wait(response))
     const wait = searchParams.get('wait') ?? 'baked'
@@ -76,7 +82,8 @@ export class ControlServer {
       this.#orders.reload(null, 'admitted')
       return send(response, 200, { queued: true })
     }
-    if (!WAITS.includes(wait)) return send(response, 400, { code: 'wait', message: `wait=${wait}; one of none, ${WAITS.join(', ')}` })
+    if (!WAITS.includes(wait))
+      return send(response, 400, { code: 'wait', message: `wait=${wait}; one of none, ${WAITS.join(', ')}` })
     this.#orders.reload(this.#wait(response), wait as ReloadWait)
   }
 
@@ -96,6 +103,10 @@ export class ControlServer {
 
 function send(response: ServerResponse, status: number, answer: unknown): void {
   const body = JSON.stringify(answer)
-  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), connection: 'close' })
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    connection: 'close',
+  })
   response.end(body)
 }

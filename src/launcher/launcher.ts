@@ -99,7 +99,13 @@ export class Launcher {
     try {
       const launcher = new Launcher(options, log, runtime, directory, spec)
       await launcher.#control.listen(runtime.controlSocket)
-      log('info', 'launcher.started', { name: options.name, pid: process.pid, workers: options.workers, directory, control: runtime.controlSocket })
+      log('info', 'launcher.started', {
+        name: options.name,
+        pid: process.pid,
+        workers: options.workers,
+        directory,
+        control: runtime.controlSocket,
+      })
       launcher.#post({ type: 'start' })
       return launcher
     } catch (error) {
@@ -128,7 +134,15 @@ export class Launcher {
   }
 
   /** `pressure`: 'drain' once, 'more' for each further Ctrl-C, 'now' for SIGQUIT. */
-  stop({ caller = null, pressure = 'drain', exitCode = 0 }: { caller?: number | null; pressure?: 'drain' | 'more' | 'now'; exitCode?: number } = {}): void {
+  stop({
+    caller = null,
+    pressure = 'drain',
+    exitCode = 0,
+  }: {
+    caller?: number | null
+    pressure?: 'drain' | 'more' | 'now'
+    exitCode?: number
+  } = {}): void {
     this.#post({ type: 'stop', caller, pressure, exitCode })
   }
 
@@ -141,7 +155,11 @@ export class Launcher {
   /** The only caller of `step`. Events that arrive while effects are done wait their turn; outcomes of those effects come first. */
   #run(first: Event): void {
     this.#isStepping = true
-    for (let event: Event | undefined = first; event !== undefined; event = this.#outcomes.shift() ?? this.#queue.shift()) {
+    for (
+      let event: Event | undefined = first;
+      event !== undefined;
+      event = this.#outcomes.shift() ?? this.#queue.shift()
+    ) {
       const { state, effects } = step(this.#state, event)
       this.#state = state
       for (const effect of effects) this.#perform(effect)
@@ -213,7 +231,12 @@ export class Launcher {
       this.#outcome({ type: 'spawned', worker, pid: this.#processes.spawn(worker, spec, expendable) })
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
-      this.#outcome({ type: 'spawn-failed', worker, exitCode: code === 'ENOENT' ? 127 : code === 'EACCES' || code === 'ENOEXEC' ? 126 : 1, message: `${spec.file}: ${describe(error)}` })
+      this.#outcome({
+        type: 'spawn-failed',
+        worker,
+        exitCode: code === 'ENOENT' ? 127 : code === 'EACCES' || code === 'ENOEXEC' ? 126 : 1,
+        message: `${spec.file}: ${describe(error)}`,
+      })
     }
   }
 
@@ -239,7 +262,12 @@ export class Launcher {
     try {
       this.#sockets.listen({ listener, slot }, backlog)
     } catch (error) {
-      this.#outcome({ type: 'listen-failed', worker, listener, message: `cannot listen on ${listener}: ${describe(error)}` })
+      this.#outcome({
+        type: 'listen-failed',
+        worker,
+        listener,
+        message: `cannot listen on ${listener}: ${describe(error)}`,
+      })
     }
   }
 
@@ -255,11 +283,17 @@ export class Launcher {
   #tell({ callers, run, verdict }: Extract<Effect, { do: 'verdict' }>): void {
     const before = this.#counters.get(run)
     const after = readNetworkCounters()
-    const change = (key: keyof NetworkCounters): number => (before == null || after === null ? 0 : after[key] - before[key])
+    const change = (key: keyof NetworkCounters): number =>
+      before == null || after === null ? 0 : after[key] - before[key]
     const full: Verdict = {
       ...verdict,
       // Whether others use this namespace too cannot be known from inside it.
-      kernel: { shared: true, OutRsts: change('OutRsts'), ListenDrops: change('ListenDrops'), ListenOverflows: change('ListenOverflows') },
+      kernel: {
+        shared: true,
+        OutRsts: change('OutRsts'),
+        ListenDrops: change('ListenDrops'),
+        ListenOverflows: change('ListenOverflows'),
+      },
     }
     this.#lastReload = full
     this.#control.verdict(callers, full)
@@ -269,7 +303,12 @@ export class Launcher {
   #standing(worker: number): Standing | null {
     const record = this.#state.workers[worker]
     if (record === undefined) return null
-    return { generation: record.generation, slot: record.slot, term: this.#state.term, working: this.#state.working ?? record.generation }
+    return {
+      generation: record.generation,
+      slot: record.slot,
+      term: this.#state.term,
+      working: this.#state.working ?? record.generation,
+    }
   }
 
   async #end(code: number, callers: readonly number[]): Promise<void> {
@@ -284,7 +323,8 @@ export class Launcher {
 }
 
 function describe(error: unknown): string {
-  if (error instanceof ReuseportError) return error.next === undefined ? error.message : `${error.message}. ${error.next}`
+  if (error instanceof ReuseportError)
+    return error.next === undefined ? error.message : `${error.message}. ${error.next}`
   return (error as Error).message
 }
 

@@ -21,7 +21,9 @@ export function portHolders(port: number): PortHolder[] {
 /** "pid 812 (nginx)", or what is known. */
 export function describeHolders(holders: readonly PortHolder[]): string {
   if (holders.length === 0) return 'nobody that shows in /proc'
-  return holders.map(({ pid, name }) => (pid === null ? "another user's process" : `pid ${pid} (${name ?? '?'})`)).join(', ')
+  return holders
+    .map(({ pid, name }) => (pid === null ? "another user's process" : `pid ${pid} (${name ?? '?'})`))
+    .join(', ')
 }
 
 function listeningInodes(file: string, port: number): string[] {

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { type Native, native, type Poller, READABLE } from '../native.js'
-import { type Spec, workerEnvironment } from './command.js'
 import type { WorkerEvent } from './brain/events.js'
+import { type Spec, workerEnvironment } from './command.js'
 
 /** What a worker's process tells: posted to the launcher's queue. */
 type Post = (event: WorkerEvent) => void
@@ -98,7 +98,13 @@ export class WorkerProcess {
     const [reader, writer] = this.#native.pipe(true)
     const nothing = openSync('/dev/null', 'r')
     try {
-      const { pid, pidfd } = this.#native.spawn({ file: spec.file, argv: spec.argv, env: spec.env, cwd: spec.cwd, stdio: [nothing, 1, writer] })
+      const { pid, pidfd } = this.#native.spawn({
+        file: spec.file,
+        argv: spec.argv,
+        env: spec.env,
+        cwd: spec.cwd,
+        stdio: [nothing, 1, writer],
+      })
       this.pid = pid
       this.#spawned = this.#watch(pid, pidfd, () => this.#spawnedEnded())
     } catch (error) {

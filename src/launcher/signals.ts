@@ -26,7 +26,11 @@ export function handleSignals(launcher: Launcher, log: Log): void {
   })
   process.on('SIGINT', () => {
     interrupts += 1
-    log('info', 'signal', { signal: 'SIGINT', meaning: interrupts === 1 ? 'stop (again: within 2 s)' : interrupts === 2 ? 'stop within 2 s (again: at once)' : 'kill' })
+    log('info', 'signal', {
+      signal: 'SIGINT',
+      meaning:
+        interrupts === 1 ? 'stop (again: within 2 s)' : interrupts === 2 ? 'stop within 2 s (again: at once)' : 'kill',
+    })
     if (interrupts === 1) launcher.stop()
     else launcher.stop({ pressure: 'more', exitCode: 128 + constants.signals.SIGINT })
   })

@@ -109,7 +109,11 @@ function bindHost(host: string, { port, ipv6Only }: { port: number; ipv6Only: bo
     return fd
   } catch (cause) {
     addon.close(fd)
-    throw addressError(host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`, port, cause as NodeJS.ErrnoException)
+    throw addressError(
+      host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
+      port,
+      cause as NodeJS.ErrnoException,
+    )
   }
 }
 
@@ -131,7 +135,10 @@ function addressError(address: string, port: number, cause: NodeJS.ErrnoExceptio
     })
   return new ReuseportError('ERR_ADDRESS', `cannot listen on ${address}: ${cause.code ?? cause.message}`, {
     facts: { address, port },
-    next: cause.code === 'EADDRNOTAVAIL' ? 'That address belongs to no interface of this machine (ip address).' : 'See ip(7) for this errno.',
+    next:
+      cause.code === 'EADDRNOTAVAIL'
+        ? 'That address belongs to no interface of this machine (ip address).'
+        : 'See ip(7) for this errno.',
     cause,
   })
 }
@@ -199,7 +206,9 @@ function place(own: string, path: string): void {
 
 function inUse(error: unknown): unknown {
   const { code } = error as NodeJS.ErrnoException
-  return code === 'EEXIST' ? Object.assign(new Error('address already in use'), { code: 'EADDRINUSE', errno: -98 }) : error
+  return code === 'EEXIST'
+    ? Object.assign(new Error('address already in use'), { code: 'EADDRINUSE', errno: -98 })
+    : error
 }
 
 function isSame(own: string, path: string): boolean {
@@ -224,4 +233,3 @@ function isStaleSocket(path: string): boolean {
     addon.close(fd)
   }
 }
-

@@ -9,7 +9,8 @@ export function statusOf(
   facts: { name: string; version: string; sockets: Sockets; processes: Processes; lastReload: Verdict | null },
 ): Status {
   const workers = Object.values(state.workers)
-  const shown = (slot: number): Worker | undefined => workers.find((worker) => worker.slot === slot && worker.generation === (state.working ?? worker.generation))
+  const shown = (slot: number): Worker | undefined =>
+    workers.find((worker) => worker.slot === slot && worker.generation === (state.working ?? worker.generation))
   return {
     schema: 1,
     name: facts.name,
@@ -50,7 +51,10 @@ export function statusOf(
           slot: socket.slot,
           inode: facts.sockets.inode(socket),
           queue: facts.sockets.queue(socket),
-          holders: [process.pid, ...workers.flatMap((worker) => (worker.pid !== null && holds(worker, socket) ? [worker.pid] : []))],
+          holders: [
+            process.pid,
+            ...workers.flatMap((worker) => (worker.pid !== null && holds(worker, socket) ? [worker.pid] : [])),
+          ],
         })),
     })),
     steering: 'none',
@@ -63,7 +67,9 @@ function launcherState(state: State): LauncherState {
   if (state.phase === 'starting') return 'starting'
   if (state.phase !== 'running') return 'stopping'
   if (state.run !== null) return 'reloading'
-  const serving = Object.values(state.workers).filter((worker) => worker.generation === state.working && worker.state === 'serving')
+  const serving = Object.values(state.workers).filter(
+    (worker) => worker.generation === state.working && worker.state === 'serving',
+  )
   return serving.length < state.settings.slots ? 'degraded' : 'serving'
 }
 
@@ -76,6 +82,7 @@ function adopterOf(state: State, slot: number): number | null {
 }
 
 function holds(worker: Worker, socket: { listener: string; slot: number }): boolean {
-  const isOwn = Object.values(worker.claims).some((claim) => claim.listener === socket.listener) && worker.slot === socket.slot
+  const isOwn =
+    Object.values(worker.claims).some((claim) => claim.listener === socket.listener) && worker.slot === socket.slot
   return isOwn || worker.spares.includes(`${socket.slot} ${socket.listener}`)
 }

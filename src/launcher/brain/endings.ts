@@ -13,7 +13,8 @@ export function workerEnded(draft: Draft, worker: Worker, how: Ending): void {
   if (worker.failure !== null) {
     const { run } = state
     if (state.phase === 'starting') failStart(draft, worker, how)
-    else if (run !== null && run.to === worker.generation && !run.committed) abortReload(draft, run, reasonOf(worker, how), how.stderr)
+    else if (run !== null && run.to === worker.generation && !run.committed)
+      abortReload(draft, run, reasonOf(worker, how), how.stderr)
     else if (worker.generation === state.working) countExit(draft, worker)
   }
   endGeneration(draft, worker.generation)
@@ -27,7 +28,13 @@ function countExit(draft: Draft, worker: Worker): void {
 /** A generation that was replaced, or given up, is over with its last worker. */
 function endGeneration(draft: Draft, number: number): void {
   const { state } = draft
-  if (state.generations[number] === undefined || number === state.working || number === state.run?.to || draft.of(number).length > 0) return
+  if (
+    state.generations[number] === undefined ||
+    number === state.working ||
+    number === state.run?.to ||
+    draft.of(number).length > 0
+  )
+    return
   disownAll(draft, number)
   delete state.generations[number]
   draft.do({ do: 'forget', generation: number })

@@ -8,7 +8,12 @@ export type Event = { readonly at: number } & (
   /** Answer to `resolve`: what the candidates will run is known, or cannot be had. */
   | { readonly type: 'resolved'; readonly run: number; readonly error: string | null }
   | { readonly type: 'reload'; readonly caller: number | null; readonly wait: ReloadWait }
-  | { readonly type: 'stop'; readonly caller: number | null; readonly pressure: 'drain' | 'more' | 'now'; readonly exitCode: number }
+  | {
+      readonly type: 'stop'
+      readonly caller: number | null
+      readonly pressure: 'drain' | 'more' | 'now'
+      readonly exitCode: number
+    }
   | { readonly type: 'timer'; readonly id: TimerId }
 )
 
@@ -20,8 +25,21 @@ export type WorkerEvent = { readonly worker: number } & (
   | { readonly type: 'hello'; readonly pid: number }
   | { readonly type: 'claim'; readonly claim: string; readonly address: ListenAddress; readonly backlog: number }
   /** Answer to `open`. */
-  | { readonly type: 'opened'; readonly claim: string; readonly listener: ListenerKey; readonly slot: number; readonly listening: boolean }
-  | { readonly type: 'open-failed'; readonly claim: string; readonly listener: ListenerKey; readonly errno: number; readonly code: string; readonly message: string }
+  | {
+      readonly type: 'opened'
+      readonly claim: string
+      readonly listener: ListenerKey
+      readonly slot: number
+      readonly listening: boolean
+    }
+  | {
+      readonly type: 'open-failed'
+      readonly claim: string
+      readonly listener: ListenerKey
+      readonly errno: number
+      readonly code: string
+      readonly message: string
+    }
   | { readonly type: 'listen-failed'; readonly listener: ListenerKey; readonly message: string }
   | { readonly type: 'listening'; readonly claim: string }
   | { readonly type: 'released'; readonly claim: string }
@@ -30,17 +48,33 @@ export type WorkerEvent = { readonly worker: number } & (
   | { readonly type: 'drained'; readonly outcome: DrainOutcome }
   /** The process that listens has ended, its wrapper (npm, sh) has not. */
   | { readonly type: 'gone' }
-  | { readonly type: 'exited'; readonly code: number | null; readonly signal: string | null; readonly stderr: readonly string[] }
+  | {
+      readonly type: 'exited'
+      readonly code: number | null
+      readonly signal: string | null
+      readonly stderr: readonly string[]
+    }
 )
 
 /** `topic:subject`. A timer whose subject has moved on finds nothing to do. */
-export type TimerId = `ready:${number}` | `order:${number}:${number}` | `drain:${number}` | `kill:${number}` | `respawn:${number}`
+export type TimerId =
+  | `ready:${number}`
+  | `order:${number}:${number}`
+  | `drain:${number}`
+  | `kill:${number}`
+  | `respawn:${number}`
 
 /** What the brain wants done. The hands do them in order, and post what comes of it as events. */
 export type Effect =
   /** Work out afresh what the candidates of this run will be: directory, command, environment. */
   | { readonly do: 'resolve'; readonly run: number; readonly generation: number }
-  | { readonly do: 'spawn'; readonly worker: number; readonly slot: number; readonly generation: number; readonly expendable: boolean }
+  | {
+      readonly do: 'spawn'
+      readonly worker: number
+      readonly slot: number
+      readonly generation: number
+      readonly expendable: boolean
+    }
   /** Make the socket of this slot if it is not there yet; `listen`: and listen on it. */
   | {
       readonly do: 'open'
@@ -52,7 +86,13 @@ export type Effect =
       readonly backlog: number
       readonly listen: boolean
     }
-  | { readonly do: 'listen'; readonly worker: number; readonly listener: ListenerKey; readonly slot: number; readonly backlog: number }
+  | {
+      readonly do: 'listen'
+      readonly worker: number
+      readonly listener: ListenerKey
+      readonly slot: number
+      readonly backlog: number
+    }
   | { readonly do: 'answer'; readonly worker: number; readonly claim: string; readonly answer: ClaimAnswer }
   | { readonly do: 'order'; readonly worker: number; readonly seq: number; readonly order: BrainOrder }
   /** The launcher's copies of these sockets are closed. */
@@ -65,9 +105,19 @@ export type Effect =
   | { readonly do: 'kill'; readonly worker: number }
   | { readonly do: 'timer'; readonly id: TimerId; readonly ms: number }
   | { readonly do: 'cancel'; readonly id: TimerId }
-  | { readonly do: 'verdict'; readonly callers: readonly number[]; readonly run: number; readonly verdict: Omit<Verdict, 'kernel'> }
+  | {
+      readonly do: 'verdict'
+      readonly callers: readonly number[]
+      readonly run: number
+      readonly verdict: Omit<Verdict, 'kernel'>
+    }
   | { readonly do: 'forget'; readonly generation: number }
-  | { readonly do: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly event: string; readonly fields: LogFields }
+  | {
+      readonly do: 'log'
+      readonly level: 'info' | 'warn' | 'error'
+      readonly event: string
+      readonly fields: LogFields
+    }
   | { readonly do: 'exit'; readonly code: number; readonly callers: readonly number[] }
 
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined | readonly string[]>>

@@ -28,7 +28,12 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
   const key = listenerKey(address)
   if (Object.values(worker.claims).some((other) => other.listener === key)) {
     // As in plain Node: one process cannot listen twice on an address. EADDRINUSE is 98 on every Linux.
-    draft.do({ do: 'answer', worker: worker.id, claim: event.claim, answer: { mode: 'failed', errno: -98, code: 'EADDRINUSE' } })
+    draft.do({
+      do: 'answer',
+      worker: worker.id,
+      claim: event.claim,
+      answer: { mode: 'failed', errno: -98, code: 'EADDRINUSE' },
+    })
     return
   }
   const listener = (listeners[key] ??= { key, address, backlog, sockets: {}, order: [], owners: [], adoptedBy: {} })
@@ -63,10 +68,21 @@ export function openFailed(draft: Draft, worker: Worker, event: OfType<'open-fai
   delete worker.claims[event.claim]
   const listener = draft.state.listeners[event.listener]
   if (listener !== undefined && Object.keys(listener.sockets).length === 0) delete draft.state.listeners[event.listener]
-  draft.log('error', 'listener.failed', { address: event.listener, slot: worker.slot, pid: worker.pid, code: event.code, reason: event.message })
+  draft.log('error', 'listener.failed', {
+    address: event.listener,
+    slot: worker.slot,
+    pid: worker.pid,
+    code: event.code,
+    reason: event.message,
+  })
   // Shown as the reason if the program gives up over it.
   worker.failure ??= event.message
-  draft.do({ do: 'answer', worker: worker.id, claim: event.claim, answer: { mode: 'failed', errno: event.errno, code: event.code } })
+  draft.do({
+    do: 'answer',
+    worker: worker.id,
+    claim: event.claim,
+    answer: { mode: 'failed', errno: event.errno, code: event.code },
+  })
 }
 
 function noteSocket(listener: Listener, slot: number, listening: boolean): void {
@@ -171,7 +187,8 @@ function leastBurdened(acceptors: readonly Worker[], listener: Listener): Worker
 /** What a worker had adopted is given up with its pause: the order says so to the worker, this to us. */
 export function forgetAdoptions(draft: Draft, worker: Worker): void {
   for (const listener of draft.listeners)
-    for (const [slot, id] of Object.entries(listener.adoptedBy)) if (id === worker.id) delete listener.adoptedBy[Number(slot)]
+    for (const [slot, id] of Object.entries(listener.adoptedBy))
+      if (id === worker.id) delete listener.adoptedBy[Number(slot)]
 }
 
 /** Every worker that speaks to us keeps a copy of every socket, so that launcher and one worker killed together lose nothing. */
@@ -179,7 +196,10 @@ function spread(draft: Draft): void {
   const sockets = draft.state.phase === 'running' || draft.state.phase === 'starting' ? allSockets(draft.listeners) : []
   for (const worker of draft.workers) {
     if (!speaks(worker)) continue
-    const wanted = sockets.length <= MOST_SPARES ? sockets : sockets.filter((socket) => isNear(socket, worker, draft.state.settings.slots))
+    const wanted =
+      sockets.length <= MOST_SPARES
+        ? sockets
+        : sockets.filter((socket) => isNear(socket, worker, draft.state.settings.slots))
     const ids = new Set(wanted.map(socketId))
     const add = wanted.filter((socket) => !worker.spares.includes(socketId(socket))).slice(0, SPARES_PER_ORDER)
     const drop = worker.spares.filter((id) => !ids.has(id)).map(parseSocketId)
@@ -200,7 +220,9 @@ function isNear(socket: SocketName, worker: Worker, slots: number): boolean {
 }
 
 export function allSockets(listeners: readonly Listener[]): SocketName[] {
-  return listeners.flatMap(({ key, sockets }) => Object.keys(sockets).map((slot) => ({ listener: key, slot: Number(slot) })))
+  return listeners.flatMap(({ key, sockets }) =>
+    Object.keys(sockets).map((slot) => ({ listener: key, slot: Number(slot) })),
+  )
 }
 
 function parseSocketId(id: string): SocketName {

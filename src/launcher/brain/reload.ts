@@ -34,7 +34,16 @@ function startWaiting(draft: Draft): void {
   const to = state.next.generation++
   const from = state.working
   state.generations[to] = { number: to, state: 'starting', listeners: [...draft.generation(from).listeners] }
-  state.run = { id: state.next.run++, from, to, startedAt: draft.at, step: 'resolve', committed: false, callers: state.waiting, workers: [] }
+  state.run = {
+    id: state.next.run++,
+    from,
+    to,
+    startedAt: draft.at,
+    step: 'resolve',
+    committed: false,
+    callers: state.waiting,
+    workers: [],
+  }
   state.waiting = null
   draft.log('info', 'reload.started', { id: state.run.id, from, to })
   draft.do({ do: 'resolve', run: state.run.id, generation: to })
@@ -49,13 +58,23 @@ export function resolved(draft: Draft, id: number, error: string | null): void {
   for (let slot = 0; slot < draft.state.settings.slots; slot++) {
     const old = draft.inSlot(run.from, slot)
     const worker = draft.spawn(run.to, slot, 'candidate')
-    run.workers.push({ slot, oldId: old?.id ?? null, newId: worker.id, oldPid: old?.pid ?? null, newPid: null, ms: {}, outcome: null })
+    run.workers.push({
+      slot,
+      oldId: old?.id ?? null,
+      newId: worker.id,
+      oldPid: old?.pid ?? null,
+      newPid: null,
+      ms: {},
+      outcome: null,
+    })
   }
 }
 
 function cutOldest(draft: Draft): void {
   const numbers = [...new Set(draft.workers.map((worker) => worker.generation))].sort((a, b) => a - b)
-  const surplus = numbers.filter((number) => number !== draft.state.working).slice(0, Math.max(0, numbers.length + 1 - MOST_GENERATIONS))
+  const surplus = numbers
+    .filter((number) => number !== draft.state.working)
+    .slice(0, Math.max(0, numbers.length + 1 - MOST_GENERATIONS))
   for (const number of surplus) {
     draft.log('warn', 'generation.cut', { generation: number, reason: `${MOST_GENERATIONS} generations are alive` })
     for (const worker of draft.of(number)) if (worker.state !== 'stopping') draft.terminate(worker)
@@ -64,7 +83,8 @@ function cutOldest(draft: Draft): void {
 
 function advance(draft: Draft, run: Run): void {
   const candidates = draft.of(run.to)
-  const all = (state: string): boolean => candidates.length === draft.state.settings.slots && candidates.every((worker) => worker.state === state)
+  const all = (state: string): boolean =>
+    candidates.length === draft.state.settings.slots && candidates.every((worker) => worker.state === state)
   if (run.step === 'start' && candidates.every((worker) => worker.state !== 'spawned')) run.step = 'ready'
   if (run.step === 'ready' && all('ready')) {
     run.step = 'admit'
@@ -96,7 +116,12 @@ function finishHandover(draft: Draft, run: Run): void {
   draft.state.run = null
   draft.state.retiring.push(run)
   draft.log('info', 'reload.done', { id: run.id, from: run.from, to: run.to, ms: Math.round(draft.at - run.startedAt) })
-  answer(draft, run, run.callers.filter(({ wait }) => wait !== 'retired'), verdictOf(draft, run, 'done', null, []))
+  answer(
+    draft,
+    run,
+    run.callers.filter(({ wait }) => wait !== 'retired'),
+    verdictOf(draft, run, 'done', null, []),
+  )
   run.callers = run.callers.filter(({ wait }) => wait === 'retired')
   settleRetired(draft)
   startWaiting(draft)
@@ -107,7 +132,8 @@ function settleRetired(draft: Draft): void {
     if (draft.of(run.from).length > 0) continue
     draft.state.retiring = draft.state.retiring.filter((other) => other !== run)
     const verdict = verdictOf(draft, run, 'done', null, [])
-    const sum = (key: 'moved' | 'closed' | 'cut'): number => verdict.workers.reduce((total, worker) => total + worker[key], 0)
+    const sum = (key: 'moved' | 'closed' | 'cut'): number =>
+      verdict.workers.reduce((total, worker) => total + worker[key], 0)
     draft.log('info', 'reload.retired', { id: run.id, generation: run.from, closed: sum('closed'), cut: sum('cut') })
     answer(draft, run, run.callers, verdict)
   }
@@ -120,7 +146,8 @@ export function abortReload(draft: Draft, run: Run, reason: string, stderr: read
   draft.log('error', 'reload.aborted', { id: run.id, step: run.step, reason, stderr, serving: run.from })
   answer(draft, run, run.callers, verdictOf(draft, run, 'aborted', reason, stderr))
   giveUp(draft, run)
-  for (const old of draft.of(run.from)) if (old.state === 'paused' || draft.awaits(old, 'pause')) draft.order(old, { type: 'resume' })
+  for (const old of draft.of(run.from))
+    if (old.state === 'paused' || draft.awaits(old, 'pause')) draft.order(old, { type: 'resume' })
 }
 
 function giveUp(draft: Draft, run: Run): void {
@@ -146,7 +173,16 @@ export function stopReloads(draft: Draft): void {
 
 function refuse(draft: Draft, callers: readonly Caller[]): void {
   const { next, working } = draft.state
-  const run: Run = { id: next.run, from: working ?? 0, to: next.generation, startedAt: draft.at, step: 'resolve', committed: false, callers: [], workers: [] }
+  const run: Run = {
+    id: next.run,
+    from: working ?? 0,
+    to: next.generation,
+    startedAt: draft.at,
+    step: 'resolve',
+    committed: false,
+    callers: [],
+    workers: [],
+  }
   answer(draft, run, callers, { ...verdictOf(draft, run, 'stopped', 'the launcher stops', []), from: working })
 }
 
@@ -155,7 +191,13 @@ function answer(draft: Draft, run: Run, callers: readonly Caller[], verdict: Omi
   draft.do({ do: 'verdict', callers: ids, run: run.id, verdict })
 }
 
-function verdictOf(draft: Draft, run: Run, result: Verdict['result'], reason: string | null, stderr: readonly string[]): Omit<Verdict, 'kernel'> {
+function verdictOf(
+  draft: Draft,
+  run: Run,
+  result: Verdict['result'],
+  reason: string | null,
+  stderr: readonly string[],
+): Omit<Verdict, 'kernel'> {
   return {
     id: run.id,
     result,

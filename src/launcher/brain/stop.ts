@@ -17,7 +17,12 @@ export function beginStop(draft: Draft, order: { caller: number | null; exitCode
     return
   }
   state.phase = 'stopping'
-  state.stop = { step: 'drop', pressure: 'drain', exitCode: order.exitCode, callers: order.caller === null ? [] : [order.caller] }
+  state.stop = {
+    step: 'drop',
+    pressure: 'drain',
+    exitCode: order.exitCode,
+    callers: order.caller === null ? [] : [order.caller],
+  }
   draft.log('info', 'launcher.stopping', { workers: draft.workers.length })
   stopReloads(draft)
   for (const worker of draft.workers) {
@@ -59,7 +64,8 @@ export function settleStop(draft: Draft): void {
   // While a spare copy is out there, closing the live one would not end the socket: clients would wait for nobody.
   if (stop.step === 'drop' && !draft.workers.some((worker) => draft.awaits(worker, 'spares'))) {
     stop.step = 'drain'
-    for (const worker of draft.workers) if (worker.state === 'serving' || worker.state === 'paused') draft.drain(worker, true)
+    for (const worker of draft.workers)
+      if (worker.state === 'serving' || worker.state === 'paused') draft.drain(worker, true)
   }
   if (draft.workers.length > 0) return
   draft.state.phase = 'stopped'

@@ -1,10 +1,10 @@
 import type { WorkerState } from '../../control-protocol.js'
 import type { Draft } from './draft.js'
+import type { Ending } from './ending.js'
+import { workerEnded } from './endings.js'
 import type { WorkerEvent } from './events.js'
 import { claim, forgetAdoptions, opened, openFailed, released } from './listeners.js'
 import { mark } from './marks.js'
-import type { Ending } from './ending.js'
-import { workerEnded } from './endings.js'
 import type { Worker } from './state.js'
 
 /**
@@ -14,7 +14,10 @@ import type { Worker } from './state.js'
  */
 
 type EventType = WorkerEvent['type'] | 'ready-late' | 'order-late' | 'drain-late' | 'kill-late'
-type Detail = WorkerEvent | { readonly type: 'ready-late' | 'drain-late' | 'kill-late' } | { readonly type: 'order-late'; readonly seq: number }
+type Detail =
+  | WorkerEvent
+  | { readonly type: 'ready-late' | 'drain-late' | 'kill-late' }
+  | { readonly type: 'order-late'; readonly seq: number }
 type Handler = (draft: Draft, worker: Worker, event: never) => void
 type Row = Readonly<Record<EventType, Handler>>
 type Of<T extends EventType> = Extract<Detail, { type: T }>
@@ -91,7 +94,8 @@ function serve(draft: Draft, worker: Worker): void {
   draft.do({ do: 'protect', worker: worker.id })
   // From here on its lines are the operator's, not the reason of a failed start.
   draft.order(worker, { type: 'stderr' })
-  if (draft.state.term > 0) draft.order(worker, { type: 'term', term: draft.state.term, working: draft.state.working ?? worker.generation })
+  if (draft.state.term > 0)
+    draft.order(worker, { type: 'term', term: draft.state.term, working: draft.state.working ?? worker.generation })
 }
 
 function refused(draft: Draft, worker: Worker, event: Of<'refused'>): void {
@@ -119,7 +123,9 @@ function orderLate(draft: Draft, worker: Worker, event: Of<'order-late'>): void 
 
 function readyLate(draft: Draft, worker: Worker): void {
   const wanted = draft.state.generations[worker.generation]?.listeners ?? []
-  const missing = wanted.filter((key) => !Object.values(worker.claims).some((claim) => claim.listener === key && claim.listening))
+  const missing = wanted.filter(
+    (key) => !Object.values(worker.claims).some((claim) => claim.listener === key && claim.listening),
+  )
   const what = missing.length === 0 ? 'it did not listen' : `it did not listen on ${missing.join(', ')}`
   draft.kill(worker, `${what} within ${draft.state.settings.readyTimeoutMs} ms`)
 }
@@ -136,7 +142,10 @@ function drainLate(draft: Draft, worker: Worker): void {
 }
 
 function killLate(draft: Draft, worker: Worker): void {
-  draft.log('warn', 'worker.killed', { ...facts(worker), reason: `it ignored the stop signal for ${draft.state.settings.killAfterMs} ms` })
+  draft.log('warn', 'worker.killed', {
+    ...facts(worker),
+    reason: `it ignored the stop signal for ${draft.state.settings.killAfterMs} ms`,
+  })
   draft.kill(worker, 'it ignored the stop signal')
 }
 
@@ -177,23 +186,66 @@ export function facts(worker: Worker): { slot: number; generation: number; pid: 
   return { slot: worker.slot, generation: worker.generation, pid: worker.pid }
 }
 
-const always = { spawned: ignore, 'spawn-failed': ignore, acked, refused, 'order-late': orderLate, exited, 'listen-failed': listenFailed }
-const before = { ...always, claim, opened, 'open-failed': openFailed, drained: ignore, 'drain-late': ignore, 'kill-late': ignore, gone }
-const after = { ...always, claim, opened, 'open-failed': openFailed, hello: helloAgain, listening, released, 'ready-late': ignore, gone }
+const always = {
+  spawned: ignore,
+  'spawn-failed': ignore,
+  acked,
+  refused,
+  'order-late': orderLate,
+  exited,
+  'listen-failed': listenFailed,
+}
+const before = {
+  ...always,
+  claim,
+  opened,
+  'open-failed': openFailed,
+  drained: ignore,
+  'drain-late': ignore,
+  'kill-late': ignore,
+  gone,
+}
+const after = {
+  ...always,
+  claim,
+  opened,
+  'open-failed': openFailed,
+  hello: helloAgain,
+  listening,
+  released,
+  'ready-late': ignore,
+  gone,
+}
 
 function listenFailed(draft: Draft, worker: Worker, event: Of<'listen-failed'>): void {
   draft.kill(worker, event.message)
 }
 
 const TABLE = {
-  spawned: { ...before, spawned, 'spawn-failed': spawnFailed, hello, listening: ignore, released: ignore, 'ready-late': readyLate },
+  spawned: {
+    ...before,
+    spawned,
+    'spawn-failed': spawnFailed,
+    hello,
+    listening: ignore,
+    released: ignore,
+    'ready-late': readyLate,
+  },
   claimed: { ...before, hello: helloAgain, listening: listeningFirst, released, 'ready-late': readyLate },
   ready: { ...before, hello: helloAgain, listening, released: releasedReady, 'ready-late': ignore },
   serving: { ...after, drained: ignore, 'drain-late': ignore, 'kill-late': ignore },
   paused: { ...after, drained: ignore, 'drain-late': ignore, 'kill-late': ignore },
   draining: { ...after, drained, 'drain-late': drainLate, 'kill-late': ignore },
   stopping: { ...after, claim: ignore, drained: ignore, 'drain-late': ignore, 'kill-late': killLate, gone: ignore },
-  exited: { ...after, claim: ignore, drained: ignore, 'drain-late': ignore, 'kill-late': ignore, gone: ignore, exited: ignore },
+  exited: {
+    ...after,
+    claim: ignore,
+    drained: ignore,
+    'drain-late': ignore,
+    'kill-late': ignore,
+    gone: ignore,
+    exited: ignore,
+  },
 } satisfies Record<WorkerState, Row>
 
 export function workerStep(draft: Draft, worker: Worker, event: Detail): void {

@@ -8,7 +8,9 @@ export function makeWorking(draft: Draft, number: number): void {
   state.working = number
   const generation = draft.generation(number)
   generation.state = 'working'
-  generation.listeners = [...new Set(draft.of(number).flatMap((worker) => Object.values(worker.claims).map((claim) => claim.listener)))]
+  generation.listeners = [
+    ...new Set(draft.of(number).flatMap((worker) => Object.values(worker.claims).map((claim) => claim.listener))),
+  ]
   if (before !== null) draft.generation(before).state = 'paused'
   for (const worker of draft.workers) {
     if (worker.state === 'serving' || worker.state === 'paused' || worker.state === 'draining')

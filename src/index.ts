@@ -1,0 +1,17 @@
+/** The library: what a program may import. */
+export { ControlClient } from './control-client.js'
+export type {
+  GenerationState,
+  KernelCounters,
+  LauncherState,
+  ReloadStep,
+  ReloadWait,
+  SocketStatus,
+  Status,
+  Verdict,
+  WorkerState,
+  WorkerStatus,
+  WorkerVerdict,
+} from './control-protocol.js'
+export { type ErrorCode, type Facts, ReuseportError } from './errors.js'
+export { VERSION } from './version.js'

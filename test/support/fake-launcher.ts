@@ -1,0 +1,254 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Poller } from '../../src/native'
+import {
+  type AckResult,
+  type Claimed,
+  ENV_CHANNEL,
+  ENV_TOKEN,
+  type Hello,
+  type ListenAddress,
+  listenerKey,
+  MAX_MESSAGE_BYTES,
+  type Order,
+  PROTOCOL_VERSION,
+  type Report,
+  type SocketName,
+} from '../../src/protocol'
+import { native, READABLE } from './addon'
+import { PRELOAD, Program, TEST_NODE } from './program'
+import { until } from './until'
+
+type Claim = Extract<Report, { type: 'claim' }>
+type OfType<T extends Report['type']> = Extract<Report, { type: T }>
+/** An order as a test writes it: the numbers and the manifest are ours to fill in. */
+type OrderText<O = Order> = O extends Order ? Omit<O, 'seq' | 'fds'> : never
+
+export interface Policy {
+  /** What a hello is answered with; default: welcome. */
+  greet?(hello: Hello): Record<string, unknown>
+  /** What a claim is answered with; default: 'hold'. */
+  claim?(claim: Claim): 'hold' | 'go' | 'unmanaged' | { errno: number; code: string } | 'silence'
+  /** Attached to the first welcome. */
+  stderrReader?: number
+}
+
+/** The launcher's end of the channel, as src/protocol.ts has it, with real sockets; every decision is the test's. */
+export class FakeLauncher {
+  readonly path: string
+  readonly workers: FakeWorker[] = []
+  /** Slot sockets: kept open to the end, as the launcher does. */
+  readonly sockets = new Map<string, number>()
+  readonly programs: Program[] = []
+  policy: Policy
+  readonly #directory: string
+  #listening: number | undefined
+  #poller: Poller | undefined
+
+  constructor(policy: Policy = {}) {
+    this.policy = policy
+    this.#directory = mkdtempSync(join(tmpdir(), 'rr-'))
+    this.path = join(this.#directory, 'channel.sock')
+    this.open()
+  }
+
+  /** Again after `die()`: the next launcher under the same name. */
+  open(): void {
+    rmSync(this.path, { force: true })
+    const fd = native.socket('unix', 'seqpacket')
+    native.bindUnix(fd, this.path)
+    native.listen(fd, 128)
+    this.#listening = fd
+    this.#poller = new native.Poller(fd, () => {
+      for (let peer = native.accept(fd); peer !== null; peer = native.accept(fd)) this.workers.push(new FakeWorker(this, peer))
+    })
+    this.#poller.start(READABLE)
+  }
+
+  /** What workers see of a launcher's death. With `sockets` its copies are gone as well. */
+  die(options: { sockets: boolean } = { sockets: false }): void {
+    this.#poller?.close()
+    if (this.#listening !== undefined) native.close(this.#listening)
+    this.#listening = undefined
+    rmSync(this.path, { force: true })
+    for (const worker of this.workers.splice(0)) worker.close()
+    if (options.sockets) this.closeSockets()
+  }
+
+  env(token = 'secret'): Record<string, string> {
+    return { [ENV_CHANNEL]: this.path, [ENV_TOKEN]: token, NODE_OPTIONS: `--require "${PRELOAD}"` }
+  }
+
+  start(command: readonly string[], env: Record<string, string | undefined> = {}, cwd?: string): Program {
+    const program = new Program(command, { ...this.env(), ...env }, cwd)
+    this.programs.push(program)
+    return program
+  }
+
+  /** A fixture under the Node of the test. */
+  node(file: string, argv: readonly (string | number)[] = [], env: Record<string, string | undefined> = {}): Program {
+    return this.start([TEST_NODE, file, ...argv.map(String)], env)
+  }
+
+  /** The next worker that says hello. */
+  async worker(index = 0): Promise<FakeWorker> {
+    return until(`worker ${index} says hello\n${this.programs.flatMap((one) => one.errors).join('\n')}`, () => {
+      const worker = this.workers[index]
+      return worker?.hello === undefined ? undefined : worker
+    })
+  }
+
+  /** Bound, in the reuseport group of its address, not listening. */
+  socketOf(address: ListenAddress, slot = 0): number {
+    const text = `${listenerKey(address)} ${slot}`
+    let fd = this.sockets.get(text)
+    if (fd === undefined) {
+      fd = makeSocket(address)
+      this.sockets.set(text, fd)
+    }
+    return fd
+  }
+
+  /** As the launcher does at admit: it calls listen(2), then it tells the workers. */
+  listen(): void {
+    for (const fd of this.sockets.values()) native.listen(fd, 511)
+  }
+
+  closeSockets(): void {
+    for (const fd of this.sockets.values()) native.close(fd)
+    this.sockets.clear()
+  }
+
+  async end(): Promise<void> {
+    this.die({ sockets: true })
+    for (const program of this.programs) await program.kill()
+    rmSync(this.#directory, { recursive: true, force: true })
+  }
+}
+
+export class FakeWorker {
+  hello: Hello | undefined
+  readonly pid: number
+  readonly received: Report[] = []
+  /** Descriptors of `sockets` reports, in the order they came. */
+  readonly collected: { name: SocketName; fd: number }[] = []
+  isOpen = true
+  readonly #launcher: FakeLauncher
+  readonly #fd: number
+  readonly #poller: Poller
+  #seq = 0
+
+  constructor(launcher: FakeLauncher, fd: number) {
+    this.#launcher = launcher
+    this.#fd = fd
+    this.pid = native.peerCredentials(fd).pid
+    this.#poller = new native.Poller(fd, () => this.#read())
+    this.#poller.start(READABLE)
+  }
+
+  send(message: object, fds: readonly number[] = []): void {
+    if (!native.sendMessage(this.#fd, Buffer.from(JSON.stringify(message)), fds)) throw new Error('channel is full')
+  }
+
+  /** Gives the order and waits for its ack. Throws what a nack says. */
+  async order(order: OrderText, sockets: readonly { name: SocketName | 'stderr'; fd: number }[] = []): Promise<AckResult | undefined> {
+    const seq = ++this.#seq
+    const manifest = 'fds' in order ? {} : { fds: sockets.map(({ name }) => name) }
+    this.send({ ...order, seq, ...(sockets.length > 0 || order.type === 'spares' ? manifest : {}) }, sockets.map(({ fd }) => fd))
+    return this.answer(seq, order.type)
+  }
+
+  async answer(seq: number, what = 'order'): Promise<AckResult | undefined> {
+    const answer = await until(`answer to ${what}`, () =>
+      this.received.find((one): one is OfType<'ack' | 'nack'> => (one.type === 'ack' || one.type === 'nack') && one.seq === seq),
+    )
+    if (answer.type === 'nack') throw Object.assign(new Error(answer.message), { code: answer.code })
+    return answer.result
+  }
+
+  /** The first report of this type, or the n-th. */
+  async report<T extends Report['type']>(type: T, index = 0): Promise<OfType<T>> {
+    return until(`report ${type} ${index}`, () => this.received.filter((one): one is OfType<T> => one.type === type)[index])
+  }
+
+  close(): void {
+    if (!this.isOpen) return
+    this.isOpen = false
+    this.#poller.close()
+    native.close(this.#fd)
+  }
+
+  #read(): void {
+    while (this.isOpen) {
+      let packet: ReturnType<typeof native.receiveMessage>
+      try {
+        packet = native.receiveMessage(this.#fd, MAX_MESSAGE_BYTES)
+      } catch {
+        this.close()
+        return
+      }
+      if (packet === null) return
+      if (packet.data.length === 0) {
+        this.close()
+        return
+      }
+      this.#take(JSON.parse(packet.data.toString()) as Report, packet.fds)
+    }
+  }
+
+  #take(report: Report, fds: readonly number[]): void {
+    if (report.type === 'hello') {
+      const isFirst = !this.#launcher.workers.some((one) => one !== this && one.pid === this.pid && one.isOpen)
+      const reader = isFirst ? this.#launcher.policy.stderrReader : undefined
+      const welcome = {
+        type: 'welcome',
+        version: PROTOCOL_VERSION,
+        generation: 1,
+        slot: 0,
+        term: 1,
+        working: 1,
+        first: isFirst,
+        fds: reader === undefined ? [] : ['stderr-reader'],
+      }
+      this.send(this.#launcher.policy.greet?.(report) ?? welcome, reader === undefined ? [] : [reader])
+      this.hello = report
+    }
+    if (report.type === 'claim') this.#answerClaim(report)
+    if (report.type === 'sockets') {
+      for (const [index, name] of report.fds.entries()) this.collected.push({ name, fd: fds[index] ?? -1 })
+    }
+    this.received.push(report)
+  }
+
+  #answerClaim(claim: Claim): void {
+    const mode = this.#launcher.policy.claim?.(claim) ?? 'hold'
+    if (mode === 'silence') return
+    const answer = (rest: Omit<Claimed, 'type' | 'id'> & Record<string, unknown>, fds: number[] = []): void =>
+      this.send({ type: 'claimed', id: claim.id, ...rest }, fds)
+    if (mode === 'unmanaged') return answer({ mode })
+    if (typeof mode === 'object') return answer({ mode: 'failed', ...mode })
+    const fd = this.#launcher.socketOf(claim.address)
+    if (mode === 'go') native.listen(fd, claim.backlog)
+    const listener = listenerKey(claim.address)
+    return answer({ mode, listener, fds: [{ listener, slot: 0 }] }, [fd])
+  }
+}
+
+/** As the launcher makes one: SO_REUSEADDR only for the bind (a TIME_WAIT), or another uid could bind and listen beside us. */
+function makeSocket(address: ListenAddress): number {
+  if (address.kind === 'unix') {
+    const fd = native.socket('unix', 'stream')
+    rmSync(address.path, { force: true })
+    native.bindUnix(fd, address.path)
+    return fd
+  }
+  const host = address.host ?? '::'
+  const fd = native.socket(host.includes(':') ? 'inet6' : 'inet', 'stream')
+  if (address.ipv6Only) native.setOption(fd, 'ipv6Only', 1)
+  native.setOption(fd, 'reuseAddress', 1)
+  native.setOption(fd, 'reusePort', 1)
+  native.bindInet(fd, host, address.port)
+  native.setOption(fd, 'reuseAddress', 0)
+  return fd
+}

@@ -1,0 +1,13 @@
+/** Long enough for a busy CI machine, far below the test's own timeout. */
+const DEADLINE_MS = 10_000
+
+/** Waits for a fact, not for a time. */
+export async function until<T>(what: string, look: () => T | undefined | false | Promise<T | undefined | false>, deadlineMs: number = DEADLINE_MS): Promise<T> {
+  const deadline = Date.now() + deadlineMs
+  for (;;) {
+    const seen = await look()
+    if (seen !== undefined && seen !== false) return seen
+    if (Date.now() > deadline) throw new Error(`not within ${deadlineMs} ms: ${what}`)
+    await new Promise((done) => setTimeout(done, 5))
+  }
+}
