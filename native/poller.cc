@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <uv.h>
 
 #include "arguments.h"
@@ -24,7 +25,7 @@ class Poller : public Napi::ObjectWrap<Poller> {
 
   explicit Poller(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Poller>(info) {
     const Napi::Env env = info.Env();
-    const int fd = toDescriptor(info[0]);
+    fd_ = toDescriptor(info[0]);
     if (!info[1].IsFunction()) throw Napi::TypeError::New(env, "onEvents must be a function");
     onEvents_ = Napi::Persistent(info[1].As<Napi::Function>());
 
@@ -32,7 +33,7 @@ class Poller : public Napi::ObjectWrap<Poller> {
     if (napi_get_uv_event_loop(env, &loop) != napi_ok) throw Napi::Error::New(env, "this environment has no event loop");
     auto handle = new uv_poll_t;
     // Also sets O_NONBLOCK, on the open file description: every holder of the descriptor sees that.
-    if (const int status = uv_poll_init(loop, handle, fd); status < 0) {
+    if (const int status = uv_poll_init(loop, handle, fd_); status < 0) {
       delete handle;
       throw systemError(env, -status, "uv_poll_init");
     }
@@ -48,6 +49,8 @@ class Poller : public Napi::ObjectWrap<Poller> {
   void start(const Napi::CallbackInfo& info) {
     const auto events = static_cast<int>(toInteger(info[0], "events", 0, UV_READABLE | UV_WRITABLE));
     if (handle_ == nullptr) throw Napi::Error::New(info.Env(), "the poller is closed");
+    // libuv asks epoll only later, in the loop, and aborts the process if the descriptor is not open by then.
+    if (events != 0) unwrap(info.Env(), attempt([this] { return ::fcntl(fd_, F_GETFD); }), "fcntl");
     const int status = events == 0 ? uv_poll_stop(handle_) : uv_poll_start(handle_, events, onPoll);
     if (status < 0) throw systemError(info.Env(), -status, "uv_poll_start");
     watch(events);
@@ -114,6 +117,7 @@ class Poller : public Napi::ObjectWrap<Poller> {
     napi_close_handle_scope(env, scope);
   }
 
+  int fd_ = -1;
   Napi::FunctionReference onEvents_;
   uv_poll_t* handle_ = nullptr;
   int events_ = 0;

@@ -56,7 +56,7 @@ export function checkName(name: string): string {
 
 /** The package.json name in `directory` ("@a/b" becomes "a-b"), else the directory's own name; other characters become "-". */
 export function defaultName(directory: string): string {
-  const fit = (text: string): string => {
+  const nameFrom = (text: string): string => {
     const name = text
       .replace(/^@/, '')
       .replace(/[^A-Za-z0-9._-]/g, '-')
@@ -65,11 +65,11 @@ export function defaultName(directory: string): string {
   }
   try {
     const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { name?: unknown }
-    if (typeof name === 'string' && name !== '') return fit(name)
+    if (typeof name === 'string' && name !== '') return nameFrom(name)
   } catch {
     // No package.json here, or not one that can be read: the directory names the launcher.
   }
-  return fit(basename(directory))
+  return nameFrom(basename(directory))
 }
 
 /** Makes the launcher's directory and takes its lock for life. Throws ERR_NAME_TAKEN when another launcher holds it. */

@@ -1,13 +1,18 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { takeEnvironment } from './environment'
+import { type Handed, takeEnvironment } from './environment'
 import { passOn } from './pass-on'
-import { isOtherRuntime, mayLoadAddon } from './step-aside'
 
 /** Published by net.Server.listen() before it does anything (Node 20.19): what a server needs from us is loaded only then. */
 const LISTEN_STARTS = 'tracing:net.server.listen:asyncStart'
 
-const handed = isOtherRuntime() ? undefined : takeEnvironment(__filename)
-if (handed !== undefined && mayLoadAddon(handed)) {
+/**
+ * Bun: uv_poll_init panics the process. Deno: its http server does not come by our hook, so a hold would be ignored. They are run like
+ * programs that are not Node.
+ */
+const { bun, deno } = process.versions
+const handed = bun === undefined && deno === undefined ? takeEnvironment(__filename) : undefined
+
+if (handed !== undefined && !isLockedOut(handed)) {
   const endPassingOn = handed.thread === 0 ? passOn(handed) : () => {}
   const install = (): void => {
     // Not inside the channel's own loop over its subscribers.
@@ -16,4 +21,10 @@ if (handed !== undefined && mayLoadAddon(handed)) {
     installListenHook(handed, endPassingOn)
   }
   subscribe(LISTEN_STARTS, install)
+}
+
+function isLockedOut(handed: Handed): boolean {
+  if ((process as { permission?: unknown }).permission === undefined) return false
+  const { isAddonRefused } = require('./permission') as typeof import('./permission')
+  return isAddonRefused(handed)
 }

@@ -46,7 +46,7 @@ function endGeneration(draft: Draft, number: number): void {
  */
 export function settleSlots(draft: Draft): void {
   const { state } = draft
-  if (state.phase !== 'running' || state.working === null || state.run?.step === 'handover') return
+  if (!isSettled(draft)) return
   const workers = draft.of(state.working)
   state.slots.forEach((slot, number) => {
     if (slot.pausing || workers.some((worker) => worker.slot === number)) return
@@ -65,7 +65,17 @@ export function settleSlots(draft: Draft): void {
   }
 }
 
+/** The pause of a slot is over: it is started again, unless a reload has filled it meanwhile. */
 export function pauseOver(draft: Draft, slot: number): void {
-  const record = draft.state.slots[slot]
-  if (record !== undefined) record.pausing = false
+  const { slots, working } = draft.state
+  const record = slots[slot]
+  if (record === undefined) return
+  record.pausing = false
+  if (isSettled(draft) && !draft.of(working).some((worker) => worker.slot === slot))
+    draft.spawn(working as number, slot, 'respawn')
+}
+
+/** Whether the working generation is to be kept whole: not before it serves, not while another takes over, not at the end. */
+function isSettled({ state }: Draft): boolean {
+  return state.phase === 'running' && state.working !== null && state.run?.step !== 'handover'
 }

@@ -36,7 +36,8 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
     })
     return
   }
-  const listener = (listeners[key] ??= { key, address, backlog, sockets: {}, order: [], owners: [], adoptedBy: {} })
+  const listener = listeners[key] ?? { key, address, backlog, sockets: {}, order: [], owners: [], adoptedBy: {} }
+  listeners[key] = listener
   worker.claims[event.claim] = { listener: key, backlog, listening: false }
   draft.do({
     do: 'open',
@@ -156,15 +157,18 @@ function cover(draft: Draft): void {
   const { working, phase, run } = draft.state
   // In a handover both generations hold the same sockets and one of them always accepts.
   if (working === null || phase !== 'running' || run?.step === 'handover') return
-  const serving = draft.of(working).filter((worker) => worker.state === 'serving')
+  const members = draft.of(working)
   for (const listener of draft.listeners) {
     if (listener.address.kind === 'unix') continue // One socket: whoever serves accepts from it.
-    const acceptors = serving.filter((worker) => listensOn(worker, listener.key))
+    const listening = members.filter((worker) => listensOn(worker, listener.key))
+    const acceptors = listening.filter((worker) => worker.state === 'serving' && !draft.awaits(worker, 'pause'))
+    // Told to resume is as good as accepting: its queue waits no longer than an order takes.
+    const own = (slot: number): Worker | undefined =>
+      listening.find((worker) => worker.slot === slot && (acceptors.includes(worker) || draft.awaits(worker, 'resume')))
     for (const slot of listener.order) {
-      const own = acceptors.find((worker) => worker.slot === slot)
       const adopterId = listener.adoptedBy[slot]
       const adopter = acceptors.find((worker) => worker.id === adopterId)
-      if (own !== undefined) {
+      if (own(slot) !== undefined) {
         if (adopter !== undefined) draft.order(adopter, { type: 'unadopt', socket: { listener: listener.key, slot } })
         delete listener.adoptedBy[slot]
       } else if (adopter === undefined) {

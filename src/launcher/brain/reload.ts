@@ -1,7 +1,7 @@
 import type { Verdict } from '../../control-protocol.js'
 import type { Draft } from './draft.js'
-import { disownAll, listenFor } from './listeners.js'
-import type { Caller, Run } from './state.js'
+import { disownAll, forgetAdoptions, listenFor } from './listeners.js'
+import type { Caller, Run, Worker } from './state.js'
 import { makeWorking } from './working.js'
 
 /**
@@ -95,7 +95,7 @@ function advance(draft: Draft, run: Run): void {
   if (run.step === 'admit' && all('serving')) {
     run.step = 'handover'
     for (const old of draft.of(run.from)) {
-      if (old.state === 'serving') draft.order(old, { type: 'pause' })
+      if (old.state === 'serving') pause(draft, old)
       else if (old.state === 'spawned' || old.state === 'claimed' || old.state === 'ready') draft.kill(old, null)
     }
   }
@@ -104,6 +104,12 @@ function advance(draft: Draft, run: Run): void {
     run.committed = true
     makeWorking(draft, run.to)
   }
+}
+
+/** What it has adopted is given up with the pause: by the worker when the order reaches it, by us when it is sent. */
+function pause(draft: Draft, old: Worker): void {
+  forgetAdoptions(draft, old)
+  draft.order(old, { type: 'pause' })
 }
 
 function finishHandover(draft: Draft, run: Run): void {

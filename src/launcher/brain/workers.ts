@@ -81,7 +81,6 @@ function acked(draft: Draft, worker: Worker, event: Of<'acked'>): void {
   if (order === 'resume' && worker.state === 'paused') worker.state = 'serving'
   if (order === 'pause' && worker.state === 'serving') {
     worker.state = 'paused'
-    forgetAdoptions(draft, worker)
     mark(draft, worker, 'paused')
   }
 }
@@ -115,10 +114,7 @@ function orderLate(draft: Draft, worker: Worker, event: Of<'order-late'>): void 
   draft.log('warn', 'worker.silent', { ...facts(worker), order })
   if (order === 'admit') draft.kill(worker, 'it did not answer the order to serve')
   // A busy old worker accepts nothing either, and will find the order when it looks: it is taken for paused, never killed for being slow.
-  if (order === 'pause' && worker.state === 'serving') {
-    worker.state = 'paused'
-    forgetAdoptions(draft, worker)
-  }
+  if (order === 'pause' && worker.state === 'serving') worker.state = 'paused'
 }
 
 function readyLate(draft: Draft, worker: Worker): void {

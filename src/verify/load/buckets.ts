@@ -13,7 +13,7 @@ export const BUCKETS = [
   'reset-after-request',
   /** End of file where the response should have begun. */
   'closed-before-response',
-  /** End of file in the middle of a response. */
+  /** End of file in the middle of a response. (A reset that comes together with data can look so too: libuv's short cut for POLLHUP.) */
   'truncated',
   'response-timeout',
   /** 5xx, or another status than the first response to the same request had. */

@@ -1,0 +1,207 @@
+import type { Effect, Event } from '../../src/launcher/brain/events.js'
+import { initialState, type Settings, type State } from '../../src/launcher/brain/state.js'
+import { step } from '../../src/launcher/brain/step.js'
+
+export type Unstamped = Event extends infer E ? (E extends unknown ? Omit<E, 'at'> : never) : never
+type Answer = Extract<Effect, { do: 'answer' }>
+
+/** How a simulated worker behaves, by generation. */
+export type Conduct = 'good' | 'exits' | 'never-listens' | 'never-admits' | 'dies-admitted' | 'never-pauses' | 'never-drains'
+
+/**
+ * The world around the brain, in memory: processes that behave as told, a clock that is moved by hand, and a kernel that knows which
+ * sockets are open. What workers would do next waits in `pending`, for the test to let happen in any order.
+ */
+export class World {
+  state: State
+  now = 0
+  readonly effects: Effect[] = []
+  readonly timers = new Map<string, number>()
+  readonly alive = new Set<number>()
+  /** Sockets that the launcher holds, as "slot listener"; true = listens. */
+  readonly sockets = new Map<string, boolean>()
+  /** Workers that accept, by slot of the socket: what the kernel would see. */
+  readonly acceptors = new Map<number, Set<number>>()
+  pending: { worker: number; event: Unstamped }[] = []
+  readonly verdicts: Extract<Effect, { do: 'verdict' }>[] = []
+  exitCode: number | null = null
+  conduct: (generation: number) => Conduct
+  readonly #sockets = new Map<number, Set<number>>()
+
+  constructor(settings: Partial<Settings> = {}, conduct: (generation: number) => Conduct = () => 'good') {
+    this.conduct = conduct
+    this.state = initialState({
+      slots: 2,
+      ports: undefined,
+      readyTimeoutMs: 60_000,
+      drainTimeoutMs: 30_000,
+      killAfterMs: 5_000,
+      ...settings,
+    })
+  }
+
+  /** Tells the brain one thing, and does what it says at once; results of effects are told before anything else. */
+  tell(event: Unstamped): void {
+    const { state, effects } = step(this.state, { ...event, at: this.now } as Event)
+    this.state = state
+    this.effects.push(...effects)
+    const outcomes: Unstamped[] = []
+    for (const effect of effects) this.#perform(effect, outcomes)
+    for (const outcome of outcomes) this.tell(outcome)
+  }
+
+  /** Lets everything happen that waits, in order, until nothing does. */
+  settle(limit = 10_000): void {
+    for (let n = 0; this.pending.length > 0; n++) {
+      if (n > limit) throw new Error('the world does not come to rest')
+      this.happen(0)
+    }
+  }
+
+  /** Lets one of the waiting things happen. */
+  happen(index: number): void {
+    const [next] = this.pending.splice(index, 1)
+    if (next !== undefined && (this.alive.has(next.worker) || next.event.type === 'exited')) this.tell(next.event)
+  }
+
+  /** Kills a worker's process, as `kill -9` would. */
+  crash(worker: number): void {
+    if (!this.alive.delete(worker)) return
+    this.#stopAccepting(worker)
+    this.pending = this.pending.filter((next) => next.worker !== worker)
+    this.pending.push({ worker, event: { type: 'exited', worker, code: null, signal: 'SIGKILL', stderr: ['last words'] } })
+  }
+
+  /** Moves the clock to the next timer and rings it. False when no timer runs. */
+  ring(): boolean {
+    const [next] = [...this.timers].sort((a, b) => a[1] - b[1])
+    if (next === undefined) return false
+    this.timers.delete(next[0])
+    this.now = Math.max(this.now, next[1])
+    this.tell({ type: 'timer', id: next[0] as `ready:${number}` })
+    return true
+  }
+
+  /** Start to serving, everything good. */
+  start(): this {
+    this.tell({ type: 'start' })
+    this.settle()
+    return this
+  }
+
+  serving(generation: number): number[] {
+    return Object.values(this.state.workers)
+      .filter((worker) => worker.generation === generation && worker.state === 'serving')
+      .map((worker) => worker.slot)
+  }
+
+  did(name: Effect['do']): Effect[] {
+    return this.effects.filter((effect) => effect.do === name)
+  }
+
+  #perform(effect: Effect, outcomes: Unstamped[]): void {
+    switch (effect.do) {
+      case 'resolve':
+        outcomes.push({ type: 'resolved', run: effect.run, error: null })
+        return
+      case 'spawn':
+        this.alive.add(effect.worker)
+        outcomes.push({ type: 'spawned', worker: effect.worker, pid: 1_000 + effect.worker })
+        this.#boot(effect.worker, effect.generation)
+        return
+      case 'open': {
+        const id = `${effect.slot} ${effect.listener}`
+        this.sockets.set(id, (this.sockets.get(id) ?? false) || effect.listen)
+        const { worker, claim, listener, slot, listen } = effect
+        outcomes.push({ type: 'opened', worker, claim, listener, slot, listening: listen })
+        return
+      }
+      case 'listen':
+        this.sockets.set(`${effect.slot} ${effect.listener}`, true)
+        return
+      case 'close':
+        for (const { slot, listener } of effect.sockets) this.sockets.delete(`${slot} ${listener}`)
+        return
+      case 'answer':
+        return this.#claimed(effect)
+      case 'order':
+        return this.#obey(effect)
+      case 'terminate':
+        return this.#end(effect.worker, 'SIGTERM')
+      case 'kill':
+        return this.#end(effect.worker, 'SIGKILL')
+      case 'timer':
+        this.timers.set(effect.id, this.now + effect.ms)
+        return
+      case 'cancel':
+        this.timers.delete(effect.id)
+        return
+      case 'verdict':
+        this.verdicts.push(effect)
+        return
+      case 'exit':
+        if (this.exitCode !== null) throw new Error('it ended twice')
+        this.exitCode = effect.code
+        return
+      default:
+        return
+    }
+  }
+
+  #boot(worker: number, generation: number): void {
+    const conduct = this.conduct(generation)
+    const post = (event: Unstamped): void => void this.pending.push({ worker, event })
+    if (conduct === 'exits') {
+      this.alive.delete(worker)
+      return post({ type: 'exited', worker, code: 1, signal: null, stderr: ['SyntaxError'] })
+    }
+    post({ type: 'hello', worker, pid: 1_000 + worker })
+    if (conduct === 'never-listens') return
+    post({
+      type: 'claim',
+      worker,
+      claim: '1:1',
+      address: { kind: 'tcp', host: null, port: 3000, ipv6Only: false },
+      backlog: 511,
+    })
+  }
+
+  #claimed({ worker, claim, answer }: Answer): void {
+    if (answer.mode !== 'hold' && answer.mode !== 'go') return
+    if (answer.mode === 'go') this.#accept(worker, answer.slot)
+    this.pending.push({ worker, event: { type: 'listening', worker, claim } })
+  }
+
+  #obey({ worker, seq, order }: Extract<Effect, { do: 'order' }>): void {
+    const record = this.state.workers[worker]
+    if (record === undefined || !this.alive.has(worker)) return
+    const conduct = this.conduct(record.generation)
+    if (order.type === 'admit' && conduct === 'never-admits') return
+    if (order.type === 'pause' && conduct === 'never-pauses') return
+    if (order.type === 'admit' || order.type === 'resume') this.#accept(worker, record.slot)
+    if (order.type === 'pause' || order.type === 'drain') this.#stopAccepting(worker)
+    if (order.type === 'adopt') this.#accept(worker, order.socket.slot)
+    if (order.type === 'unadopt') this.acceptors.get(order.socket.slot)?.delete(worker)
+    if (order.type === 'admit' && conduct === 'dies-admitted') return this.crash(worker)
+    this.pending.push({ worker, event: { type: 'acked', worker, seq } })
+    if (order.type === 'drain' && conduct !== 'never-drains')
+      this.pending.push({ worker, event: { type: 'drained', worker, outcome: { ended: 1, closed: 0, cut: 0 } } })
+  }
+
+  #end(worker: number, signal: string): void {
+    if (!this.alive.delete(worker)) return
+    this.#stopAccepting(worker)
+    this.pending = this.pending.filter((next) => next.worker !== worker)
+    this.pending.push({ worker, event: { type: 'exited', worker, code: null, signal, stderr: [] } })
+  }
+
+  #accept(worker: number, slot: number): void {
+    const set = this.acceptors.get(slot) ?? new Set()
+    this.acceptors.set(slot, set.add(worker))
+    this.#sockets.set(worker, (this.#sockets.get(worker) ?? new Set()).add(slot))
+  }
+
+  #stopAccepting(worker: number): void {
+    for (const set of this.acceptors.values()) set.delete(worker)
+  }
+}

@@ -1,0 +1,195 @@
+import { describe, expect, it } from 'vitest'
+import { World } from '../support/world.js'
+
+const KEY = 'tcp *:3000'
+const inSlot = (world: World, generation: number, slot: number): number =>
+  Object.values(world.state.workers).find((worker) => worker.generation === generation && worker.slot === slot)?.id ?? -1
+
+describe('a reload', () => {
+  it('moves every slot to the new generation on the same sockets', () => {
+    const world = new World().start()
+    const before = [...world.sockets.keys()]
+    world.tell({ type: 'reload', caller: 7, wait: 'retired' })
+    world.settle()
+    expect(world.state.working).toBe(2)
+    expect(world.state.term).toBe(2)
+    expect(world.serving(2)).toEqual([0, 1])
+    expect([...world.sockets.keys()]).toEqual(before)
+    expect(world.did('close')).toEqual([])
+    const last = world.verdicts.at(-1)
+    expect(last?.callers).toEqual([7])
+    expect(last?.verdict).toMatchObject({ result: 'done', step: 'retire', from: 1, to: 2, draining: 0 })
+    expect(last?.verdict.workers.map(({ oldPid, newPid, closed }) => [oldPid, newPid, closed])).toEqual([
+      [1001, 1003, 1],
+      [1002, 1004, 1],
+    ])
+  })
+
+  it('lets no old worker pause before every new one serves', () => {
+    const world = new World({ slots: 3 }).start()
+    world.tell({ type: 'reload', caller: null, wait: 'baked' })
+    while (world.pending.length > 0) {
+      const pausing = world.did('order').some((effect) => effect.do === 'order' && effect.order.type === 'pause')
+      if (pausing) expect(world.serving(2)).toEqual([0, 1, 2])
+      world.happen(0)
+    }
+    expect(world.serving(2)).toEqual([0, 1, 2])
+  })
+
+  it.each([
+    ['exits', 'ready'],
+    ['dies-admitted', 'admit'],
+  ] as const)('is aborted when a candidate %s', (conduct, stepName) => {
+    const world = new World({}, (generation) => (generation === 2 ? conduct : 'good')).start()
+    world.tell({ type: 'reload', caller: 1, wait: 'baked' })
+    world.settle()
+    expect(world.verdicts[0]?.verdict).toMatchObject({ result: 'aborted', step: stepName === 'ready' ? 'start' : stepName, from: 1 })
+    expect(world.state.working).toBe(1)
+    expect(world.serving(1)).toEqual([0, 1])
+    expect(Object.values(world.state.workers).filter((worker) => worker.generation === 2)).toEqual([])
+  })
+
+  it('gives a candidate up that never listens, and says within which time', () => {
+    const world = new World({ readyTimeoutMs: 500 }, (generation) => (generation === 2 ? 'never-listens' : 'good')).start()
+    world.tell({ type: 'reload', caller: 1, wait: 'baked' })
+    world.settle()
+    expect(world.verdicts).toEqual([])
+    while (world.verdicts.length === 0 && world.ring()) world.settle()
+    expect(world.now).toBe(500)
+    expect(world.verdicts[0]?.verdict.reason).toContain(`it did not listen on ${KEY} within 500 ms`)
+    expect(world.serving(1)).toEqual([0, 1])
+  })
+
+  it('resumes old workers that were told to pause when a candidate dies in the handover', () => {
+    const world = new World().start()
+    world.tell({ type: 'reload', caller: 1, wait: 'baked' })
+    while (world.state.run?.step !== 'handover') world.happen(0)
+    expect(world.state.run.committed).toBe(false)
+    world.crash(inSlot(world, 2, 0))
+    // The candidate's end is noticed before the old workers have answered.
+    world.happen(world.pending.length - 1)
+    world.settle()
+    expect(world.verdicts[0]?.verdict).toMatchObject({ result: 'aborted', step: 'handover' })
+    expect(world.state.working).toBe(1)
+    expect(world.serving(1)).toEqual([0, 1])
+    expect([...(world.acceptors.get(0) ?? [])]).toEqual([1])
+  })
+
+  it('takes a silent old worker for paused, and never kills it for being slow', () => {
+    const world = new World({}, (generation) => (generation === 1 ? 'never-pauses' : 'good')).start()
+    world.tell({ type: 'reload', caller: 1, wait: 'baked' })
+    world.settle()
+    expect(world.verdicts).toEqual([])
+    while (world.verdicts.length === 0 && world.ring()) world.settle()
+    expect(world.verdicts[0]?.verdict.result).toBe('done')
+    expect(world.did('kill')).toEqual([])
+  })
+
+  it('answers a hundred callers with two runs', () => {
+    const world = new World().start()
+    for (let caller = 1; caller <= 100; caller++) world.tell({ type: 'reload', caller, wait: 'baked' })
+    world.settle()
+    expect(world.state.next.generation).toBe(4)
+    expect(world.verdicts.flatMap((effect) => effect.callers).sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, i) => i + 1))
+  })
+
+  it('cuts the oldest drain short when a fourth generation comes', () => {
+    const world = new World({}, (generation) => (generation < 3 ? 'never-drains' : 'good')).start()
+    for (let round = 0; round < 2; round++) {
+      world.tell({ type: 'reload', caller: null, wait: 'baked' })
+      world.settle()
+    }
+    expect(new Set(Object.values(world.state.workers).map((worker) => worker.generation))).toEqual(new Set([1, 2, 3]))
+    world.tell({ type: 'reload', caller: null, wait: 'baked' })
+    world.settle()
+    expect(new Set(Object.values(world.state.workers).map((worker) => worker.generation))).toEqual(new Set([2, 4]))
+  })
+})
+
+describe('a crash', () => {
+  it('has its sockets adopted until the respawn serves', () => {
+    const world = new World().start()
+    world.crash(1)
+    world.happen(world.pending.length - 1)
+    expect(world.state.listeners[KEY]?.adoptedBy).toEqual({ 0: 2 })
+    expect([...(world.acceptors.get(0) ?? [])]).toEqual([2])
+    world.settle()
+    expect(world.state.listeners[KEY]?.adoptedBy).toEqual({})
+    expect([...(world.acceptors.get(0) ?? [])]).toEqual([3])
+    expect(world.did('close')).toEqual([])
+  })
+
+  it('leaves the queue waiting when there is no sibling', () => {
+    const world = new World({ slots: 1 }).start()
+    world.crash(1)
+    world.settle()
+    expect(world.did('close')).toEqual([])
+    expect([...(world.acceptors.get(0) ?? [])]).toEqual([2])
+  })
+
+  it('is followed by growing pauses when it comes again and again', () => {
+    const world = new World().start()
+    const pauses: number[] = []
+    for (let round = 0; round < 9; round++) {
+      world.now += 10
+      world.crash(inSlot(world, 1, 0))
+      world.settle()
+      const ring = world.timers.get('respawn:0')
+      if (ring !== undefined) {
+        pauses.push(ring - world.now)
+        world.ring()
+        world.settle()
+      }
+    }
+    expect(pauses).toEqual([1_000, 2_000, 4_000, 8_000])
+  })
+
+  it('of a first start ends the launcher with the program’s own code', () => {
+    const world = new World({ slots: 1 }, () => 'exits').start()
+    expect(world.exitCode).toBe(1)
+    expect(world.did('log').some((effect) => effect.do === 'log' && effect.event === 'start.failed')).toBe(true)
+  })
+})
+
+describe('a listener', () => {
+  it('is dropped everywhere once the last worker of the working generation has released it', () => {
+    const world = new World().start()
+    world.tell({ type: 'released', worker: 1, claim: '1:1' })
+    expect(world.did('close')).toEqual([])
+    expect(world.state.listeners[KEY]?.adoptedBy).toEqual({ 0: 2 })
+    world.tell({ type: 'released', worker: 2, claim: '1:1' })
+    expect(world.sockets.size).toBe(0)
+    expect(world.state.listeners).toEqual({})
+  })
+
+  it('is refused to a worker that has it already', () => {
+    const world = new World().start()
+    world.tell({ type: 'claim', worker: 1, claim: '1:2', address: { kind: 'tcp', host: null, port: 3000, ipv6Only: false }, backlog: 0 })
+    expect(world.did('answer').at(-1)).toMatchObject({ answer: { mode: 'failed', code: 'EADDRINUSE' } })
+  })
+})
+
+describe('a stop', () => {
+  it('ends with every worker drained and every socket closed', () => {
+    const world = new World().start()
+    world.tell({ type: 'stop', caller: 3, pressure: 'drain', exitCode: 0 })
+    world.settle()
+    expect(world.exitCode).toBe(0)
+    expect(world.sockets.size).toBe(0)
+    expect(world.timers.size).toBe(0)
+  })
+
+  it('wins over a reload', () => {
+    const world = new World().start()
+    world.tell({ type: 'reload', caller: 1, wait: 'baked' })
+    world.tell({ type: 'reload', caller: 2, wait: 'baked' })
+    world.happen(0)
+    world.tell({ type: 'stop', caller: null, pressure: 'drain', exitCode: 0 })
+    world.settle()
+    expect(world.verdicts.map(({ callers, verdict }) => [callers, verdict.result])).toEqual([
+      [[1], 'stopped'],
+      [[2], 'stopped'],
+    ])
+    expect(world.exitCode).toBe(0)
+  })
+})

@@ -1,0 +1,63 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { afterEach } from 'vitest'
+import { type ClientContext, runClient } from '../../src/verify/load/client.ts'
+import type { Target } from '../../src/verify/load/connection.ts'
+import { type ClientKind, clientKinds } from '../../src/verify/load/kinds.ts'
+import { type Incident, Recorder, type Tally } from '../../src/verify/load/recorder.ts'
+
+const started: ChildProcess[] = []
+
+afterEach(async () => {
+  for (const child of started.splice(0)) {
+    if (child.exitCode !== null || child.signalCode !== null) continue
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+})
+
+/** Starts test/fixtures/misbehaving/<name>.mjs, waits until it announces its port; it is killed after the test. */
+export async function misbehaving(name: string, ...args: string[]): Promise<Target> {
+  const file = join(import.meta.dirname, '..', 'fixtures', 'misbehaving', `${name}.mjs`)
+  const child = spawn(process.execPath, [file, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
+  started.push(child)
+  for await (const line of createInterface({ input: child.stdout })) {
+    return { host: '127.0.0.1', port: (JSON.parse(line) as { port: number }).port }
+  }
+  throw new Error(`${name} announced nothing`)
+}
+
+export interface Met {
+  readonly tally: Tally
+  readonly incidents: readonly Incident[]
+}
+
+/** Lets one client of the kind make `requests` requests and end; gives what it met. */
+export async function meet(
+  target: Target,
+  kindName: string,
+  requests: number,
+  times: Partial<ClientContext> = {},
+): Promise<Met> {
+  const kinds = clientKinds(target, { path: '/', uploadPath: '/', slowPath: null })
+  const kind = kinds.find(({ name }) => name === kindName) as ClientKind
+  const recorder = new Recorder([{ kind: kindName, connections: 1 }])
+  const ending = new AbortController()
+  const context: ClientContext = {
+    target,
+    recorder,
+    connectTimeoutMs: 5000,
+    responseTimeoutMs: 5000,
+    slowReadBytes: 16,
+    ending: ending.signal,
+    ...times,
+  }
+  let made = 0
+  await runClient(context, kind, () => {
+    // The client makes one more request after it was told to end.
+    if (++made === requests - 1) ending.abort()
+  })
+  return { tally: recorder.tallies()[0] as Tally, incidents: recorder.incidents() }
+}
