@@ -1,4 +1,5 @@
 import type { WorkerState } from '../../control-protocol.js'
+import type { OrderType } from '../../protocol.js'
 import type { Draft } from './draft.js'
 import type { Ending } from './ending.js'
 import { workerEnded } from './endings.js'
@@ -72,10 +73,7 @@ function releasedReady(draft: Draft, worker: Worker, event: Of<'released'>): voi
 }
 
 function acked(draft: Draft, worker: Worker, event: Of<'acked'>): void {
-  const order = worker.orders[event.seq]
-  if (order === undefined) return
-  delete worker.orders[event.seq]
-  draft.cancel(`order:${worker.id}:${event.seq}`)
+  const order = settleOrder(draft, worker, event.seq)
   if (order === 'term') worker.term = draft.state.term
   if (order === 'admit' && worker.state === 'ready') serve(draft, worker)
   if (order === 'resume' && worker.state === 'paused') worker.state = 'serving'
@@ -98,23 +96,33 @@ function serve(draft: Draft, worker: Worker): void {
 }
 
 function refused(draft: Draft, worker: Worker, event: Of<'refused'>): void {
-  const order = worker.orders[event.seq]
+  const order = settleOrder(draft, worker, event.seq)
   if (order === undefined) return
-  delete worker.orders[event.seq]
-  draft.cancel(`order:${worker.id}:${event.seq}`)
   draft.log('error', 'worker.refused', { ...facts(worker), order, code: event.code, reason: event.message })
-  // A worker that cannot serve, or cannot stop accepting, is of no use in this place; the others matter little.
   if (order === 'admit') draft.kill(worker, `it could not be admitted: ${event.message}`)
+  // It cannot serve again, but it can finish what it has; its slot is started anew after it.
+  if (order === 'resume') draft.drain(worker, false)
+  if (order === 'pause' && worker.state === 'serving') worker.state = 'paused'
 }
 
 function orderLate(draft: Draft, worker: Worker, event: Of<'order-late'>): void {
   const order = worker.orders[event.seq]
   if (order === undefined) return
-  delete worker.orders[event.seq]
   draft.log('warn', 'worker.silent', { ...facts(worker), order })
+  // The only order whose answer is still good when it comes late: the old generation serves on when it says so.
+  if (order === 'resume') return
+  delete worker.orders[event.seq]
   if (order === 'admit') draft.kill(worker, 'it did not answer the order to serve')
   // A busy old worker accepts nothing either, and will find the order when it looks: it is taken for paused, never killed for being slow.
   if (order === 'pause' && worker.state === 'serving') worker.state = 'paused'
+}
+
+/** The order is answered: what it was, unless its time had passed. */
+function settleOrder(draft: Draft, worker: Worker, seq: number): OrderType | undefined {
+  const order = worker.orders[seq]
+  delete worker.orders[seq]
+  draft.cancel(`order:${worker.id}:${seq}`)
+  return order
 }
 
 function readyLate(draft: Draft, worker: Worker): void {
