@@ -75,6 +75,18 @@ describe('a reload', () => {
     expect([...(world.acceptors.get(0) ?? [])]).toEqual([1])
   })
 
+  it('takes the late answer of an old worker that was told to resume', () => {
+    const world = new World().start()
+    world.tell({ type: 'reload', caller: 1, wait: 'baked' })
+    while (world.state.run?.step !== 'handover') world.happen(0)
+    world.crash(inSlot(world, 2, 0))
+    world.happen(world.pending.length - 1)
+    // Old workers are busy: the deadlines of all orders pass before they look at the channel.
+    while (world.timers.size > 0) world.ring()
+    world.settle()
+    expect(world.serving(1)).toEqual([0, 1])
+  })
+
   it('takes a silent old worker for paused, and never kills it for being slow', () => {
     const world = new World({}, (generation) => (generation === 1 ? 'never-pauses' : 'good')).start()
     world.tell({ type: 'reload', caller: 1, wait: 'baked' })
