@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "check.h"
+#include "core/fd.h"
 
 using namespace reuseport;
 
@@ -53,6 +54,17 @@ int main() {
   CHECK(roundTrip(abstractAddress(std::string(107, 'n'))) == "@" + std::string(107, 'n'));
   CHECK(roundTrip(abstractAddress(std::string(108, 'n'))) == failure(ENAMETOOLONG));
   CHECK(roundTrip(abstractAddress("")) == failure(EINVAL));
+
+  // The kernel agrees about what an abstract name is: no file, and all of its bytes count.
+  {
+    const Fd receiver(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const Fd sender(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const SocketAddress name = abstractAddress("reuseport-test-" + std::to_string(::getpid())).value();
+    CHECK(::bind(receiver.get(), name.get(), name.length) == 0);
+    CHECK(::sendto(sender.get(), "x", 1, 0, name.get(), name.length) == 1);
+    char byte = 0;
+    CHECK(::recv(receiver.get(), &byte, 1, MSG_DONTWAIT) == 1 && byte == 'x');
+  }
 
   // What only others make: an unnamed socket, a path of 108 bytes without a NUL, a family of no interest.
   SocketAddress address;

@@ -78,6 +78,12 @@ export const OPTIONS: readonly OptionRow[] = [
   { name: 'connections', value: 'N', verbs: ['verify'], help: 'connections of each kind of client (default: 16)' },
   { name: 'path', value: 'PATH', verbs: ['verify'], help: 'what the clients ask for (default: /)' },
   {
+    name: 'network',
+    value: 'private|shared',
+    verbs: ['verify'],
+    help: "private (default): a network namespace of its own, if it may; shared: the program reaches this machine's other services",
+  },
+  {
     name: 'slow-path',
     value: 'PATH',
     verbs: ['verify'],

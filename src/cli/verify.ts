@@ -13,6 +13,9 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
     return given === undefined ? undefined : count(given, name, least)
   }
   ports(text(values, 'ports'))
+  const network = text(values, 'network')
+  if (network !== undefined && network !== 'private' && network !== 'shared')
+    throw usage(`--network ${JSON.stringify(network)} is neither private nor shared`)
   const isJson = values['json'] === true
   try {
     const report = await verify({
@@ -21,6 +24,7 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
       reloads: number('reloads', 1),
       minRequests: number('min-requests', 0),
       connections: number('connections', 1),
+      network,
       path: text(values, 'path'),
       slowPath: text(values, 'slow-path'),
       launcherOptions: PASSED_ON.flatMap((name) => {

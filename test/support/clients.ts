@@ -1,79 +1,80 @@
-import { get } from 'node:http'
-import { connect as connectHttp2 } from 'node:http2'
-import { get as getTls } from 'node:https'
+import { Agent, get, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
-import { WebSocket } from 'ws'
 
-/** One new connection, one question; the answer's text, or the error's code ("ECONNREFUSED"). Never tries again. */
-export type Ask = (port: number, path?: string) => Promise<string>
-
-export const askHttp: Ask = (port, path = '/') =>
-  new Promise((done) => {
-    get({ port, path, agent: false, headers: { Connection: 'close' } }, (response) => bodyOf(response).then(done)).on('error', failed(done))
+/** One request over a connection of its own; rejects with the socket's error. */
+export function ask(port: number, path = '/', options: { agent?: Agent; socketPath?: string } = {}): Promise<string> {
+  return new Promise((done, fail) => {
+    const { agent, socketPath } = options
+    const where = socketPath === undefined ? { host: '127.0.0.1', port } : { socketPath }
+    const call = get({ ...where, path, agent: agent ?? false }, (response) => body(response).then(done, fail))
+    call.on('error', fail)
   })
+}
 
-export const askHttps: Ask = (port, path = '/') =>
-  new Promise((done) => {
-    const options = { port, path, agent: false, rejectUnauthorized: false, headers: { Connection: 'close' } } as const
-    getTls(options, (response) => bodyOf(response).then(done)).on('error', failed(done))
-  })
+export async function askJson<T>(port: number, path: string): Promise<T> {
+  return JSON.parse(await ask(port, path)) as T
+}
 
-const askHttp2 =
-  (scheme: 'http' | 'https'): Ask =>
-  (port, path = '/') =>
-    new Promise((done) => {
-      const session = connectHttp2(`${scheme}://localhost:${port}`, { rejectUnauthorized: false })
-      session.on('error', failed(done))
-      const stream = session.request({ ':path': path })
-      stream.on('error', failed(done))
-      bodyOf(stream).then((text) => {
-        session.close()
-        done(text)
-      })
-    })
-export const askH2c: Ask = askHttp2('http')
-export const askH2: Ask = askHttp2('https')
+async function body(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of response) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks).toString()
+}
 
-export const askNet: Ask = (port) =>
-  new Promise((done) => {
-    const socket = connect(port, () => socket.write('?\n'))
-    socket.on('error', failed(done))
-    socket.once('data', (data) => {
+/** The errno of a fresh connect, or 'connected'. */
+export function tryConnect(port: number, host = '127.0.0.1'): Promise<string> {
+  return new Promise((done) => {
+    const socket = connect(port, host, () => {
       socket.destroy()
-      done(String(data).trim())
+      done('connected')
     })
+    socket.on('error', (error: NodeJS.ErrnoException) => done(error.code ?? String(error)))
   })
+}
 
-export const askWebSocket: Ask = (port) =>
-  new Promise((done) => {
-    const socket = new WebSocket(`ws://localhost:${port}`)
-    socket.on('error', failed(done))
-    socket.once('message', (data) => {
-      socket.close()
-      done(String(data))
-    })
-  })
+/**
+ * Strict clients that ask all the time and never retry: half of them with a connection per request, half over connections that are
+ * kept. Light enough to run beside other tests; what they see is the proof that nobody else noticed anything.
+ */
+export class Clients {
+  readonly failures: string[] = []
+  readonly answers: Map<string, number> = new Map()
+  count = 0
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 4 })
+  readonly #loops: Promise<void>[]
+  #isStopped = false
 
-export const askUnix = (socketPath: string): Promise<string> =>
-  new Promise((done) => {
-    get({ socketPath, path: '/', agent: false, headers: { Connection: 'close' } }, (response) => bodyOf(response).then(done)).on(
-      'error',
-      failed(done),
-    )
-  })
-
-const failed =
-  (done: (code: string) => void) =>
-  (error: NodeJS.ErrnoException): void =>
-    // A stream of an http2 session that never was says ERR_HTTP2_STREAM_CANCEL, because of ECONNREFUSED.
-    done((error.cause as NodeJS.ErrnoException | undefined)?.code ?? error.code ?? error.message)
-
-async function bodyOf(stream: NodeJS.ReadableStream): Promise<string> {
-  let text = ''
-  try {
-    for await (const chunk of stream) text += chunk
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? String(error)
+  constructor(port: number, each = 2) {
+    this.#loops = Array.from({ length: each * 2 }, (_, index) => this.#loop(port, index % 2 === 0))
   }
-  return text
+
+  /** Waits until so many more requests have been answered. */
+  async more(requests: number): Promise<void> {
+    const target = this.count + requests
+    const deadline = Date.now() + 15_000
+    while (this.count < target && this.failures.length === 0) {
+      if (Date.now() > deadline) throw new Error(`only ${this.count} of ${target} requests were answered`)
+      await new Promise((done) => setTimeout(done, 5))
+    }
+  }
+
+  async stop(): Promise<{ failures: string[]; count: number }> {
+    this.#isStopped = true
+    await Promise.all(this.#loops)
+    this.#agent.destroy()
+    return { failures: this.failures, count: this.count }
+  }
+
+  async #loop(port: number, keep: boolean): Promise<void> {
+    while (!this.#isStopped) {
+      try {
+        const answer = await ask(port, '/', keep ? { agent: this.#agent } : {})
+        this.answers.set(answer, (this.answers.get(answer) ?? 0) + 1)
+        this.count++
+      } catch (error) {
+        this.failures.push(String(error))
+      }
+      await new Promise((done) => setTimeout(done, 1))
+    }
+  }
 }

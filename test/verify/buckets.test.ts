@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { BUCKETS, type Bucket, bucketOfConnectError, bucketOfRequestError } from '../../src/verify/load/buckets.ts'
-import { Connection, type Outcome } from '../../src/verify/load/connection.ts'
-import { type Met, meet, misbehaving } from './support.ts'
+import { BUCKETS, type Bucket, bucketOfConnectError, bucketOfRequestError } from '../../src/verify/load/buckets'
+import { Connection, type Outcome } from '../../src/verify/load/connection'
+import { type Met, meet, misbehaving } from './support'
 
 /** Every bucket but those named is empty. */
 function expectOnly({ tally }: Met, counts: Partial<Record<Bucket, number>>): void {

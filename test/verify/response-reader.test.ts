@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ResponseReader } from '../../src/verify/load/response-reader.ts'
+import { ResponseReader } from '../../src/verify/load/response-reader'
 
 /** A response as it goes over the wire, and what a reader must find in it. */
 interface Sample {

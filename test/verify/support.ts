@@ -3,10 +3,10 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach } from 'vitest'
-import { type ClientContext, runClient } from '../../src/verify/load/client.ts'
-import type { Target } from '../../src/verify/load/connection.ts'
-import { type ClientKind, clientKinds } from '../../src/verify/load/kinds.ts'
-import { type Incident, Recorder, type Tally } from '../../src/verify/load/recorder.ts'
+import { type ClientContext, runClient } from '../../src/verify/load/client'
+import type { Target } from '../../src/verify/load/connection'
+import { type ClientKind, clientKinds } from '../../src/verify/load/kinds'
+import { type Incident, Recorder, type Tally } from '../../src/verify/load/recorder'
 
 const started: ChildProcess[] = []
 

@@ -1,0 +1,148 @@
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { performance } from 'node:perf_hooks'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { native, READABLE, WRITABLE } from '../../src/native.js'
+import { errorOf, systemError } from './support/errors'
+import { flagsOf, openFiles } from './support/open-files'
+import { startShell, waitFor } from './support/shell'
+
+const addon = native()
+let before: number[]
+
+beforeEach(() => {
+  before = openFiles()
+})
+afterEach(() => {
+  expect(openFiles()).toEqual(before)
+})
+
+describe('arguments', () => {
+  it('of the wrong type are TypeErrors, numbers outside their range RangeErrors', () => {
+    for (const wrong of ['3', null, undefined, {}, 3n, true]) {
+      expect(errorOf(() => addon.close(wrong as never))).toBeInstanceOf(TypeError)
+    }
+    for (const wrong of [-1, 1.5, NaN, Infinity, 2 ** 31]) {
+      expect(errorOf(() => addon.close(wrong))).toBeInstanceOf(RangeError)
+    }
+    expect(errorOf(() => addon.pipe(1 as never))).toBeInstanceOf(TypeError)
+    expect(errorOf(() => addon.pollSync(0, 0, 0))).toBeInstanceOf(RangeError)
+    expect(errorOf(() => addon.pollSync(0, READABLE, -1))).toBeInstanceOf(RangeError)
+  })
+})
+
+describe('close', () => {
+  it('is EBADF the second time', () => {
+    const copy = addon.dup(0)
+    addon.close(copy)
+    expect(errorOf(() => addon.close(copy))).toEqual(systemError('EBADF', 'close'))
+  })
+})
+
+describe('dup', () => {
+  it('never gives 0, 1 or 2 and is close-on-exec', () => {
+    const copy = addon.dup(1)
+    expect(copy).toBeGreaterThan(2)
+    expect(flagsOf(copy).closeOnExec).toBe(true)
+    addon.close(copy)
+  })
+
+  it('of nothing is EBADF', () => {
+    expect(errorOf(() => addon.dup(1_000_000))).toEqual(systemError('EBADF', 'fcntl'))
+  })
+})
+
+describe('dup2', () => {
+  it('makes the target refer to the same, not close-on-exec', () => {
+    const [read, write] = addon.pipe(false)
+    const target = addon.dup(0)
+    addon.dup2(write, target)
+    addon.close(write)
+    writeSync(target, 'x')
+    expect(addon.pollSync(read, READABLE, 1000)).toBe(READABLE)
+    expect(flagsOf(target).closeOnExec).toBe(false)
+    addon.close(target)
+    addon.close(read)
+  })
+
+  it('onto itself still takes close-on-exec away', () => {
+    const copy = addon.dup(0)
+    addon.dup2(copy, copy)
+    expect(flagsOf(copy).closeOnExec).toBe(false)
+    addon.close(copy)
+  })
+})
+
+describe('pipe', () => {
+  it('is non-blocking at the read end only, if asked', () => {
+    for (const nonBlocking of [true, false]) {
+      const [read, write] = addon.pipe(nonBlocking)
+      expect(flagsOf(read)).toEqual({ closeOnExec: true, nonBlocking })
+      expect(flagsOf(write)).toEqual({ closeOnExec: true, nonBlocking: false })
+      addon.close(read)
+      addon.close(write)
+    }
+  })
+})
+
+describe('tryLock', () => {
+  let directory: string
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'lock-'))
+  })
+  afterEach(() => {
+    rmSync(directory, { recursive: true })
+  })
+
+  it('is refused while another process holds it, and given when that one has died', () => {
+    const path = join(directory, 'lock')
+    const fd = openSync(path, 'w')
+    const holder = startShell(`exec 9>${path}; flock 9; echo locked; read never <&1`, {})
+    expect(addon.pollSync(holder.output, READABLE, 10_000)).toBe(READABLE)
+    expect(addon.tryLock(fd)).toBe(false)
+    addon.pidfdSignal(holder.pidfd, 9)
+    waitFor(holder.pidfd)
+    addon.close(holder.output)
+    expect(addon.tryLock(fd)).toBe(true)
+    expect(addon.tryLock(fd)).toBe(true)
+    closeSync(fd)
+  })
+
+  it('belongs to the open file description: another one in the same process is refused', () => {
+    const path = join(directory, 'lock')
+    const [first, second] = [openSync(path, 'w'), openSync(path, 'w')]
+    expect(addon.tryLock(first)).toBe(true)
+    expect(addon.tryLock(second)).toBe(false)
+    closeSync(first)
+    expect(addon.tryLock(second)).toBe(true)
+    closeSync(second)
+  })
+})
+
+describe('pollSync', () => {
+  it('gives what is ready of what was asked for, and 0 when the time is over', () => {
+    const [left, right] = addon.socketPair()
+    expect(addon.pollSync(left, READABLE | WRITABLE, 1000)).toBe(WRITABLE)
+    const start = performance.now()
+    expect(addon.pollSync(left, READABLE, 30)).toBe(0)
+    expect(performance.now() - start).toBeGreaterThanOrEqual(30)
+    addon.sendMessage(right, Buffer.from('x'), [])
+    expect(addon.pollSync(left, READABLE | WRITABLE, 0)).toBe(READABLE | WRITABLE)
+    addon.close(right)
+    addon.close(left)
+  })
+
+  it('gives everything that was asked for when the other end is gone', () => {
+    const [read, write] = addon.pipe(false)
+    addon.close(read)
+    expect(addon.pollSync(write, WRITABLE, 0)).toBe(WRITABLE)
+    expect(addon.pollSync(write, READABLE, 0)).toBe(READABLE)
+    addon.close(write)
+  })
+
+  it('of nothing is EBADF', () => {
+    expect(errorOf(() => addon.pollSync(1_000_000, READABLE, 0))).toEqual(systemError('EBADF', 'poll'))
+  })
+})

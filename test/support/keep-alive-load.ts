@@ -1,0 +1,72 @@
+import { RawConnection } from './raw-connection'
+
+export interface Tally {
+  answered: number
+  /** A request without an answer: refused, reset, or closed under it. */
+  failed: number
+  /** An idle connection closed without a word. */
+  closedIdle: number
+  /** Connections whose last answer said that it was the last. */
+  ended: number
+}
+
+/** Clients with keep-alive connections that never retry: every request is answered once or counted as failed. */
+export class KeepAliveLoad {
+  readonly tally: Tally = { answered: 0, failed: 0, closedIdle: 0, ended: 0 }
+  readonly pids = new Set<string>()
+  readonly #clients: Promise<void>[] = []
+  #running = true
+
+  constructor(port: number, options: { connections: number; thinkMs: number; tls?: boolean }) {
+    for (let index = 0; index < options.connections; index++) this.#clients.push(this.#client(port, options))
+  }
+
+  async stop(): Promise<Tally> {
+    this.#running = false
+    await Promise.all(this.#clients)
+    return this.tally
+  }
+
+  async #client(port: number, options: { thinkMs: number; tls?: boolean }): Promise<void> {
+    while (this.#running) {
+      try {
+        await this.#connection(await RawConnection.open(port, options), options.thinkMs)
+      } catch {
+        this.tally.failed++
+      }
+    }
+  }
+
+  /** Until its end, or ours. */
+  #connection(connection: RawConnection, thinkMs: number): Promise<void> {
+    return new Promise((done) => {
+      let waiting = true
+      let isLast = false
+      let think: NodeJS.Timeout | undefined
+      const finish = (): void => {
+        clearTimeout(think)
+        connection.socket.destroy()
+        done()
+      }
+      connection.onResponse = (response) => {
+        waiting = false
+        isLast = response.isLast
+        this.tally.answered++
+        this.pids.add(response.body)
+        if (isLast) this.tally.ended++
+        if (isLast || !this.#running) return finish()
+        think = setTimeout(() => {
+          if (!this.#running) return finish()
+          waiting = true
+          connection.send()
+        }, Math.random() * thinkMs)
+      }
+      connection.onClose = () => {
+        if (waiting) this.tally.failed++
+        else if (!isLast && this.#running) this.tally.closedIdle++
+        finish()
+      }
+      connection.send()
+    })
+  }
+}

@@ -1,0 +1,251 @@
+import { connect as connectHttp2 } from 'node:http2'
+import { connect } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
+import { native } from '../support/addon'
+import { askHttp } from '../support/clients'
+import { FakeLauncher, type FakeWorker } from '../support/fake-launcher'
+import { KeepAliveLoad } from '../support/keep-alive-load'
+import { freePort } from '../support/ports'
+import { fixture, type Program } from '../support/program'
+import { RawConnection, requestText } from '../support/raw-connection'
+import { until } from '../support/until'
+
+let launcher: FakeLauncher
+afterEach(() => launcher.end())
+
+/** One worker that serves. */
+async function serving(file: string, env: Record<string, string> = {}): Promise<{ worker: FakeWorker; program: Program; port: number }> {
+  launcher = new FakeLauncher({ claim: () => 'go' })
+  const port = await freePort()
+  const program = launcher.node(fixture(file), [port], env)
+  const worker = await launcher.worker()
+  await worker.report('listening')
+  return { worker, program, port }
+}
+
+const drain = (worker: FakeWorker, deadlineMs = 5_000): Promise<unknown> => worker.order({ type: 'drain', deadlineMs, last: false })
+const outcome = async (worker: FakeWorker): Promise<unknown> => (await worker.report('drained')).outcome
+
+describe('generations on one socket', () => {
+  test.each([
+    ['http.cjs', false],
+    ['https.cjs', true],
+  ])('%s: four hand-overs, clients that never retry lose nothing', async (file, tls) => {
+    launcher = new FakeLauncher()
+    const port = await freePort()
+    const start = async (index: number): Promise<{ program: Program; worker: FakeWorker }> => {
+      const program = launcher.node(fixture(file), [port], { KEEP_ALIVE_TIMEOUT: '300' })
+      const worker = await launcher.worker(index)
+      await worker.report('listening')
+      return { program, worker }
+    }
+    let old = await start(0)
+    launcher.listen()
+    await old.worker.order({ type: 'admit' })
+    const busy = new KeepAliveLoad(port, { connections: 8, thinkMs: 0, tls })
+    const thinking = new KeepAliveLoad(port, { connections: 24, thinkMs: 250, tls })
+    for (let index = 1; index <= 4; index++) {
+      const next = await start(index)
+      await next.worker.order({ type: 'admit' })
+      await old.worker.order({ type: 'pause' })
+      const { connections } = (await old.worker.order({ type: 'drain', deadlineMs: 10_000, last: false })) ?? {}
+      const { ended, closed, cut } = (await old.worker.report('drained')).outcome
+      expect({ all: ended + closed, cut }).toEqual({ all: connections, cut: 0 })
+      old.program.child.kill('SIGTERM')
+      await old.program.ended
+      await until('the new generation answers', () => busy.pids.has(String(next.program.pid)))
+      old = next
+    }
+    expect(await busy.stop()).toMatchObject({ failed: 0, closedIdle: 0 })
+    expect(await thinking.stop()).toMatchObject({ failed: 0, closedIdle: 0 })
+    expect(busy.pids.size).toBe(5)
+    expect(busy.tally.answered).toBeGreaterThan(100)
+  })
+})
+
+describe('http', () => {
+  test('idle and fresh connections are closed after keepAliveTimeout + 1 s, not before', async () => {
+    const { worker, port } = await serving('http.cjs', { KEEP_ALIVE_TIMEOUT: '400' })
+    const fresh = await RawConnection.open(port)
+    const idle = await RawConnection.open(port)
+    await idle.ask()
+    const begin = Date.now()
+    expect(await drain(worker)).toEqual({ connections: 2 })
+    expect(await outcome(worker)).toEqual({ ended: 0, closed: 2, cut: 0 })
+    for (const connection of [fresh, idle]) {
+      expect((await connection.closed()) - begin).toBeGreaterThanOrEqual(1_400)
+      expect(connection.error).toBeUndefined()
+    }
+  })
+
+  test('an idle client that speaks during the linger gets an answer that says close', async () => {
+    const { worker, port } = await serving('http.cjs')
+    const idle = await RawConnection.open(port)
+    const fresh = await RawConnection.open(port)
+    expect(await idle.ask()).toMatchObject({ isLast: false })
+    await drain(worker)
+    for (const connection of [idle, fresh]) {
+      expect(await connection.ask()).toMatchObject({ isLast: true })
+      await connection.closed()
+    }
+    expect(await outcome(worker)).toEqual({ ended: 2, closed: 0, cut: 0 })
+  })
+
+  test('a request that runs at the begin is answered with close', async () => {
+    const { worker, port } = await serving('http.cjs')
+    const connection = await RawConnection.open(port)
+    await connection.ask()
+    connection.send('/slow', { 'x-ms': '300' })
+    await until('the request has been read', async () => (await worker.order({ type: 'pause' }))?.connections === 1)
+    const first = connection.response(1)
+    await drain(worker)
+    expect(await first).toMatchObject({ body: 'slow', isLast: true })
+    expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
+  })
+
+  test.each(['/keep-header', '/keep-object', '/keep-reason', '/keep-flat'])('%s is told to close all the same', async (path) => {
+    const { worker, port } = await serving('http.cjs')
+    const connection = await RawConnection.open(port)
+    expect(await connection.ask(path)).toMatchObject({ body: 'keep', isLast: false })
+    await drain(worker)
+    expect(await connection.ask(path)).toMatchObject({ body: 'keep', isLast: true })
+    expect((await connection.response(1)).head).not.toMatch(/keep-alive/i)
+    await connection.closed()
+    expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
+  })
+
+  test('a pipeline is answered to its end: what runs at the begin, and what comes in one packet later', async () => {
+    const { worker, port } = await serving('http.cjs')
+    const running = await RawConnection.open(port)
+    const later = await RawConnection.open(port)
+    await later.ask()
+    await running.ask()
+    const pipeline = requestText('/slow', { 'x-ms': '200' }) + requestText('/slow', { 'x-ms': '100' }) + requestText()
+    running.write(pipeline)
+    // The other connection is served after it in the same turn of the loop or later, so the pipeline has been read by then.
+    await later.ask()
+    await drain(worker)
+    later.write(pipeline)
+    for (const connection of [running, later]) {
+      await connection.closed()
+      expect(connection.responses.slice(-3).map(({ body }) => body.length > 0)).toEqual([true, true, true])
+      expect(connection.responses.at(-1)).toMatchObject({ isLast: true })
+      expect(connection.responses.slice(0, -1).every(({ isLast }) => !isLast)).toBe(true)
+    }
+    expect(await outcome(worker)).toEqual({ ended: 2, closed: 0, cut: 0 })
+  })
+
+  test('half a request has until the deadline', async () => {
+    const { worker, port } = await serving('http.cjs', { KEEP_ALIVE_TIMEOUT: '1' })
+    const finishes = await RawConnection.open(port)
+    const never = await RawConnection.open(port)
+    for (const connection of [finishes, never]) connection.write('GET / HTTP/1.1\r\nHost:')
+    await never.socket.writableLength
+    await drain(worker, 2_000)
+    const other = await RawConnection.open(port).catch(() => undefined)
+    other?.socket.destroy()
+    finishes.write(' x\r\n\r\n')
+    expect(await finishes.response(0)).toMatchObject({ isLast: true })
+    expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 1 })
+    expect(never.closedAt).toBeUndefined()
+  })
+
+  test('a stream ends by itself, or is cut at the deadline', async () => {
+    const { worker, port, program } = await serving('http.cjs')
+    const connection = await RawConnection.open(port)
+    connection.send('/stream')
+    await connection.response(0)
+    await drain(worker, 500)
+    expect(await outcome(worker)).toEqual({ ended: 0, closed: 0, cut: 1 })
+    expect(program.isRunning).toBe(true)
+  })
+
+  test('a resume calls the drain off: connections are kept alive again', async () => {
+    const { worker, port, program } = await serving('http.cjs')
+    const connection = await RawConnection.open(port)
+    await connection.ask()
+    await drain(worker)
+    await worker.order({ type: 'resume' })
+    expect(await connection.ask()).toMatchObject({ isLast: false })
+    expect(await askHttp(port)).toBe(String(program.pid))
+    expect(worker.received.some(({ type }) => type === 'drained')).toBe(false)
+  })
+
+  test('the last drain of all accepts what is queued, then refuses', async () => {
+    const { worker, port, program } = await serving('http.cjs')
+    const address = { kind: 'tcp', host: null, port, ipv6Only: false } as const
+    const socket = launcher.socketOf(address)
+    process.kill(program.pid, 'SIGSTOP')
+    const queued = Array.from({ length: 20 }, () => askHttp(port))
+    await until('the clients are queued', () => native.acceptQueue(socket).length === 20)
+    const drained = worker.order({ type: 'drain', deadlineMs: 5_000, last: true })
+    process.kill(program.pid, 'SIGCONT')
+    await drained
+    launcher.closeSockets()
+    expect(new Set(await Promise.all(queued))).toEqual(new Set([String(program.pid)]))
+    expect(await askHttp(port)).toBe('ECONNREFUSED')
+    expect(await outcome(worker)).toMatchObject({ cut: 0 })
+    process.kill(program.pid, 'SIGUSR2')
+    await program.line('close')
+  })
+})
+
+describe('others', () => {
+  test('http2: GOAWAY at once, running streams end', async () => {
+    for (const [file, scheme] of [['h2c.cjs', 'http'], ['http2-secure.cjs', 'https']] as const) {
+      const { worker, port } = await serving(file)
+      const session = connectHttp2(`${scheme}://localhost:${port}`, { rejectUnauthorized: false })
+      const goaway = new Promise((done) => session.once('goaway', done))
+      const closed = new Promise((done) => session.once('close', done))
+      const stream = session.request({ ':path': '/slow', 'x-ms': '300' })
+      let text = ''
+      stream.on('data', (data) => {
+        text += data
+      })
+      const ended = new Promise((done) => stream.once('end', done))
+      await until('the stream runs', async () => (await worker.order({ type: 'pause' }))?.connections === 1)
+      await drain(worker)
+      await goaway
+      await ended
+      expect(text).toBe('slow')
+      await closed
+      expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
+      await launcher.end()
+    }
+  })
+
+  test('a TLS connection that never speaks is closed after the linger', async () => {
+    const { worker, port } = await serving('https.cjs', { KEEP_ALIVE_TIMEOUT: '100' })
+    const silent = await RawConnection.open(port)
+    await until('it is accepted', async () => (await worker.order({ type: 'pause' }))?.connections === 1)
+    const begin = Date.now()
+    await drain(worker)
+    expect((await silent.closed()) - begin).toBeGreaterThanOrEqual(1_100)
+    expect(await outcome(worker)).toEqual({ ended: 0, closed: 1, cut: 0 })
+  })
+
+  test('plain TCP and WebSocket connections live until they or the deadline end', async () => {
+    const tcp = await serving('net.cjs')
+    const [leaves, stays] = [connect(tcp.port), connect(tcp.port)]
+    for (const socket of [leaves, stays]) {
+      socket.write('?\n')
+      await new Promise((done) => socket.once('data', done))
+    }
+    await drain(tcp.worker, 700)
+    leaves.end()
+    stays.write('?\n')
+    await new Promise((done) => stays.once('data', done))
+    expect(await outcome(tcp.worker)).toEqual({ ended: 1, closed: 0, cut: 1 })
+    await launcher.end()
+
+    const ws = await serving('websocket.cjs')
+    const socket = new WebSocket(`ws://localhost:${ws.port}`)
+    await new Promise((done) => socket.once('message', done))
+    await drain(ws.worker, 700)
+    socket.send('still there')
+    expect(String(await new Promise((done) => socket.once('message', done)))).toBe('still there')
+    expect(await outcome(ws.worker)).toEqual({ ended: 0, closed: 0, cut: 1 })
+    socket.terminate()
+  })
+})
