@@ -6,7 +6,14 @@ export type Unstamped = Event extends infer E ? (E extends unknown ? Omit<E, 'at
 type Answer = Extract<Effect, { do: 'answer' }>
 
 /** How a simulated worker behaves, by generation. */
-export type Conduct = 'good' | 'exits' | 'never-listens' | 'never-admits' | 'dies-admitted' | 'never-pauses' | 'never-drains'
+export type Conduct =
+  | 'good'
+  | 'exits'
+  | 'never-listens'
+  | 'never-admits'
+  | 'dies-admitted'
+  | 'never-pauses'
+  | 'never-drains'
 
 /**
  * The world around the brain, in memory: processes that behave as told, a clock that is moved by hand, and a kernel that knows which
@@ -69,7 +76,10 @@ export class World {
     if (!this.alive.delete(worker)) return
     this.#stopAccepting(worker)
     this.pending = this.pending.filter((next) => next.worker !== worker)
-    this.pending.push({ worker, event: { type: 'exited', worker, code: null, signal: 'SIGKILL', stderr: ['last words'] } })
+    this.pending.push({
+      worker,
+      event: { type: 'exited', worker, code: null, signal: 'SIGKILL', stderr: ['last words'] },
+    })
   }
 
   /** Moves the clock to the next timer and rings it. False when no timer runs. */

@@ -3,7 +3,8 @@ import { World } from '../support/world.js'
 
 const KEY = 'tcp *:3000'
 const inSlot = (world: World, generation: number, slot: number): number =>
-  Object.values(world.state.workers).find((worker) => worker.generation === generation && worker.slot === slot)?.id ?? -1
+  Object.values(world.state.workers).find((worker) => worker.generation === generation && worker.slot === slot)?.id ??
+  -1
 
 describe('a reload', () => {
   it('moves every slot to the new generation on the same sockets', () => {
@@ -43,14 +44,20 @@ describe('a reload', () => {
     const world = new World({}, (generation) => (generation === 2 ? conduct : 'good')).start()
     world.tell({ type: 'reload', caller: 1, wait: 'baked' })
     world.settle()
-    expect(world.verdicts[0]?.verdict).toMatchObject({ result: 'aborted', step: stepName === 'ready' ? 'start' : stepName, from: 1 })
+    expect(world.verdicts[0]?.verdict).toMatchObject({
+      result: 'aborted',
+      step: stepName === 'ready' ? 'start' : stepName,
+      from: 1,
+    })
     expect(world.state.working).toBe(1)
     expect(world.serving(1)).toEqual([0, 1])
     expect(Object.values(world.state.workers).filter((worker) => worker.generation === 2)).toEqual([])
   })
 
   it('gives a candidate up that never listens, and says within which time', () => {
-    const world = new World({ readyTimeoutMs: 500 }, (generation) => (generation === 2 ? 'never-listens' : 'good')).start()
+    const world = new World({ readyTimeoutMs: 500 }, (generation) =>
+      generation === 2 ? 'never-listens' : 'good',
+    ).start()
     world.tell({ type: 'reload', caller: 1, wait: 'baked' })
     world.settle()
     expect(world.verdicts).toEqual([])
@@ -102,7 +109,9 @@ describe('a reload', () => {
     for (let caller = 1; caller <= 100; caller++) world.tell({ type: 'reload', caller, wait: 'baked' })
     world.settle()
     expect(world.state.next.generation).toBe(4)
-    expect(world.verdicts.flatMap((effect) => effect.callers).sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, i) => i + 1))
+    expect(world.verdicts.flatMap((effect) => effect.callers).sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 100 }, (_, i) => i + 1),
+    )
   })
 
   it('cuts the oldest drain short when a fourth generation comes', () => {
@@ -176,7 +185,13 @@ describe('a listener', () => {
 
   it('is refused to a worker that has it already', () => {
     const world = new World().start()
-    world.tell({ type: 'claim', worker: 1, claim: '1:2', address: { kind: 'tcp', host: null, port: 3000, ipv6Only: false }, backlog: 0 })
+    world.tell({
+      type: 'claim',
+      worker: 1,
+      claim: '1:2',
+      address: { kind: 'tcp', host: null, port: 3000, ipv6Only: false },
+      backlog: 0,
+    })
     expect(world.did('answer').at(-1)).toMatchObject({ answer: { mode: 'failed', code: 'EADDRINUSE' } })
   })
 })

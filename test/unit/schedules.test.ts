@@ -25,7 +25,16 @@ const moves = (crashes: boolean): fc.Arbitrary<Move[]> =>
     { minLength: 1, maxLength: 150 },
   )
 
-const conducts: readonly Conduct[] = ['good', 'good', 'exits', 'never-listens', 'never-admits', 'dies-admitted', 'never-pauses', 'never-drains']
+const conducts: readonly Conduct[] = [
+  'good',
+  'good',
+  'exits',
+  'never-listens',
+  'never-admits',
+  'dies-admitted',
+  'never-pauses',
+  'never-drains',
+]
 /** Those that must never become the working generation. */
 const BAD: readonly Conduct[] = ['exits', 'never-listens', 'never-admits', 'dies-admitted']
 
@@ -38,17 +47,22 @@ function run(schedule: readonly Move[], kinds: readonly number[], crashes: boole
   const check = (): void => {
     // Every socket of the service is held by the launcher, whatever happens.
     expect(world.sockets.size).toBe(SLOTS)
-    if (!crashes) for (let slot = 0; slot < SLOTS; slot++) expect(world.acceptors.get(slot)?.size, `acceptors of slot ${slot}`).toBeGreaterThan(0)
+    if (!crashes)
+      for (let slot = 0; slot < SLOTS; slot++)
+        expect(world.acceptors.get(slot)?.size, `acceptors of slot ${slot}`).toBeGreaterThan(0)
     expect(BAD).not.toContain(conduct(world.state.working as number))
     expect(world.state.term).toBeGreaterThanOrEqual(term)
     term = world.state.term
   }
   for (const move of schedule) {
     if (move.do === 'happen' && world.pending.length > 0) {
-      const heads = world.pending.map(({ worker }, index) => ({ worker, index })).filter(({ worker }, index, all) => all.findIndex((other) => other.worker === worker) === index)
+      const heads = world.pending
+        .map(({ worker }, index) => ({ worker, index }))
+        .filter(({ worker }, index, all) => all.findIndex((other) => other.worker === worker) === index)
       world.happen(heads[move.pick % heads.length]?.index ?? 0)
     } else if (move.do === 'ring') world.ring()
-    else if (move.do === 'reload') world.tell({ type: 'reload', caller: ++caller, wait: move.pick % 2 === 0 ? 'baked' : 'retired' })
+    else if (move.do === 'reload')
+      world.tell({ type: 'reload', caller: ++caller, wait: move.pick % 2 === 0 ? 'baked' : 'retired' })
     else if (move.do === 'crash') world.crash([...world.alive][move.pick % Math.max(1, world.alive.size)] ?? -1)
     check()
   }
@@ -57,7 +71,9 @@ function run(schedule: readonly Move[], kinds: readonly number[], crashes: boole
     check()
     if (!world.ring()) break
   }
-  expect(world.verdicts.flatMap((effect) => effect.callers).sort((a, b) => a - b)).toEqual(Array.from({ length: caller }, (_, i) => i + 1))
+  expect(world.verdicts.flatMap((effect) => effect.callers).sort((a, b) => a - b)).toEqual(
+    Array.from({ length: caller }, (_, i) => i + 1),
+  )
   return world
 }
 
@@ -77,14 +93,20 @@ function expectWhole(world: World): void {
 describe('any schedule', () => {
   it('with bad versions alone: every slot has an acceptor after every step, and at rest the service is whole', () => {
     fc.assert(
-      fc.property(moves(false), fc.array(fc.nat(7), { minLength: 1, maxLength: 6 }), (schedule, kinds) => expectWhole(run(schedule, kinds, false))),
+      fc.property(moves(false), fc.array(fc.nat(7), { minLength: 1, maxLength: 6 }), (schedule, kinds) =>
+        expectWhole(run(schedule, kinds, false)),
+      ),
       { numRuns: 1_500 },
     )
   }, 120_000)
 
   it('with crashes too: no socket is ever lost, every caller is answered once, and at rest the service is whole', () => {
     fc.assert(
-      fc.property(moves(true), fc.array(fc.constantFrom(0, 0, 2, 3, 5, 6), { minLength: 1, maxLength: 6 }), (schedule, kinds) => expectWhole(run(schedule, kinds, true))),
+      fc.property(
+        moves(true),
+        fc.array(fc.constantFrom(0, 0, 2, 3, 5, 6), { minLength: 1, maxLength: 6 }),
+        (schedule, kinds) => expectWhole(run(schedule, kinds, true)),
+      ),
       { numRuns: 1_500 },
     )
   }, 120_000)

@@ -1,8 +1,8 @@
-import { addExit, pauseMs } from '../restart-policy.js'
 import type { Draft } from './draft.js'
 import { type Ending, reasonOf } from './ending.js'
 import { disownAll, listenFor } from './listeners.js'
 import { abortReload } from './reload.js'
+import { addExit, pauseMs } from './restart-policy.js'
 import { failStart } from './start.js'
 import type { Worker } from './state.js'
 

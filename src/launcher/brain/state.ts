@@ -1,6 +1,6 @@
 import type { GenerationState, ReloadStep, ReloadWait, WorkerState } from '../../control-protocol.js'
 import type { DrainOutcome, ListenAddress, ListenerKey, OrderType } from '../../protocol.js'
-import { EMPTY_TALLY, type Tally } from '../restart-policy.js'
+import { EMPTY_TALLY, type Tally } from './restart-policy.js'
 
 /**
  * Everything the launcher knows, as plain data. Only `step` changes it (on a copy); what must happen in the world comes out as

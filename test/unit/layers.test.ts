@@ -1,0 +1,94 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+/*
+ * The tree shows the architecture, and this keeps it so: who may import whom (docs/architecture.md, "Layers"), no cycle anywhere, and a
+ * brain that knows neither clock nor process.
+ */
+
+const SRC = join(__dirname, '..', '..', 'src')
+
+/** Each room and the rooms it may import from, itself included. Shared files are named one by one, lowest first. */
+const ROOMS: readonly { readonly room: string; readonly from: readonly string[] }[] = [
+  { room: 'shared', from: ['shared'] },
+  { room: 'launcher/brain', from: ['launcher/brain', 'shared'] },
+  { room: 'launcher', from: ['launcher', 'launcher/brain', 'shared'] },
+  { room: 'worker', from: ['worker', 'shared'] },
+  { room: 'verify', from: ['verify', 'shared'] },
+  { room: 'cli', from: ['cli', 'launcher', 'verify', 'shared'] },
+]
+
+const files = readdirSync(SRC, { recursive: true })
+  .map(String)
+  .filter((name) => name.endsWith('.ts'))
+
+function roomOf(file: string): string {
+  if (file.startsWith('launcher/brain/')) return 'launcher/brain'
+  const room = file.split('/')[0] as string
+  return room === file ? 'shared' : room
+}
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(SRC, file), 'utf8')
+  return [...text.matchAll(/(?:from|import|require)\s*\(?\s*'([^']+)'/g)].map((match) => match[1] as string)
+}
+
+function localImportsOf(file: string): string[] {
+  return importsOf(file)
+    .filter((name) => name.startsWith('.') && !name.endsWith('.node') && !name.endsWith('.json'))
+    .map((name) => relative(SRC, join(SRC, dirname(file), name)).replace(/\.js$/, '.ts'))
+    .map((name) => (name.endsWith('.ts') ? name : `${name}.ts`))
+}
+
+describe('the source tree', () => {
+  it('imports only downwards', () => {
+    const wrong = files.flatMap((file) => {
+      const allowed = ROOMS.find(({ room }) => room === roomOf(file))?.from ?? []
+      return localImportsOf(file)
+        .filter((other) => !allowed.includes(roomOf(other)))
+        .map((other) => `${file} → ${other}`)
+    })
+    expect(wrong).toEqual([])
+  })
+
+  it('has no import cycle', () => {
+    const done = new Set<string>()
+    const visit = (file: string, path: readonly string[]): string[] => {
+      if (path.includes(file)) return [[...path.slice(path.indexOf(file)), file].join(' → ')]
+      if (done.has(file)) return []
+      const found = localImportsOf(file).flatMap((other) => visit(other, [...path, file]))
+      done.add(file)
+      return found
+    }
+    expect(files.flatMap((file) => visit(file, []))).toEqual([])
+  })
+
+  it('keeps the brain pure', () => {
+    for (const file of files.filter((name) => roomOf(name) === 'launcher/brain')) {
+      expect(
+        importsOf(file).filter((name) => !name.startsWith('.')),
+        file,
+      ).toEqual([])
+      expect(
+        localImportsOf(file).filter((name) => roomOf(name) === 'shared' && !/protocol\.ts$/.test(name)),
+        file,
+      ).toEqual([])
+      const text = readFileSync(join(SRC, file), 'utf8')
+      expect(
+        /\b(Date\.|performance\.|Math\.random|setTimeout|setInterval|process\.)/.exec(text)?.[0],
+        file,
+      ).toBeUndefined()
+    }
+  })
+
+  it('loads the addon in one place', () => {
+    const loaders = files.filter((file) => readFileSync(join(SRC, file), 'utf8').includes('.node'))
+    expect(loaders).toEqual(['native.ts'])
+  })
+
+  it('finds every local import', () => {
+    for (const file of files)
+      for (const other of localImportsOf(file)) expect(files, `${file} imports ${other}`).toContain(other)
+  })
+})
