@@ -23,6 +23,7 @@ export interface VerifyOptions {
   readonly startTimeoutMs?: number | undefined
   readonly reloadTimeoutMs?: number | undefined
   readonly responseTimeoutMs?: number | undefined
+  readonly stopTimeoutMs?: number | undefined
   /** Of the whole run. */
   readonly deadlineMs?: number | undefined
   /** Gets one line of progress at a time. */
@@ -58,6 +59,8 @@ export function checkOptions(options: VerifyOptions): CheckedOptions {
     startTimeoutMs: options.startTimeoutMs ?? 70_000,
     reloadTimeoutMs,
     responseTimeoutMs: options.responseTimeoutMs ?? 10_000,
+    // The launcher's own drain and kill time-outs, and a little.
+    stopTimeoutMs: options.stopTimeoutMs ?? 45_000,
     deadlineMs: options.deadlineMs ?? 10 * 60_000 + reloads * 10_000,
     log: options.log ?? (() => undefined),
     launcher: options.launcher,

@@ -18,8 +18,6 @@ import { chooseListener } from './target.js'
 
 /** The last requests of the load: the longest think time, and the closing of connections. */
 const END_OF_LOAD_SLACK_MS = 10_000
-/** The launcher's own drain and kill time-outs, and a little. */
-const STOP_TIMEOUT_MS = 45_000
 /** What a stopped launcher's last child may still need to vanish. */
 const VANISH_TIMEOUT_MS = 1000
 const KILL_TIMEOUT_MS = 5000
@@ -64,7 +62,7 @@ export class Run {
     const results = await this.#loadAndReload(launcher, target)
     const after = readNetworkCounters()
 
-    const exit = await this.#toTheEnd(STOP_TIMEOUT_MS, 'the end of the launcher', launcher.stop())
+    const exit = await this.#toTheEnd(options.stopTimeoutMs, 'the end of the launcher', launcher.stop())
     return buildReport({
       options,
       network: this.#network,

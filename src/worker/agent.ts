@@ -1,4 +1,4 @@
-import type { InetAddress, Native } from '../native'
+import type { InetAddress, Native } from '../native.js'
 import {
   type Claimed,
   type Hello,
@@ -8,19 +8,19 @@ import {
   type Reply,
   type SocketName,
   type ToLauncher,
-} from '../protocol'
-import { loadAddon } from './addon'
-import { Claim } from './claim'
-import type { Drain } from './drain/drain'
-import { trackSessions } from './drain/http2'
-import type { Handed } from './environment'
-import type { Server } from './handles'
-import { KeepAlive } from './keep-alive'
-import { LauncherLink } from './launcher-link'
-import { heldSockets, type OrderWorld, obey } from './orders'
-import type { ReceivedFds } from './received-fds'
-import { Spares } from './spares'
-import { guardPath } from './unlink-guard'
+} from '../protocol.js'
+import { loadAddon } from './addon.js'
+import { Claim } from './claim.js'
+import type { Drain } from './drain/drain.js'
+import { trackSessions } from './drain/http2.js'
+import type { Handed } from './environment.js'
+import type { Server } from './handles.js'
+import { KeepAlive } from './keep-alive.js'
+import { LauncherLink } from './launcher-link.js'
+import { heldSockets, type OrderWorld, obey } from './orders.js'
+import type { ReceivedFds } from './received-fds.js'
+import { Spares } from './spares.js'
+import { guardPath } from './unlink-guard.js'
 
 export type ClaimAnswer =
   | { readonly mode: 'managed'; readonly claim: Claim; readonly bound: InetAddress | undefined }

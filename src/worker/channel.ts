@@ -1,6 +1,6 @@
-import { type Native, type Poller, READABLE, WRITABLE } from '../native'
-import { MAX_MESSAGE_BYTES, type ToLauncher, type ToWorker } from '../protocol'
-import { ReceivedFds } from './received-fds'
+import { type Native, type Poller, READABLE, WRITABLE } from '../native.js'
+import { MAX_MESSAGE_BYTES, type ToLauncher, type ToWorker } from '../protocol.js'
+import { ReceivedFds } from './received-fds.js'
 
 /**
  * sendMessage can refuse although the channel is writable: too many descriptors in flight (ETOOMANYREFS). Nothing tells when that ends,

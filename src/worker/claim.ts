@@ -1,5 +1,5 @@
-import { type Native, READABLE } from '../native'
-import type { ListenAddress, ListenerKey, SocketName } from '../protocol'
+import { type Native, READABLE } from '../native.js'
+import type { ListenAddress, ListenerKey, SocketName } from '../protocol.js'
 import {
   ClosedHandle,
   copyAcceptor,
@@ -8,8 +8,8 @@ import {
   listenError,
   type Server,
   undress,
-} from './handles'
-import type { KeepAlive } from './keep-alive'
+} from './handles.js'
+import type { KeepAlive } from './keep-alive.js'
 
 export type ClaimState = 'held' | 'live' | 'paused' | 'draining' | 'released'
 

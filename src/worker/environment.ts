@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { ENV_CHANNEL, ENV_TOKEN } from '../protocol'
-import { withoutRequire } from './node-options'
+import { ENV_CHANNEL, ENV_TOKEN } from '../protocol.js'
+import { withoutRequire } from './node-options.js'
 
 /** Where a developer's or package's other addon build lies; read by native.ts. */
 export const ENV_BINDING = 'REUSEPORT_RUN_BINDING'

@@ -1,10 +1,10 @@
-import { ReuseportError } from '../errors'
-import type { Native } from '../native'
-import type { Claimed, Hello, Reply, ToLauncher } from '../protocol'
-import { Channel, type Incoming, type Malformed } from './channel'
-import type { ReceivedFds } from './received-fds'
-import { Reconnect } from './reconnect'
-import { say } from './say'
+import { ReuseportError } from '../errors.js'
+import type { Native } from '../native.js'
+import type { Claimed, Hello, Reply, ToLauncher } from '../protocol.js'
+import { Channel, type Incoming, type Malformed } from './channel.js'
+import type { ReceivedFds } from './received-fds.js'
+import { Reconnect } from './reconnect.js'
+import { say } from './say.js'
 
 /**
  * `listen()` blocks the program's thread for this long at most. The launcher answers in a millisecond; it may be busy starting others or

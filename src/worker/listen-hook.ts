@@ -1,11 +1,11 @@
 import cluster from 'node:cluster'
 import net from 'node:net'
 import { basename, resolve } from 'node:path'
-import { ReuseportError } from '../errors'
-import type { ListenAddress } from '../protocol'
-import { Agent, type ClaimAnswer } from './agent'
-import type { Handed } from './environment'
-import type { ListenHandle, Server } from './handles'
+import { ReuseportError } from '../errors.js'
+import type { ListenAddress } from '../protocol.js'
+import { Agent, type ClaimAnswer } from './agent.js'
+import type { Handed } from './environment.js'
+import type { ListenHandle, Server } from './handles.js'
 
 /** Node's own step of listen() after validation and DNS; its source names it "so as not to break code that wraps this method". */
 type Listen = (

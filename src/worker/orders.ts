@@ -1,11 +1,11 @@
-import type { Native } from '../native'
-import type { AckResult, Order, OrderType, SocketName, ToLauncher } from '../protocol'
-import type { Incoming } from './channel'
-import type { Claim } from './claim'
-import { Drain } from './drain/drain'
-import type { ReceivedFds } from './received-fds'
-import { type Spares, textOf } from './spares'
-import { replaceStderr } from './stderr'
+import type { Native } from '../native.js'
+import type { AckResult, Order, OrderType, SocketName, ToLauncher } from '../protocol.js'
+import type { Incoming } from './channel.js'
+import type { Claim } from './claim.js'
+import { Drain } from './drain/drain.js'
+import type { ReceivedFds } from './received-fds.js'
+import { type Spares, textOf } from './spares.js'
+import { replaceStderr } from './stderr.js'
 
 /** Below SCM_MAX_FD (253), as a sum of descriptors in flight counts against RLIMIT_NOFILE (kernel.md §7). */
 const SOCKETS_PER_MESSAGE = 200

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { ENV_CHANNEL, ENV_TOKEN } from '../protocol'
-import { ENV_BINDING, type Handed } from './environment'
-import { withRequire } from './node-options'
+import { ENV_CHANNEL, ENV_TOKEN } from '../protocol.js'
+import { ENV_BINDING, type Handed } from './environment.js'
+import { withRequire } from './node-options.js'
 
 interface SpawnOptions {
   envPairs?: string[]

@@ -1,6 +1,6 @@
-import { loadAddon } from './addon'
-import type { Handed } from './environment'
-import { say } from './say'
+import { loadAddon } from './addon.js'
+import type { Handed } from './environment.js'
+import { say } from './say.js'
 
 /** `node --permission` without `--allow-addons`. Said once, since a reload can neither hold nor drain this program. */
 export function isAddonRefused(handed: Handed): boolean {

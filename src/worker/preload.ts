@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { type Handed, takeEnvironment } from './environment'
-import { passOn } from './pass-on'
+import { type Handed, takeEnvironment } from './environment.js'
+import { passOn } from './pass-on.js'
 
 /** Published by net.Server.listen() before it does anything (Node 20.19): what a server needs from us is loaded only then. */
 const LISTEN_STARTS = 'tracing:net.server.listen:asyncStart'
@@ -17,7 +17,7 @@ if (handed !== undefined && !isLockedOut(handed)) {
   const install = (): void => {
     // Not inside the channel's own loop over its subscribers.
     process.nextTick(() => unsubscribe(LISTEN_STARTS, install))
-    const { installListenHook } = require('./listen-hook') as typeof import('./listen-hook')
+    const { installListenHook } = require('./listen-hook.js') as typeof import('./listen-hook.js')
     installListenHook(handed, endPassingOn)
   }
   subscribe(LISTEN_STARTS, install)
@@ -25,6 +25,6 @@ if (handed !== undefined && !isLockedOut(handed)) {
 
 function isLockedOut(handed: Handed): boolean {
   if ((process as { permission?: unknown }).permission === undefined) return false
-  const { isAddonRefused } = require('./permission') as typeof import('./permission')
+  const { isAddonRefused } = require('./permission.js') as typeof import('./permission.js')
   return isAddonRefused(handed)
 }

@@ -1,4 +1,4 @@
-import type { Native } from '../native'
+import type { Native } from '../native.js'
 
 /**
  * The descriptors of one message. Who handles the message takes those it keeps; what nobody took is closed when it is done, so that

@@ -1,5 +1,5 @@
-import type { Native } from '../native'
-import type { SocketName } from '../protocol'
+import type { Native } from '../native.js'
+import type { SocketName } from '../protocol.js'
 
 /** Copies of the slots' sockets, kept so that they survive a launcher and a worker that die together. The program never sees them. */
 export class Spares {

@@ -1,4 +1,4 @@
-import type { Native } from '../native'
+import type { Native } from '../native.js'
 
 /** How often it is looked whether process.stderr has written what it had queued; only while the launcher waits for the answer. */
 const LOOK_MS = 10

@@ -99,7 +99,7 @@ describe('tryLock', () => {
   it('is refused while another process holds it, and given when that one has died', () => {
     const path = join(directory, 'lock')
     const fd = openSync(path, 'w')
-    const holder = startShell(`exec 9>${path}; flock 9; echo locked; read never <&1`, {})
+    const holder = startShell(`exec 9>${path}; flock 9; echo locked; exec sleep 1000`)
     expect(addon.pollSync(holder.output, READABLE, 10_000)).toBe(READABLE)
     expect(addon.tryLock(fd)).toBe(false)
     addon.pidfdSignal(holder.pidfd, 9)

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, openSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -65,7 +65,7 @@ describe('socket', () => {
       expect(addon.getOption(fd, 'domain')).toBe(domain)
       expect(addon.getOption(fd, 'type')).toBe(number)
     }
-    expect(errorOf(() => addon.socket('inet', 'seqpacket'))).toEqual(systemError('ESOCKTNOSUPPORT', 'socket'))
+    expect(errorOf(() => addon.socket('inet', 'seqpacket'))).toMatchObject({ code: 'ESOCKTNOSUPPORT', syscall: 'socket' })
     expect(errorOf(() => addon.socket('ipx' as never, 'stream'))).toBeInstanceOf(TypeError)
     expect(errorOf(() => addon.socket('inet', 'raw' as never))).toBeInstanceOf(TypeError)
   })
@@ -92,7 +92,9 @@ describe('options', () => {
       expect(errorOf(() => addon.setOption(fd, option, 1))).toEqual(systemError('ENOPROTOOPT', 'setsockopt'))
     }
     expect(errorOf(() => addon.getOption(fd, 'linger' as never))).toBeInstanceOf(TypeError)
-    expect(errorOf(() => addon.getOption(0, 'type'))).toEqual(systemError('ENOTSOCK', 'getsockopt'))
+    const file = openSync('/dev/null', 'r')
+    open.push(file)
+    expect(errorOf(() => addon.getOption(file, 'type'))).toEqual(systemError('ENOTSOCK', 'getsockopt'))
   })
 
   it('tell a listening socket from one that is only bound', () => {
@@ -223,8 +225,8 @@ describe('acceptQueue', () => {
     expect(addon.acceptQueue(fd)).toEqual({ length: 1, limit: 100 })
   })
 
-  it('is EINVAL of a socket that does not listen, EOPNOTSUPP of a unix socket', () => {
+  it('is EINVAL of a socket that does not listen, ENOTSUP of a unix socket', () => {
     expect(errorOf(() => addon.acceptQueue(bound().fd))).toEqual(systemError('EINVAL', 'getsockopt'))
-    expect(errorOf(() => addon.acceptQueue(socket('unix', 'stream')))).toEqual(systemError('EOPNOTSUPP', 'getsockopt'))
+    expect(errorOf(() => addon.acceptQueue(socket('unix', 'stream')))).toEqual(systemError('ENOTSUP', 'getsockopt'))
   })
 })

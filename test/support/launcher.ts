@@ -8,11 +8,11 @@ import { expect, onTestFinished } from 'vitest'
 import type { ControlClient } from '../../src/control-client'
 import type { Status, Verdict } from '../../src/control-protocol'
 import { marked, signal } from './processes'
-import { TEST_NODE } from './program'
+import { ROOT, TEST_NODE } from './paths'
 import { until } from './until'
 
 /** The built command line; a test of a broken build names another. */
-export const MAIN: string = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
+export const MAIN: string = join(ROOT, 'dist', 'cli', 'main.js')
 const built = createRequire(import.meta.url)('../../dist/control-client.js') as { ControlClient: typeof ControlClient }
 
 /** Starting Node a few times on a busy machine. */

@@ -1,8 +1,12 @@
 /** Long enough for a busy CI machine, far below the test's own timeout. */
-const DEADLINE_MS = 10_000
+const DEADLINE_MS = 15_000
 
 /** Waits for a fact, not for a time. */
-export async function until<T>(what: string, look: () => T | undefined | false | Promise<T | undefined | false>, deadlineMs: number = DEADLINE_MS): Promise<T> {
+export async function until<T>(
+  what: string,
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+  deadlineMs: number = DEADLINE_MS,
+): Promise<T> {
   const deadline = Date.now() + deadlineMs
   for (;;) {
     const seen = await look()

@@ -1,10 +1,10 @@
 import { afterEach, expect, test } from 'vitest'
-import { native } from '../support/addon'
-import { type Ask, askH2, askH2c, askHttp, askHttps, askNet, askWebSocket } from '../support/clients'
-import { FakeLauncher } from '../support/fake-launcher'
-import { freePort } from '../support/ports'
-import { fixture } from '../support/program'
-import { until } from '../support/until'
+import { native } from '../support/worker/addon.js'
+import { type Ask, askH2, askH2c, askHttp, askHttps, askNet, askWebSocket } from '../support/worker/clients.js'
+import { FakeLauncher } from '../support/worker/fake-launcher.js'
+import { freePort } from '../support/worker/ports.js'
+import { fixture } from '../support/worker/program.js'
+import { until } from '../support/until.js'
 
 let launcher: FakeLauncher
 afterEach(() => launcher.end())

@@ -1,9 +1,9 @@
-import type { DrainOutcome } from '../../protocol'
-import type { Server } from '../handles'
-import { HttpDrain } from './http'
-import { Http2Drain } from './http2'
-import type { ServerDrain } from './server-drain'
-import { SilentDrain } from './silent'
+import type { DrainOutcome } from '../../protocol.js'
+import type { Server } from '../handles.js'
+import { HttpDrain } from './http.js'
+import { Http2Drain } from './http2.js'
+import type { ServerDrain } from './server-drain.js'
+import { SilentDrain } from './silent.js'
 
 /** Node tells nobody when the last connection of a server that is not closed has ended, so it is looked at; only while draining. */
 const LOOK_EVERY_MS = 25

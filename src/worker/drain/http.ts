@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
-import { type HttpSocket, LastResponse } from './last-response'
-import { lingerMs, type ServerDrain } from './server-drain'
-import { hasUnread } from './unread'
+import { type HttpSocket, LastResponse } from './last-response.js'
+import { lingerMs, type ServerDrain } from './server-drain.js'
+import { hasUnread } from './unread.js'
 
 /** Node's list of HTTP/1 connections of a server (`http.server.connections`, the same in 20, 22, 24 and 26): parsers with a socket. */
 interface ConnectionsList {

@@ -1,7 +1,7 @@
 import { Socket } from 'node:net'
-import type { Server } from '../handles'
-import { lingerMs, type ServerDrain } from './server-drain'
-import { hasUnread } from './unread'
+import type { Server } from '../handles.js'
+import { lingerMs, type ServerDrain } from './server-drain.js'
+import { hasUnread } from './unread.js'
 
 /** Listing all handles of the loop costs in proportion to them; these connections are in no hurry. */
 const LOOK_EVERY_MS = 500

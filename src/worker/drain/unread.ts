@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { native, READABLE } from '../../native'
+import { native, READABLE } from '../../native.js'
 
 /** The client has sent something that Node has not read yet. Looked at right before an idle connection is closed. */
 export function hasUnread(socket: Socket): boolean {

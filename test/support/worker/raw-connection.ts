@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
-import { until } from './until'
+import { until } from '../until.js'
 
 export interface RawResponse {
   readonly head: string

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Poller } from '../../src/native'
+import type { Poller } from '../../../src/native.js'
 import {
   type AckResult,
   type Claimed,
@@ -15,10 +15,10 @@ import {
   PROTOCOL_VERSION,
   type Report,
   type SocketName,
-} from '../../src/protocol'
-import { native, READABLE } from './addon'
-import { PRELOAD, Program, TEST_NODE } from './program'
-import { until } from './until'
+} from '../../../src/protocol.js'
+import { native, READABLE } from './addon.js'
+import { PRELOAD, Program, TEST_NODE } from './program.js'
+import { until } from '../until.js'
 
 type Claim = Extract<Report, { type: 'claim' }>
 type OfType<T extends Report['type']> = Extract<Report, { type: T }>

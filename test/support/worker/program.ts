@@ -1,14 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { until } from './until'
+import { until } from '../until.js'
 
-const root: string = join(import.meta.dirname, '..', '..')
+const root: string = join(import.meta.dirname, '..', '..', '..')
 
 /** The Node under test; a matrix runs every test with each supported one. */
 export const TEST_NODE: string = process.env['TEST_NODE'] ?? process.execPath
 export const PRELOAD: string = join(root, 'dist', 'worker', 'preload.js')
-export const fixture = (name: string): string => join(root, 'test', 'fixtures', name)
+export const fixture = (name: string): string => join(root, 'test', 'fixtures', 'worker', name)
 
 /** A process of a test: its output in lines, its end as a promise. */
 export class Program {

@@ -1,4 +1,4 @@
-import { RawConnection } from './raw-connection'
+import { RawConnection } from './raw-connection.js'
 
 export interface Tally {
   answered: number

@@ -1,0 +1,241 @@
+import { spawnSync } from 'node:child_process'
+import { expect, test } from 'vitest'
+import type { Status, Verdict } from '../../src/control-protocol'
+import { ask, Clients } from '../support/clients'
+import { runCli, startLauncher, type TestLauncher } from '../support/launcher'
+import { freePort } from '../support/ports'
+import { descriptorsOf, holds, isAlive, listeningInodes } from '../support/processes'
+import { until } from '../support/until'
+import { Versions } from '../support/versions'
+
+async function start(options: { workers?: number; version?: string; more?: string[] } = {}): Promise<{
+  launcher: TestLauncher
+  port: number
+  versions: Versions
+}> {
+  const port = await freePort()
+  const versions = new Versions(options.version)
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', String(options.workers ?? 2), ...(options.more ?? [])],
+    cwd: versions.directory,
+  })
+  return { launcher, port, versions }
+}
+
+test('HUP and the verb replace every worker while no client notices', async () => {
+  const { launcher, port, versions } = await start()
+  const clients = new Clients(port)
+  await clients.more(50)
+  const first = await launcher.pids()
+
+  versions.deploy('two')
+  launcher.kill('SIGHUP')
+  await launcher.event('reload.retired')
+  const second = await launcher.pids()
+  expect(second.filter((pid) => first.includes(pid))).toEqual([])
+  expect(first.filter(isAlive)).toEqual([])
+  expect(await ask(port, '/version')).toBe('two')
+
+  versions.deploy('three')
+  const { code, stdout } = await launcher.run('reload')
+  expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringContaining('generation 3 serves') })
+  expect(await ask(port, '/version')).toBe('three')
+  await clients.more(50)
+
+  const { failures, count } = await clients.stop()
+  expect(failures).toEqual([])
+  expect(count).toBeGreaterThan(100)
+  await launcher.stop()
+})
+
+test('ten reloads keep the sockets: N of them, the same inodes, held by launcher and workers', async () => {
+  const { launcher, port } = await start()
+  const inodes = listeningInodes(port)
+  expect(inodes).toHaveLength(2)
+
+  let isReloading = true
+  const seen = new Set<string>()
+  const look = (async () => {
+    while (isReloading) {
+      seen.add(listeningInodes(port).join())
+      await new Promise((done) => setTimeout(done, 2))
+    }
+  })()
+  for (let round = 0; round < 10; round++) expect((await launcher.reload('baked')).result).toBe('done')
+  isReloading = false
+  await look
+
+  expect([...seen]).toEqual([inodes.join()])
+  const status = await launcher.status()
+  const sockets = status.listeners.flatMap((listener) => listener.sockets)
+  expect(sockets.map(({ inode }) => inode).sort((a, b) => a - b)).toEqual(inodes)
+  for (const pid of [launcher.pid, ...(await launcher.pids())]) {
+    // The launcher's own copy, and in each worker its own slot's or a spare one.
+    expect(inodes.map((inode) => holds(pid, inode))).toEqual([true, true])
+  }
+  const ss = spawnSync('ss', ['-Htlnp', `sport = :${port}`], { encoding: 'utf8' })
+  if (ss.status === 0) expect(ss.stdout.trim().split('\n')).toHaveLength(2)
+  await launcher.stop()
+})
+
+test('the verdict names every worker, its times and the way it went', async () => {
+  const { launcher } = await start()
+  const old = await launcher.pids()
+  const { code, stdout } = await launcher.run('reload', '--json', '--wait=retired')
+  expect(code).toBe(0)
+  const verdict = JSON.parse(stdout) as Verdict
+  const next = await launcher.pids()
+  const time = expect.any(Number)
+  expect(verdict).toEqual({
+    id: 1,
+    result: 'done',
+    step: 'retire',
+    reason: null,
+    stderr: [],
+    from: 1,
+    to: 2,
+    workers: [0, 1].map((slot) => ({
+      slot,
+      oldPid: old[slot],
+      newPid: next[slot],
+      ms: { spawned: time, claimed: time, ready: time, admitted: time, paused: time, drained: time, exited: time },
+      moved: 0,
+      closed: 0,
+      cut: 0,
+    })),
+    draining: 0,
+    kernel: { shared: true, OutRsts: time, ListenDrops: time, ListenOverflows: time },
+  })
+  for (const { ms } of verdict.workers) {
+    const { spawned, claimed, ready, admitted, paused, drained, exited } = ms as Record<string, number>
+    const order = [spawned, claimed, ready, admitted, paused, drained, exited]
+    expect(order).toEqual([...order].sort((a, b) => (a as number) - (b as number)))
+  }
+  expect((await launcher.status()).lastReload).toEqual(verdict)
+  await launcher.stop()
+})
+
+test('twenty at once are two runs at most, and everyone gets a verdict', async () => {
+  const { launcher } = await start()
+  const verdicts = await Promise.all(Array.from({ length: 20 }, () => launcher.reload('baked')))
+  expect(verdicts.map(({ result }) => result)).toEqual(Array(20).fill('done'))
+  expect(new Set(verdicts.map(({ id }) => id)).size).toBeLessThanOrEqual(2)
+  const { working } = await launcher.status()
+  expect(working).toBeLessThanOrEqual(3)
+  await launcher.stop()
+})
+
+test('a hundred HUPs in a burst: one run, one more, never more than three generations', async () => {
+  const { launcher, port } = await start()
+  const clients = new Clients(port)
+  for (let n = 0; n < 100; n++) launcher.kill('SIGHUP')
+  await launcher.event('reload.started')
+  const most = new Set<number>()
+  await launcher.when('the burst is worked off', (status) => {
+    most.add(status.generations.length)
+    return status.state === 'serving' && status.generations.length === 1
+  })
+  const started = launcher.events.filter(({ msg }) => msg === 'reload.started')
+  // A signal that comes while a run is on its way asks for one more, however many come.
+  expect(started.length).toBeLessThanOrEqual(3)
+  expect(Math.max(...most)).toBeLessThanOrEqual(3)
+  expect((await clients.stop()).failures).toEqual([])
+  await launcher.stop()
+})
+
+test('--no-wait returns when the reload is queued', async () => {
+  const { launcher, versions } = await start({ version: 'one' })
+  versions.deploy('two')
+  const { code, stdout } = await launcher.run('reload', '--no-wait')
+  expect({ code, stdout }).toEqual({ code: 0, stdout: 'reload queued\n' })
+  await launcher.event('reload.done')
+  expect((await launcher.run('reload', '--no-wait', '--json')).stdout).toBe('{"queued":true}\n')
+  await launcher.event('reload.done', ({ id }) => id === 2)
+  await launcher.stop()
+})
+
+test('--wait=retired waits for the last old worker; the default does not', async () => {
+  const { launcher, port } = await start({ workers: 1 })
+  const [old] = (await launcher.pids()) as [number]
+  const slow = ask(port, '/slow?ms=1500')
+  await until('the request is in hand', async () => (await connections(launcher, old)) > 0)
+  const baked = JSON.parse((await launcher.run('reload', '--json')).stdout) as Verdict
+  expect(baked).toMatchObject({ result: 'done', draining: 1 })
+  expect(isAlive(old)).toBe(true)
+  expect(await slow).toBe('begin end')
+
+  const next = ask(port, '/slow?ms=1500')
+  const [second] = (await launcher.pids()) as [number]
+  await until('the request is in hand', async () => (await connections(launcher, second)) > 0)
+  const { code, stdout } = await launcher.run('reload', '--wait=retired')
+  expect(code).toBe(0)
+  expect(stdout).toContain('connections ended, 0 cut')
+  expect(isAlive(second)).toBe(false)
+  expect(await next).toBe('begin end')
+  await launcher.stop()
+})
+
+/** Sockets of a worker beyond those it listens on and its channel. */
+async function connections(launcher: TestLauncher, pid: number): Promise<number> {
+  const status: Status = await launcher.status()
+  const listening = status.listeners.flatMap(({ sockets }) => sockets.map(({ inode }) => `socket:[${inode}]`))
+  const sockets = [...descriptorsOf(pid).values()].filter((name) => name.startsWith('socket:'))
+  return sockets.filter((name) => !listening.includes(name)).length - 1
+}
+
+test('--timeout gives up with exit 5, at once, and the launcher goes on', async () => {
+  const { launcher, versions } = await start({ workers: 1, more: ['--ready-timeout', '20s'] })
+  versions.deploy('never-listens')
+  const began = Date.now()
+  const { code, stderr } = await launcher.run('reload', '--timeout', '300ms')
+  expect({ code, stderr }).toEqual({ code: 5, stderr: expect.stringContaining('ERR_TIMED_OUT') })
+  expect(Date.now() - began).toBeLessThan(10_000)
+  expect((await launcher.status()).state).toBe('reloading')
+  await launcher.stop()
+})
+
+test('--timeout holds against a launcher that is stopped', async () => {
+  const { launcher } = await start({ workers: 1 })
+  launcher.kill('SIGSTOP')
+  const { code } = await launcher.run('reload', '--timeout', '300ms')
+  launcher.kill('SIGCONT')
+  expect(code).toBe(5)
+  await launcher.stop()
+})
+
+test('a reload whose client is killed half-way goes on; status has the verdict', async () => {
+  const { launcher, versions } = await start()
+  versions.deploy('two')
+  await launcher.run('status')
+  const words = ['reload', '--runtime-dir', launcher.runtimeDir, '--name', launcher.name]
+  const killed = runCli(words, {
+    started: (child) => void launcher.event('reload.started').then(() => child.kill('SIGKILL')),
+  })
+  expect((await killed).signal).toBe('SIGKILL')
+  await launcher.event('reload.retired')
+  expect((await launcher.status()).lastReload).toMatchObject({ id: 1, result: 'done' })
+  await launcher.stop()
+})
+
+test('a reload in the middle of a drain cuts the oldest generation when it is the fourth', async () => {
+  const { launcher, port } = await start({ workers: 1 })
+  const slow: Promise<string>[] = []
+  for (let round = 0; round < 2; round++) {
+    const [pid] = (await launcher.pids()) as [number]
+    slow.push(ask(port, '/slow?ms=60000').catch((error: NodeJS.ErrnoException) => error.code ?? ''))
+    await until('the request is in hand', async () => (await connections(launcher, pid)) > 0)
+    expect((await launcher.reload('baked')).result).toBe('done')
+  }
+  expect((await launcher.status()).generations).toHaveLength(3)
+  expect((await launcher.reload('baked')).result).toBe('done')
+  await launcher.event('generation.cut', ({ generation }) => generation === 1)
+  expect(await slow[0]).toBe('ECONNRESET')
+  await launcher.when('three generations', ({ generations }) => generations.length === 3)
+  launcher.kill('SIGINT')
+  await launcher.event('launcher.stopping')
+  launcher.kill('SIGQUIT')
+  launcher.expectExit(131)
+  await launcher.leavesNothing()
+  await Promise.all(slow)
+})
