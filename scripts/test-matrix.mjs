@@ -19,7 +19,16 @@ function nodeOf(major) {
   const binary = join(folder, 'node_modules', name, 'bin', 'node')
   if (!existsSync(binary)) {
     mkdirSync(folder, { recursive: true })
-    run('npm', ['install', '--prefix', folder, '--no-save', '--no-audit', '--no-fund', '--ignore-scripts', `${name}@${major}`])
+    run('npm', [
+      'install',
+      '--prefix',
+      folder,
+      '--no-save',
+      '--no-audit',
+      '--no-fund',
+      '--ignore-scripts',
+      `${name}@${major}`,
+    ])
   }
   return binary
 }
@@ -38,5 +47,7 @@ for (const major of majors) {
   results.push({ version: stdout.trim(), passed: status === 0 })
 }
 for (const { version, passed } of results) console.log(`${version}: ${passed ? 'passed' : 'failed'}`)
-console.log(`${results.filter(({ passed }) => passed).length} passed, ${results.filter(({ passed }) => !passed).length} failed`)
+console.log(
+  `${results.filter(({ passed }) => passed).length} passed, ${results.filter(({ passed }) => !passed).length} failed`,
+)
 process.exitCode = results.every(({ passed }) => passed) ? 0 : 1

@@ -6,18 +6,24 @@ import { findLauncher } from './runtime-dir.js'
 /** Speaks to a running launcher through its control socket. One request per connection: a launcher's end is never missed. */
 export class ControlClient {
   readonly #path: string
+  readonly #signal: AbortSignal | undefined
 
-  private constructor(path: string) {
+  private constructor(path: string, signal: AbortSignal | undefined) {
     this.#path = path
+    this.#signal = signal
   }
 
   /**
    * Finds the launcher called `name` below `runtimeDir` (default: every default place) and checks that it answers.
-   * Throws ERR_NO_LAUNCHER with the places that were searched.
+   * Throws ERR_NO_LAUNCHER with the places that were searched. `signal` ends the waiting, for every answer; what was ordered goes on.
    */
-  static async connect(options: { name: string; runtimeDir?: string | undefined }): Promise<ControlClient> {
+  static async connect(options: {
+    name: string
+    runtimeDir?: string | undefined
+    signal?: AbortSignal | undefined
+  }): Promise<ControlClient> {
     const found = findLauncher(options.name, options.runtimeDir)
-    const client = new ControlClient(found.controlSocket)
+    const client = new ControlClient(found.controlSocket, options.signal)
     try {
       await client.status()
     } catch (cause) {
@@ -56,7 +62,8 @@ export class ControlClient {
             cause,
           }),
         )
-      const call = request({ socketPath: this.#path, method, path, agent: false }, (response) => {
+      const options = { socketPath: this.#path, method, path, agent: false, signal: this.#signal }
+      const call = request(options, (response) => {
         const chunks: Buffer[] = []
         response.on('data', (chunk: Buffer) => chunks.push(chunk))
         response.on('error', failed)

@@ -9,7 +9,7 @@ import { duration, launcherName, text } from './values.js'
  * Finds the launcher that a verb is meant for. Without --name it must have been started from this directory: two checkouts of one package
  * share a default name, and a deploy must not reload the other one. Throws ERR_NO_LAUNCHER, ERR_NAME_TAKEN.
  */
-export async function connect({ values }: CommandLine): Promise<ControlClient> {
+export async function connect({ values }: CommandLine, signal?: AbortSignal): Promise<ControlClient> {
   const directory = logicalDirectory()
   const name = launcherName(values, directory)
   const runtimeDir = text(values, 'runtime-dir')
@@ -25,27 +25,32 @@ export async function connect({ values }: CommandLine): Promise<ControlClient> {
         },
       )
   }
-  return ControlClient.connect({ name, runtimeDir })
+  return ControlClient.connect({ name, runtimeDir, signal })
 }
 
-/** Waits as long as --timeout says, if it does. Throws ERR_TIMED_OUT; what was ordered goes on. */
-export async function within<T>({ values }: CommandLine, what: string, answer: Promise<T>): Promise<T> {
-  const given = text(values, 'timeout')
-  if (given === undefined) return await answer
+/**
+ * Finds the launcher and gives it an order, as long as --timeout says in all, if it says so. Throws ERR_TIMED_OUT; what was ordered goes
+ * on, but nothing of ours is left waiting for it.
+ */
+export async function within<T>(
+  line: CommandLine,
+  what: string,
+  order: (client: ControlClient) => Promise<T>,
+): Promise<T> {
+  const given = text(line.values, 'timeout')
+  if (given === undefined) return await order(await connect(line))
   const ms = duration(given, 'timeout')
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(
-        new ReuseportError('ERR_TIMED_OUT', `the ${what} is still going on after ${ms} ms`, {
-          facts: { ms },
-          next: 'The launcher goes on with it; `reuseport-run status` tells how it ends.',
-        }),
-      )
-    }, ms)
-  })
+  const giveUp = new AbortController()
+  const timer = setTimeout(() => giveUp.abort(), ms)
   try {
-    return await Promise.race([answer, late])
+    return await order(await connect(line, giveUp.signal))
+  } catch (cause) {
+    if (!giveUp.signal.aborted) throw cause
+    throw new ReuseportError('ERR_TIMED_OUT', `the ${what} is still going on after ${ms} ms`, {
+      facts: { ms },
+      next: 'The launcher goes on with it; `reuseport-run status` tells how it ends.',
+      cause,
+    })
   } finally {
     clearTimeout(timer)
   }

@@ -1,5 +1,5 @@
 import type { ReloadWait, Verdict } from '../control-protocol.js'
-import { connect, within } from './connect.js'
+import { within } from './connect.js'
 import { type CommandLine, usage } from './parse.js'
 import { text } from './values.js'
 
@@ -10,13 +10,12 @@ const EXIT_CODES: Readonly<Record<Verdict['result'], number>> = { done: 0, abort
 export async function reload(line: CommandLine): Promise<number> {
   const wait = text(line.values, 'wait') ?? 'baked'
   if (!WAITS.includes(wait)) throw usage(`--wait ${JSON.stringify(wait)} is none of ${WAITS.join(', ')}`)
-  const client = await connect(line)
   if (line.values['no-wait'] === true) {
-    await client.queueReload()
+    await within(line, 'reload', (client) => client.queueReload())
     process.stdout.write(line.values['json'] === true ? '{"queued":true}\n' : 'reload queued\n')
     return 0
   }
-  const verdict = await within(line, 'reload', client.reload({ wait: wait as ReloadWait }))
+  const verdict = await within(line, 'reload', (client) => client.reload({ wait: wait as ReloadWait }))
   process.stdout.write(line.values['json'] === true ? `${JSON.stringify(verdict)}\n` : describeVerdict(verdict))
   return EXIT_CODES[verdict.result]
 }

@@ -1,8 +1,7 @@
-import { connect, within } from './connect.js'
+import { within } from './connect.js'
 import type { CommandLine } from './parse.js'
 
 export async function stop(line: CommandLine): Promise<number> {
-  const client = await connect(line)
-  await within(line, 'stop', client.stop())
+  await within(line, 'stop', (client) => client.stop())
   return 0
 }

@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { release } from 'node:os'
-import { join } from 'node:path'
 import type { NetworkCounters } from '../kernel-counters.js'
+import { VERSION } from '../version.js'
 import { judge, totalOf } from './judge.js'
 import type { Exit } from './launcher-process.js'
 import type { LeftProcess } from './leftovers.js'
@@ -63,7 +62,7 @@ export function buildReport(findings: Findings): VerifyReport {
     url: `http://${target.host.includes(':') ? `[${target.host}]` : target.host}:${target.port}${path}`,
     node: process.version,
     kernel: release(),
-    version: packageVersion(),
+    version: VERSION,
     network,
     durationMs: findings.durationMs,
     total: totalOf(tallies),
@@ -108,8 +107,4 @@ function spreadOf(values: readonly (number | null)[]): Spread | null {
 
 function sumOf(reloads: readonly ReloadRecord[], count: 'moved' | 'closed' | 'cut'): number {
   return reloads.flatMap(({ workers }) => workers).reduce((sum, worker) => sum + worker[count], 0)
-}
-
-function packageVersion(): string {
-  return (JSON.parse(readFileSync(join(__dirname, '..', '..', 'package.json'), 'utf8')) as { version: string }).version
 }

@@ -37,7 +37,8 @@ export class Run {
   readonly #troubles: string[] = []
   #interrupted: NodeJS.Signals | null = null
   #launcher: LauncherProcess | null = null
-  #load: LoadProcess | null = null
+  // Started first: it guards the launcher.
+  readonly #load = new LoadProcess()
 
   constructor(options: CheckedOptions, network: NetworkOfRun) {
     this.#options = options
@@ -83,7 +84,7 @@ export class Run {
 
   /** Ends by pid whatever of this run still lives; nothing does after a run that went well. */
   async cleanUp(): Promise<void> {
-    await this.#load?.kill()
+    await this.#load.kill()
     await this.#launcher?.kill()
     // Again until nothing is found: a process may have started another one meanwhile.
     const giveUpAt = performance.now() + KILL_TIMEOUT_MS
@@ -104,45 +105,48 @@ export class Run {
       runtimeDir: this.#runtimeDir,
       mark: this.#mark,
     })
+    this.#load.guard(this.#launcher.pid)
     return this.#launcher
   }
 
   async #loadAndReload(launcher: LauncherProcess, target: Target): Promise<LoadResults> {
     const { path, uploadPath, slowPath, connections, responseTimeoutMs, startTimeoutMs, ...options } = this.#options
-    const load = new LoadProcess({
+    const underWay = this.#load.start({
       target,
       paths: { path, uploadPath, slowPath: slowPath ?? null },
       connections,
       connectTimeoutMs: responseTimeoutMs,
       responseTimeoutMs,
-      launcherPid: launcher.pid,
     })
-    this.#load = load
-    await this.#deadline.within(startTimeoutMs, 'an answer to the first request of every client', load.underWay)
+    await this.#deadline.within(startTimeoutMs, 'an answer to the first request of every client', underWay)
     await this.#tolerating(async () => {
       const plan = {
         ...options,
-        requests: () => load.requests,
-        onReload: (record: ReloadRecord) => this.#onReload(record, load),
+        requests: () => this.#load.requests,
+        onReload: (record: ReloadRecord) => this.#onReload(record),
       }
       await reloadAgainAndAgain(await launcher.control(), plan, this.#deadline)
     })
-    const results = await this.#toTheEnd(responseTimeoutMs + END_OF_LOAD_SLACK_MS, 'the end of the load', load.finish())
+    const results = await this.#toTheEnd(
+      responseTimeoutMs + END_OF_LOAD_SLACK_MS,
+      'the end of the load',
+      this.#load.finish(),
+    )
     return results ?? { tallies: [], incidents: [] }
   }
 
-  #onReload(record: ReloadRecord, load: LoadProcess): void {
+  #onReload(record: ReloadRecord): void {
     this.#reloads.push(record)
     const { number, result, answeredMs } = record
     this.#options.log(
       `reload ${number} of ${Math.max(number, this.#options.reloads)}: ${result}, ${Math.round(answeredMs)} ms; ` +
-        `${load.requests} requests so far, ${load.lost} lost`,
+        `${this.#load.requests} requests so far, ${this.#load.lost} lost`,
     )
   }
 
   /** Processes of the launcher that outlive it; a moment is given to what is just vanishing. */
   async #whatIsLeft(): Promise<LeftProcess[]> {
-    await this.#load?.kill()
+    await this.#load.kill()
     const giveUpAt = performance.now() + VANISH_TIMEOUT_MS
     for (;;) {
       const left = this.#processes()

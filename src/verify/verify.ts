@@ -5,7 +5,8 @@ import { Run } from './run.js'
 
 export { Interrupted } from './deadline.js'
 export type { VerifyOptions } from './options.js'
-export { renderReport, type VerifyReport } from './report.js'
+export { renderReport } from './render-report.js'
+export type { VerifyReport } from './report.js'
 
 const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 

@@ -45,7 +45,9 @@ describe('a message', () => {
   })
 
   it('larger than the send buffer is EMSGSIZE', () => {
-    expect(errorOf(() => addon.sendMessage(left, Buffer.alloc(8 * 1024 * 1024), []))).toEqual(systemError('EMSGSIZE', 'sendmsg'))
+    expect(errorOf(() => addon.sendMessage(left, Buffer.alloc(8 * 1024 * 1024), []))).toEqual(
+      systemError('EMSGSIZE', 'sendmsg'),
+    )
   })
 
   it('without bytes is refused: it would be the end of the channel', () => {
@@ -79,7 +81,9 @@ describe('descriptors', () => {
   })
 
   it('254 are a RangeError', () => {
-    expect(errorOf(() => addon.sendMessage(left, text('x'), new Array(MAX_FDS_PER_MESSAGE + 1).fill(0)))).toBeInstanceOf(RangeError)
+    expect(
+      errorOf(() => addon.sendMessage(left, text('x'), new Array(MAX_FDS_PER_MESSAGE + 1).fill(0))),
+    ).toBeInstanceOf(RangeError)
   })
 
   it('keep their order', () => {
@@ -133,18 +137,26 @@ describe('a full queue', () => {
     expect(addon.sendMessage(left, text('x'), [])).toBe(true)
   })
 
-  it.runIf(process.getuid?.() === 0)('of descriptors in flight, over all processes of a uid, is false too', async () => {
-    // A uid that nobody else has: the kernel counts per uid (kernel.md §7).
-    const under = ['setpriv', '--reuid=54321', '--regid=54321', '--clear-groups', 'prlimit', '--nofile=100:100']
-    expect(await resultOf('send-beyond-flight.cjs', { under })).toEqual({ last: false, inFlight: 101, afterReceiving: true })
-  })
+  it.runIf(process.getuid?.() === 0)(
+    'of descriptors in flight, over all processes of a uid, is false too',
+    async () => {
+      // A uid that nobody else has: the kernel counts per uid (kernel.md §7).
+      const under = ['setpriv', '--reuid=54321', '--regid=54321', '--clear-groups', 'prlimit', '--nofile=100:100']
+      expect(await resultOf('send-beyond-flight.cjs', { under })).toEqual({
+        last: false,
+        inFlight: 101,
+        afterReceiving: true,
+      })
+    },
+  )
 })
 
 describe('the end', () => {
   it('is a message of length 0, for ever', () => {
     addon.close(left)
     left = addon.dup(0)
-    for (let i = 0; i < 3; i++) expect(addon.receiveMessage(right, 100)).toEqual({ data: Buffer.alloc(0), fds: [], truncated: false })
+    for (let i = 0; i < 3; i++)
+      expect(addon.receiveMessage(right, 100)).toEqual({ data: Buffer.alloc(0), fds: [], truncated: false })
     expect(errorOf(() => addon.sendMessage(right, text('x'), []))).toEqual(systemError('EPIPE', 'sendmsg'))
   })
 
@@ -173,7 +185,9 @@ describe('datagrams', () => {
     expect(errorOf(() => addon.sendDatagram(sender, '', text('x')))).toEqual(systemError('EINVAL', 'sendto'))
     expect(errorOf(() => addon.sendDatagram(sender, '@', text('x')))).toEqual(systemError('EINVAL', 'sendto'))
     // A path would be ENOENT.
-    expect(errorOf(() => addon.sendDatagram(sender, '@nobody', text('x')))).toEqual(systemError('ECONNREFUSED', 'sendto'))
+    expect(errorOf(() => addon.sendDatagram(sender, '@nobody', text('x')))).toEqual(
+      systemError('ECONNREFUSED', 'sendto'),
+    )
     addon.close(sender)
     addon.close(receiver)
     rmSync(directory, { recursive: true })

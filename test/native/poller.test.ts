@@ -168,18 +168,29 @@ describe('the process', () => {
   })
 
   it('does not end while a poller with ref() watches', async () => {
-    expect(await runFixture('watch-quietly.cjs', { args: ['ref'] })).toMatchObject({ code: 0, stdout: 'ended 7\n', stderr: '' })
+    expect(await runFixture('watch-quietly.cjs', { args: ['ref'] })).toMatchObject({
+      code: 0,
+      stdout: 'ended 7\n',
+      stderr: '',
+    })
   })
 
   it('hears an exception of the callback as uncaughtException', async () => {
-    expect(await resultOf('throw-in-callback.cjs', { args: ['caught'] })).toEqual({ message: 'from the callback', calls: 2 })
+    expect(await resultOf('throw-in-callback.cjs', { args: ['caught'] })).toEqual({
+      message: 'from the callback',
+      calls: 2,
+    })
     const uncaught = await runFixture('throw-in-callback.cjs', { args: ['uncaught'] })
     expect(uncaught).toMatchObject({ code: 1, stdout: '' })
     expect(uncaught.stderr).toContain('from the callback')
   })
 
   it('may exit in the callback', async () => {
-    expect(await runFixture('exit-under-flood.cjs', { args: ['42'] })).toMatchObject({ code: 42, signal: null, stderr: '' })
+    expect(await runFixture('exit-under-flood.cjs', { args: ['42'] })).toMatchObject({
+      code: 42,
+      signal: null,
+      stderr: '',
+    })
   })
 })
 

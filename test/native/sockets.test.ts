@@ -1,8 +1,8 @@
+import { once } from 'node:events'
 import { mkdtempSync, openSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type InetAddress, native, READABLE } from '../../src/native.js'
 import { until } from '../support/until'
@@ -65,7 +65,10 @@ describe('socket', () => {
       expect(addon.getOption(fd, 'domain')).toBe(domain)
       expect(addon.getOption(fd, 'type')).toBe(number)
     }
-    expect(errorOf(() => addon.socket('inet', 'seqpacket'))).toMatchObject({ code: 'ESOCKTNOSUPPORT', syscall: 'socket' })
+    expect(errorOf(() => addon.socket('inet', 'seqpacket'))).toMatchObject({
+      code: 'ESOCKTNOSUPPORT',
+      syscall: 'socket',
+    })
     expect(errorOf(() => addon.socket('ipx' as never, 'stream'))).toBeInstanceOf(TypeError)
     expect(errorOf(() => addon.socket('inet', 'raw' as never))).toBeInstanceOf(TypeError)
   })
@@ -185,7 +188,9 @@ describe('bindUnix', () => {
     addon.listen(listener, 0)
     const client = socket('unix', 'seqpacket')
     addon.connectUnix(client, path)
-    expect(errorOf(() => addon.connectUnix(socket('unix', 'seqpacket'), path))).toEqual(systemError('EAGAIN', 'connect'))
+    expect(errorOf(() => addon.connectUnix(socket('unix', 'seqpacket'), path))).toEqual(
+      systemError('EAGAIN', 'connect'),
+    )
     const server = addon.accept(listener) as number
     open.push(server)
     addon.sendMessage(client, Buffer.from('hello'), [])

@@ -1,11 +1,10 @@
 import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
-import type { Status, Verdict } from '../../src/control-protocol'
-import { ask, Clients } from '../support/clients'
+import type { Verdict } from '../../src/control-protocol'
+import { ask, Clients, type InHand, inHand } from '../support/clients'
 import { runCli, startLauncher, type TestLauncher } from '../support/launcher'
 import { freePort } from '../support/ports'
-import { descriptorsOf, holds, isAlive, listeningInodes } from '../support/processes'
-import { until } from '../support/until'
+import { holds, isAlive, listeningInodes } from '../support/processes'
 import { Versions } from '../support/versions'
 
 async function start(options: { workers?: number; version?: string; more?: string[] } = {}): Promise<{
@@ -62,7 +61,7 @@ test('ten reloads keep the sockets: N of them, the same inodes, held by launcher
       await new Promise((done) => setTimeout(done, 2))
     }
   })()
-  for (let round = 0; round < 10; round++) expect((await launcher.reload('baked')).result).toBe('done')
+  for (let round = 0; round < 10; round++) expect(await launcher.reload('baked')).toMatchObject({ result: 'done', reason: null })
   isReloading = false
   await look
 
@@ -157,32 +156,20 @@ test('--no-wait returns when the reload is queued', async () => {
 
 test('--wait=retired waits for the last old worker; the default does not', async () => {
   const { launcher, port } = await start({ workers: 1 })
-  const [old] = (await launcher.pids()) as [number]
-  const slow = ask(port, '/slow?ms=1500')
-  await until('the request is in hand', async () => (await connections(launcher, old)) > 0)
+  const first = await inHand(port, 1500)
   const baked = JSON.parse((await launcher.run('reload', '--json')).stdout) as Verdict
   expect(baked).toMatchObject({ result: 'done', draining: 1 })
-  expect(isAlive(old)).toBe(true)
-  expect(await slow).toBe('begin end')
+  expect(isAlive(first.pid)).toBe(true)
+  expect(await first.answer).toMatch(/end$/)
 
-  const next = ask(port, '/slow?ms=1500')
-  const [second] = (await launcher.pids()) as [number]
-  await until('the request is in hand', async () => (await connections(launcher, second)) > 0)
+  const second = await inHand(port, 1500)
   const { code, stdout } = await launcher.run('reload', '--wait=retired')
   expect(code).toBe(0)
-  expect(stdout).toContain('connections ended, 0 cut')
-  expect(isAlive(second)).toBe(false)
-  expect(await next).toBe('begin end')
+  expect(stdout).toContain('1 connections ended, 0 cut')
+  expect(isAlive(second.pid)).toBe(false)
+  expect(await second.answer).toMatch(/end$/)
   await launcher.stop()
 })
-
-/** Sockets of a worker beyond those it listens on and its channel. */
-async function connections(launcher: TestLauncher, pid: number): Promise<number> {
-  const status: Status = await launcher.status()
-  const listening = status.listeners.flatMap(({ sockets }) => sockets.map(({ inode }) => `socket:[${inode}]`))
-  const sockets = [...descriptorsOf(pid).values()].filter((name) => name.startsWith('socket:'))
-  return sockets.filter((name) => !listening.includes(name)).length - 1
-}
 
 test('--timeout gives up with exit 5, at once, and the launcher goes on', async () => {
   const { launcher, versions } = await start({ workers: 1, more: ['--ready-timeout', '20s'] })
@@ -220,22 +207,17 @@ test('a reload whose client is killed half-way goes on; status has the verdict',
 
 test('a reload in the middle of a drain cuts the oldest generation when it is the fourth', async () => {
   const { launcher, port } = await start({ workers: 1 })
-  const slow: Promise<string>[] = []
+  const slow: InHand[] = []
   for (let round = 0; round < 2; round++) {
-    const [pid] = (await launcher.pids()) as [number]
-    slow.push(ask(port, '/slow?ms=60000').catch((error: NodeJS.ErrnoException) => error.code ?? ''))
-    await until('the request is in hand', async () => (await connections(launcher, pid)) > 0)
-    expect((await launcher.reload('baked')).result).toBe('done')
+    slow.push(await inHand(port, 60_000))
+    expect(await launcher.reload('baked')).toMatchObject({ result: 'done', reason: null })
   }
   expect((await launcher.status()).generations).toHaveLength(3)
-  expect((await launcher.reload('baked')).result).toBe('done')
+  expect(await launcher.reload('baked')).toMatchObject({ result: 'done', reason: null })
   await launcher.event('generation.cut', ({ generation }) => generation === 1)
-  expect(await slow[0]).toBe('ECONNRESET')
+  expect(await slow[0]?.answer).toBe('ECONNRESET')
   await launcher.when('three generations', ({ generations }) => generations.length === 3)
-  launcher.kill('SIGINT')
-  await launcher.event('launcher.stopping')
   launcher.kill('SIGQUIT')
   launcher.expectExit(131)
   await launcher.leavesNothing()
-  await Promise.all(slow)
 })

@@ -21,6 +21,31 @@ async function body(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString()
 }
 
+export interface InHand {
+  /** The worker that has it. */
+  readonly pid: number
+  /** The whole text, or the errno of its end. */
+  readonly answer: Promise<string>
+}
+
+/** A request that has reached its worker: the first bytes of the answer are here, the rest takes `ms`. */
+export function inHand(port: number, ms: number): Promise<InHand> {
+  return new Promise((begun, fail) => {
+    const call = get({ host: '127.0.0.1', port, path: `/slow?ms=${ms}`, agent: false }, (response) => {
+      let text = ''
+      const answer = new Promise<string>((done) => {
+        response.on('end', () => done(text))
+        response.on('error', (error: NodeJS.ErrnoException) => done(error.code ?? String(error)))
+      })
+      response.on('data', (data) => {
+        text += data
+        begun({ pid: Number.parseInt(text, 10), answer })
+      })
+    })
+    call.on('error', fail)
+  })
+}
+
 /** The errno of a fresh connect, or 'connected'. */
 export function tryConnect(port: number, host = '127.0.0.1'): Promise<string> {
   return new Promise((done) => {

@@ -212,8 +212,8 @@ export class TestLauncher {
   }
 
   /** Waits for the end and looks around: exit code, processes, files. */
-  async leavesNothing(): Promise<void> {
-    const end = await withDeadline(this.ended, 30_000, () => `its end\n${this.story}`)
+  async leavesNothing(deadlineMs = 25_000): Promise<void> {
+    const end = await withDeadline(this.ended, deadlineMs, () => `its end\n${this.story}`)
     expect({ ...end, story: end.code === this.#exitCode ? '' : this.story }).toEqual({
       code: this.#exitCode,
       signal: null,
@@ -242,8 +242,9 @@ export class TestLauncher {
   async #finish(): Promise<void> {
     try {
       if (this.isRunning) {
+        this.kill('SIGCONT')
         this.kill('SIGTERM')
-        await this.leavesNothing()
+        await this.leavesNothing(15_000)
       }
     } finally {
       await this.destroy()

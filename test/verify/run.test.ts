@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import type { VerifyOptions, VerifyReport } from '../../src/verify/verify'
 import { until } from '../support/until'
 
@@ -25,7 +25,7 @@ interface Result {
 }
 
 const started: ChildProcess[] = []
-afterEach(() => {
+afterAll(() => {
   for (const child of started.splice(0)) child.kill('SIGKILL')
 })
 
@@ -149,7 +149,7 @@ test('in the shared network the counters are not judged', async () => {
     network: { private: false, reason: 'asked for' },
     counters: { judged: false },
   })
-  expect(rendered).toContain('the shared network namespace (asked for)')
+  expect(rendered).toContain('network   shared with other programs (asked for)')
   expect(rendered).toContain('shared with other programs: not judged')
 })
 

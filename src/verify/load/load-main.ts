@@ -11,8 +11,17 @@ let load: Load | null = null
 let launcherPid: number | null = null
 
 process.on('message', (message: ToLoad) => {
-  if (message.type === 'start') void start(message.options)
-  else void end()
+  switch (message.type) {
+    case 'guard':
+      launcherPid = message.launcherPid
+      break
+    case 'start':
+      void start(message.options)
+      break
+    case 'end':
+      void end()
+      break
+  }
 })
 
 // `verify` was killed and could not clean up: nobody else knows the launcher.
@@ -25,7 +34,6 @@ process.on('disconnect', () => {
 })
 
 async function start(options: LoadOptions): Promise<void> {
-  launcherPid = options.launcherPid
   const begun = new Load(options)
   load = begun
   try {
@@ -47,7 +55,6 @@ async function end(): Promise<void> {
   if (load === null) return
   await load.end()
   const { recorder } = load
-  launcherPid = null
   send({ type: 'results', tallies: recorder.tallies(), incidents: recorder.incidents() })
 }
 

@@ -14,16 +14,15 @@ export interface LoadResults {
 
 /** The load process, seen from `verify`. */
 export class LoadProcess {
-  /** Resolves when every client has had its first request; rejects when the program gives nothing to compare with. */
-  readonly underWay: Promise<void>
   requests = 0
   lost = 0
 
+  readonly #underWay: Promise<void>
   readonly #child: ChildProcess
   readonly #stderr: LastLines
   readonly #results: Promise<LoadResults>
 
-  constructor(options: LoadOptions) {
+  constructor() {
     const { NODE_OPTIONS: _, ...env } = process.env
     this.#child = fork(join(__dirname, 'load-main.js'), [], {
       env,
@@ -35,7 +34,7 @@ export class LoadProcess {
     this.#stderr = new LastLines(this.#child.stderr)
     const underWay = new Deferred<void>()
     const results = new Deferred<LoadResults>()
-    this.underWay = underWay.promise
+    this.#underWay = underWay.promise
     this.#results = results.promise
     this.#child.on('message', (message: FromLoad) => {
       switch (message.type) {
@@ -63,7 +62,17 @@ export class LoadProcess {
     }
     this.#child.once('error', (error) => died(`could not be started: ${error.message}`))
     this.#child.once('exit', (code, signal) => died(`ended with ${signal ?? `code ${code}`} before it gave results`))
+  }
+
+  /** From now on the launcher is stopped even if this process is killed and can clean up nothing. */
+  guard(launcherPid: number): void {
+    this.#send({ type: 'guard', launcherPid })
+  }
+
+  /** Starts every client; resolves when each has had its first request. */
+  start(options: LoadOptions): Promise<void> {
     this.#send({ type: 'start', options })
+    return this.#underWay
   }
 
   get pid(): number | undefined {

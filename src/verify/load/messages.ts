@@ -10,11 +10,11 @@ export interface LoadOptions {
   readonly connections: number
   readonly connectTimeoutMs: number
   readonly responseTimeoutMs: number
-  /** Stopped by the load process if `verify` itself is killed. */
-  readonly launcherPid: number
 }
 
 export type ToLoad =
+  /** The launcher to stop if `verify` itself is killed. */
+  | { readonly type: 'guard'; readonly launcherPid: number }
   | { readonly type: 'start'; readonly options: LoadOptions }
   /** Every client sends one more request, then ends. */
   | { readonly type: 'end' }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { join } from 'node:path'
 import { once } from 'node:events'
+import { join } from 'node:path'
 
 export interface Ended {
   code: number | null
@@ -17,7 +17,10 @@ export interface FixtureOptions {
 }
 
 /** Starts fixtures/<name> in a Node of its own; its environment is ours, so that a sanitizer's preload and the chosen addon reach it. */
-export function startFixture(name: string, { args = [], nodeOptions = [], under = [] }: FixtureOptions = {}): ChildProcess {
+export function startFixture(
+  name: string,
+  { args = [], nodeOptions = [], under = [] }: FixtureOptions = {},
+): ChildProcess {
   const command = [...under, process.execPath, ...nodeOptions, join(__dirname, '..', 'fixtures', name), ...args]
   return spawn(command[0] as string, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] })
 }

@@ -4,7 +4,10 @@ import { native, READABLE, type SpawnOptions } from '../../../src/native.js'
 const DEADLINE_MS = 10_000
 
 /** Starts `script` by /bin/sh with the addon's own spawn. What it prints can be read from `output`. */
-export function startShell(script: string, options: Partial<SpawnOptions> = {}): { pid: number; pidfd: number; output: number } {
+export function startShell(
+  script: string,
+  options: Partial<SpawnOptions> = {},
+): { pid: number; pidfd: number; output: number } {
   const [output, write] = native().pipe(false)
   const input = openSync('/dev/null', 'r')
   const env = Object.entries(process.env).map(([name, value]) => `${name}=${value}`)
@@ -31,7 +34,10 @@ export function waitFor(pidfd: number): { code: number | null; signal: string | 
 }
 
 /** Runs it to its end. */
-export function shell(script: string, options?: Partial<SpawnOptions>): { code: number | null; signal: string | null; output: string } {
+export function shell(
+  script: string,
+  options?: Partial<SpawnOptions>,
+): { code: number | null; signal: string | null; output: string } {
   const { pidfd, output } = startShell(script, options)
   const text = readFileSync(output, 'utf8')
   closeSync(output)

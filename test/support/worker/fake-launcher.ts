@@ -32,6 +32,8 @@ export interface Policy {
   claim?(claim: Claim): 'hold' | 'go' | 'unmanaged' | { errno: number; code: string } | 'silence'
   /** Attached to the first welcome. */
   stderrReader?: number
+  /** Slot of the n-th process; default: 0. */
+  slot?(index: number): number
 }
 
 /** The launcher's end of the channel, as src/protocol.ts has it, with real sockets; every decision is the test's. */
@@ -133,6 +135,7 @@ export class FakeWorker {
   readonly received: Report[] = []
   /** Descriptors of `sockets` reports, in the order they came. */
   readonly collected: { name: SocketName; fd: number }[] = []
+  slot = 0
   isOpen = true
   readonly #launcher: FakeLauncher
   readonly #fd: number
@@ -147,8 +150,13 @@ export class FakeWorker {
     this.#poller.start(READABLE)
   }
 
-  send(message: object, fds: readonly number[] = []): void {
-    if (!native.sendMessage(this.#fd, Buffer.from(JSON.stringify(message)), fds)) throw new Error('channel is full')
+  send(message: object | string, fds: readonly number[] = []): void {
+    if (this.isOpen && !this.trySend(message, fds)) throw new Error('channel is full')
+  }
+
+  trySend(message: object | string, fds: readonly number[] = []): boolean {
+    const text = typeof message === 'string' ? message : JSON.stringify(message)
+    return native.sendMessage(this.#fd, Buffer.from(text), fds)
   }
 
   /** Gives the order and waits for its ack. Throws what a nack says. */
@@ -170,6 +178,15 @@ export class FakeWorker {
   /** The first report of this type, or the n-th. */
   async report<T extends Report['type']>(type: T, index = 0): Promise<OfType<T>> {
     return until(`report ${type} ${index}`, () => this.received.filter((one): one is OfType<T> => one.type === type)[index])
+  }
+
+  /** A launcher that is busy: what the worker says piles up in the channel. */
+  stopReading(): void {
+    this.#poller.start(0)
+  }
+
+  startReading(): void {
+    this.#poller.start(READABLE)
   }
 
   close(): void {
@@ -201,11 +218,13 @@ export class FakeWorker {
     if (report.type === 'hello') {
       const isFirst = !this.#launcher.workers.some((one) => one !== this && one.pid === this.pid && one.isOpen)
       const reader = isFirst ? this.#launcher.policy.stderrReader : undefined
+      const { workers, policy } = this.#launcher
+      this.slot = report.rejoin?.slot ?? policy.slot?.(workers.indexOf(this)) ?? 0
       const welcome = {
         type: 'welcome',
         version: PROTOCOL_VERSION,
-        generation: 1,
-        slot: 0,
+        generation: report.rejoin?.generation ?? 1,
+        slot: this.slot,
         term: 1,
         working: 1,
         first: isFirst,
@@ -228,10 +247,10 @@ export class FakeWorker {
       this.send({ type: 'claimed', id: claim.id, ...rest }, fds)
     if (mode === 'unmanaged') return answer({ mode })
     if (typeof mode === 'object') return answer({ mode: 'failed', ...mode })
-    const fd = this.#launcher.socketOf(claim.address)
+    const fd = this.#launcher.socketOf(claim.address, this.slot)
     if (mode === 'go') native.listen(fd, claim.backlog)
     const listener = listenerKey(claim.address)
-    return answer({ mode, listener, fds: [{ listener, slot: 0 }] }, [fd])
+    return answer({ mode, listener, fds: [{ listener, slot: this.slot }] }, [fd])
   }
 }
 

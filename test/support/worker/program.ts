@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { until } from '../until.js'
 
-const root: string = join(import.meta.dirname, '..', '..', '..')
+export const root: string = join(import.meta.dirname, '..', '..', '..')
 
 /** The Node under test; a matrix runs every test with each supported one. */
 export const TEST_NODE: string = process.env['TEST_NODE'] ?? process.execPath

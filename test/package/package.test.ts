@@ -1,0 +1,63 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { startLauncher, temporaryDirectory, userEnv } from '../support/launcher'
+import { fixture, ROOT } from '../support/paths'
+import { freePort } from '../support/ports'
+import { Versions } from '../support/versions'
+
+const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+
+/** A package as the registry would have it, installed in an empty folder without running a script. */
+function install(): string {
+  const folder = join(temporaryDirectory(), 'user')
+  mkdirSync(folder)
+  const npm = (cwd: string, ...words: string[]): string =>
+    execFileSync('npm', words, { cwd, encoding: 'utf8', env: userEnv(), stdio: ['ignore', 'pipe', 'pipe'] })
+  const [packed] = JSON.parse(npm(ROOT, 'pack', '--json', '--pack-destination', folder)) as [
+    { filename: string; files: { path: string }[] },
+  ]
+  const files = packed.files.map(({ path }) => path)
+  expect(files).toContain('dist/worker/preload.js')
+  expect(files.filter((path) => path.startsWith('prebuilds/linux-'))).toHaveLength(1)
+  expect(files.filter((path) => /^(src|test|build|node_modules|\.ci)\//.test(path))).toEqual([])
+  writeFileSync(join(folder, 'package.json'), '{"private":true}')
+  npm(folder, 'install', '--ignore-scripts', '--offline', '--no-audit', '--no-fund', `./${packed.filename}`)
+  return folder
+}
+
+it('installs without a script, from the tarball alone, and reloads', { timeout: 120_000 }, async () => {
+  const folder = install()
+  const lock = JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')) as { packages: object }
+  expect(Object.keys(lock.packages)).toEqual(['', 'node_modules/reuseport-run'])
+  const says = (...words: string[]): string =>
+    execFileSync('npx', ['--no-install', 'reuseport-run', ...words], { cwd: folder, encoding: 'utf8', env: userEnv() })
+  expect(says('--version')).toBe(`${version}\n`)
+
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    main: join(folder, 'node_modules/reuseport-run/dist/cli/main.js'),
+    command: ['node', fixture('servers/versioned.cjs'), String(port)],
+    cwd: versions.directory,
+    options: ['-n', '2'],
+  })
+  const before = await launcher.pids()
+  expect((await launcher.reload()).result).toBe('done')
+  expect(await launcher.pids()).not.toEqual(before)
+  await launcher.stop()
+})
+
+it('is one instance for import, require and types', { timeout: 120_000 }, () => {
+  const folder = install()
+  writeFileSync(
+    join(folder, 'both.mjs'),
+    `import { createRequire } from 'node:module'
+     import { ControlClient, VERSION } from 'reuseport-run'
+     const required = createRequire(import.meta.url)('reuseport-run')
+     console.log(required.ControlClient === ControlClient, VERSION)`,
+  )
+  const out = execFileSync('node', ['both.mjs'], { cwd: folder, encoding: 'utf8', env: userEnv() })
+  expect(out).toBe(`true ${version}\n`)
+})

@@ -1,0 +1,230 @@
+import { cpSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import type { Verdict } from '../../src/control-protocol'
+import { ask, Clients, inHand, tryConnect } from '../support/clients'
+import { runCli, startLauncher, temporaryDirectory, type TestLauncher } from '../support/launcher'
+import { fixture, TEST_NODE } from '../support/paths'
+import { freePort } from '../support/ports'
+import { descriptorsOf, listeningInodes } from '../support/processes'
+import { until } from '../support/until'
+import { Versions } from '../support/versions'
+
+interface Scene {
+  launcher: TestLauncher
+  port: number
+  versions: Versions
+}
+
+async function start(more: readonly string[] = []): Promise<Scene> {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '2', '--ready-timeout', '20s', ...more],
+    cwd: versions.directory,
+  })
+  return { launcher, port, versions }
+}
+
+/** The reload fails, says why, and nothing that serves has been touched; the next one is as good as ever. */
+async function expectRefused({ launcher, port, versions }: Scene, refused: Partial<Verdict>): Promise<void> {
+  const clients = new Clients(port)
+  const [pids, inodes, fds] = [await launcher.pids(), listeningInodes(port), await quietFds(launcher)]
+
+  const { code, stdout } = await launcher.run('reload', '--json')
+  const verdict = JSON.parse(stdout) as Verdict
+  expect(verdict).toMatchObject({ result: 'aborted', ...refused })
+  expect(code).toBe(4)
+  expect(await launcher.pids()).toEqual(pids)
+
+  versions.deploy('good-again')
+  expect(await launcher.reload()).toMatchObject({ result: 'done', reason: null })
+  expect(await ask(port, '/version')).toBe('good-again')
+  expect(listeningInodes(port)).toEqual(inodes)
+  expect((await clients.stop()).failures).toEqual([])
+  expect(await quietFds(launcher)).toEqual(fds)
+  await launcher.stop()
+}
+
+/** Kinds of descriptors of the launcher, with nothing on its way: the killed candidates are reaped, no control client is connected. */
+async function quietFds(launcher: TestLauncher): Promise<number> {
+  const { generations } = await launcher.when('one generation', ({ generations: all }) => all.length === 1)
+  expect(generations[0]?.state).toBe('working')
+  let last = -1
+  // The connection of the status that was asked above is just closing.
+  return until('the number of descriptors rests', async () => {
+    const count = [...descriptorsOf(launcher.pid).values()].length
+    const rests = count === last
+    last = count
+    await new Promise((done) => setTimeout(done, 20))
+    return rests && count
+  })
+}
+
+test('a version that exits at load: its code and its last lines', async () => {
+  const scene = await start()
+  scene.versions.deploy('exits-at-load 7')
+  await expectRefused(scene, {
+    reason: expect.stringMatching(/^the worker of slot \d \(pid \d+\) exited with code 7$/),
+    stderr: ['bad version: exit 7'],
+  })
+})
+
+test('a version that throws before it listens', async () => {
+  const scene = await start()
+  scene.versions.deploy('throws-later')
+  await expectRefused(scene, {
+    reason: expect.stringMatching(/exited with code 1$/),
+    stderr: expect.arrayContaining([expect.stringContaining('this version is broken')]),
+  })
+})
+
+test('a version that never listens is killed at --ready-timeout', async () => {
+  const scene = await start(['--ready-timeout', '1500ms'])
+  scene.versions.deploy('never-listens')
+  await expectRefused(scene, {
+    reason: expect.stringContaining(`it did not listen on tcp *:${scene.port} within 1500 ms`),
+    stderr: ['bad version: it only waits'],
+  })
+})
+
+test('a version that listens on another port gets nothing of it into the open', async () => {
+  const scene = await start(['--ready-timeout', '1500ms'])
+  const other = await freePort()
+  scene.versions.deploy(`other-port ${other}`)
+  let refused = 0
+  const look = (async () => {
+    while (scene.launcher.events.every(({ msg }) => msg !== 'reload.aborted')) {
+      if ((await tryConnect(other)) === 'ECONNREFUSED') refused++
+      else refused = Number.NaN
+      await new Promise((done) => setTimeout(done, 10))
+    }
+  })()
+  await expectRefused(scene, { reason: expect.stringContaining(`it did not listen on tcp *:${scene.port}`) })
+  await look
+  expect(refused).toBeGreaterThan(0)
+})
+
+test('a command that has gone', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const program = join(versions.directory, 'server.cjs')
+  cpSync(fixture('servers/versioned.cjs'), program)
+  const node = join(versions.directory, 'mynode')
+  cpSync('/bin/sh', node)
+  const launcher = await startLauncher({
+    command: ['./mynode', '-c', `exec ${TEST_NODE} ${program} ${port}`],
+    options: ['-n', '2'],
+    cwd: versions.directory,
+  })
+  renameSync(node, `${node}~`)
+  const { code, stdout } = await launcher.run('reload', '--json')
+  renameSync(`${node}~`, node)
+  expect({ code, verdict: JSON.parse(stdout) }).toMatchObject({
+    code: 4,
+    verdict: { result: 'aborted', step: 'resolve', reason: expect.stringContaining(node) },
+  })
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  await launcher.stop()
+})
+
+test('a working directory that has gone, and is back', async () => {
+  const scene = await start()
+  const { versions, launcher } = scene
+  const pids = await launcher.pids()
+  rmSync(versions.directory, { recursive: true })
+  // The launcher is asked from elsewhere: this directory is gone for its client too.
+  const { code, stdout } = await runCli(
+    ['reload', '--json', '--runtime-dir', launcher.runtimeDir, '--name', launcher.name],
+    { cwd: temporaryDirectory() },
+  )
+  expect({ code, verdict: JSON.parse(stdout) }).toMatchObject({
+    code: 4,
+    verdict: { result: 'aborted', step: 'resolve', reason: expect.stringMatching(/working directory .* ENOENT/) },
+  })
+  expect(await launcher.pids()).toEqual(pids)
+  const back = new Versions('two', versions.directory)
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  expect(await ask(scene.port, '/version')).toBe('two')
+  rmSync(back.directory, { recursive: true })
+  await launcher.stop()
+})
+
+test('bad, good, bad, good: by signal too', async () => {
+  const { launcher, port, versions } = await start()
+  const clients = new Clients(port)
+  for (let round = 1; round <= 6; round++) {
+    versions.deploy(round % 2 === 0 ? `good-${round}` : 'exits-at-load 1')
+    launcher.kill('SIGHUP')
+    const end = round % 2 === 0 ? 'reload.retired' : 'reload.aborted'
+    await launcher.event(end, ({ id }) => id === round)
+    expect(await ask(port, '/version')).toBe(round === 1 ? 'one' : `good-${round - (round % 2)}`)
+  }
+  expect((await clients.stop()).failures).toEqual([])
+  await launcher.stop()
+})
+
+test('a candidate that is killed by a signal, in each state it can be in', async () => {
+  const { launcher, versions } = await start()
+  const pids = await launcher.pids()
+  versions.deploy('never-listens')
+  const verdict = launcher.reload()
+  const { workerPid } = await launcher.event('worker.spawned', ({ generation, slot }) => generation === 2 && slot === 1)
+  process.kill(workerPid as number, 'SIGKILL')
+  expect(await verdict).toMatchObject({
+    result: 'aborted',
+    reason: expect.stringMatching(new RegExp(`pid ${workerPid}\\) was ended by SIGKILL`)),
+  })
+  expect(await launcher.pids()).toEqual(pids)
+  await launcher.stop()
+})
+
+test('the first start: the reason, the last lines, and the exit code of a single worker', async () => {
+  const port = await freePort()
+  for (const [version, code] of [
+    ['exits-at-load 42', 42],
+    ['exits-at-load 0', 1],
+    ['throws-later', 1],
+  ] as const) {
+    const versions = new Versions(version)
+    const directory = join(temporaryDirectory(), 'run')
+    const run = await runCli(['--runtime-dir', directory, '--name', 't', '--', ...versions.command(port)], {
+      cwd: versions.directory,
+    })
+    expect(run).toMatchObject({ code, stderr: expect.stringContaining('start.failed') })
+    expect(run.stderr).toContain(version === 'throws-later' ? '| Error: this version is broken' : '| bad version: exit')
+  }
+})
+
+test('a first start with two workers of which one fails ends the other', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const directory = join(temporaryDirectory(), 'run')
+  const server = versions.command(port).join(' ')
+  const run = await runCli(
+    ['--runtime-dir', directory, '--name', 't', '-n', '2', '--', 'sh', '-c', `mkdir first && exec ${server}; exit 9`],
+    { cwd: versions.directory },
+  )
+  expect(run).toMatchObject({ code: 1, stderr: expect.stringMatching(/start\.failed .*exited with code 9/) })
+  expect(await tryConnect(port)).toBe('ECONNREFUSED')
+})
+
+test('a candidate that serves already when its sibling fails finishes what it has in hand', async () => {
+  const { launcher, port, versions } = await start()
+  const old = await launcher.pids()
+  versions.deploy('stops-at-admit now')
+  const verdict = launcher.reload('baked')
+  const { workerPid } = await launcher.event('worker.serving', ({ generation }) => generation === 2)
+  // Both generations accept now. The old ones answer most of these, the one that is new some.
+  const all = await Promise.all(Array.from({ length: 40 }, () => inHand(port, 4000)))
+  const theirs = all.filter(({ pid }) => !old.includes(pid))
+  expect(new Set(theirs.map(({ pid }) => pid))).toEqual(new Set([workerPid]))
+  expect(await verdict).toMatchObject({ result: 'aborted', reason: expect.stringContaining('did not answer') })
+  for (const { answer } of all) expect(await answer).toMatch(/ end$/)
+
+  await launcher.when('one generation', ({ generations }) => generations.length === 1)
+  versions.deploy('two')
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  await launcher.stop()
+})

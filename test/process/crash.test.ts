@@ -1,0 +1,175 @@
+import { expect, test } from 'vitest'
+import { ask, Clients } from '../support/clients'
+import { type LogEvent, startLauncher } from '../support/launcher'
+import { fixture, TEST_NODE } from '../support/paths'
+import { freePort } from '../support/ports'
+import { childrenOf, isAlive, listeningInodes } from '../support/processes'
+import { until } from '../support/until'
+import { Versions } from '../support/versions'
+
+/** A failure that a killed worker explains: it had this connection in hand. */
+const inHand = (failure: string): boolean => /ECONNRESET|socket hang up/.test(failure)
+
+test('the sibling adopts the socket of a killed worker until the respawn takes it back', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '2'],
+    cwd: versions.directory,
+  })
+  const inodes = listeningInodes(port)
+  const [first, second] = (await launcher.pids()) as [number, number]
+  // The respawn cannot listen yet: the time in between is under test.
+  versions.deploy('never-listens')
+  process.kill(first, 'SIGKILL')
+  const { slots } = await launcher.when('slot 0 is adopted', (status) => status.slots[0]?.adoptedBy === 1)
+  expect(slots[0]?.worker?.state).toMatch(/spawned|claimed/)
+
+  // Half of these go to the dead worker's socket.
+  const answers = await Promise.all(Array.from({ length: 40 }, () => ask(port)))
+  expect(new Set(answers)).toEqual(new Set([String(second)]))
+
+  versions.deploy('one')
+  process.kill((await launcher.status()).slots[0]?.worker?.pid as number, 'SIGKILL')
+  const after = await launcher.when('slot 0 serves', (status) => status.slots[0]?.worker?.state === 'serving')
+  expect(after.slots[0]?.adoptedBy).toBe(null)
+  const third = after.slots[0]?.worker?.pid as number
+  await until('both answer', async () => {
+    const seen = new Set(await Promise.all(Array.from({ length: 20 }, () => ask(port))))
+    return seen.has(String(second)) && seen.has(String(third))
+  })
+  expect(listeningInodes(port)).toEqual(inodes)
+  expect(await launcher.status()).toMatchObject({ state: 'serving', working: 1 })
+  await launcher.stop()
+})
+
+test('workers are killed one after the other under load: only what each had in hand is lost', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '2'],
+    cwd: versions.directory,
+  })
+  const clients = new Clients(port, 2)
+  for (let round = 0; round < 4; round++) {
+    await clients.more(40).catch((error) => {
+      if (clients.failures.length === 0) throw error
+    })
+    const [pid] = (await launcher.pids()) as [number]
+    process.kill(pid, 'SIGKILL')
+    await launcher.when('it is whole again', ({ slots, state }) => state === 'serving' && slots[0]?.worker?.pid !== pid)
+  }
+  const { failures } = await clients.stop()
+  expect(failures.filter((failure) => !inHand(failure))).toEqual([])
+  // Four connections are open at any time, so that is what one worker can have in hand.
+  expect(failures.length).toBeLessThanOrEqual(4 * 4)
+  await launcher.stop()
+})
+
+test('with one worker the queue waits for the respawn', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory })
+  const [pid] = (await launcher.pids()) as [number]
+  // What connects while it is stopped lies in the accept queue.
+  process.kill(pid, 'SIGSTOP')
+  const waiting = Promise.all(Array.from({ length: 20 }, () => ask(port)))
+  waiting.catch(() => {})
+  await launcher.when('twenty wait', ({ listeners }) => listeners[0]?.sockets[0]?.queue === 20)
+  process.kill(pid, 'SIGKILL')
+  await launcher.when('the respawn serves', ({ state, slots }) => state === 'serving' && slots[0]?.worker?.pid !== pid)
+  const [next] = (await launcher.pids()) as [number]
+  expect(new Set(await waiting)).toEqual(new Set([String(next)]))
+  await launcher.stop()
+})
+
+test('a crash loop is answered with growing pauses, and the sibling serves all', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '2'],
+    cwd: versions.directory,
+  })
+  const clients = new Clients(port)
+  versions.deploy('exits-at-load 3')
+  const [first] = (await launcher.pids()) as [number, number]
+  process.kill(first, 'SIGKILL')
+  const pauses: LogEvent[] = []
+  for (const ms of [1000, 2000]) pauses.push(await launcher.event('slot.paused', (event) => event['ms'] === ms))
+  expect(pauses.map(({ slot }) => slot)).toEqual([0, 0])
+  const spawned = launcher.events.filter(({ msg, slot }) => msg === 'worker.spawned' && slot === 0)
+  // The first one, five at once, one after each pause that is over.
+  expect(spawned).toHaveLength(7)
+  expect((await launcher.status()).state).toBe('degraded')
+
+  versions.deploy('two')
+  await launcher.when('it has recovered', ({ state }) => state === 'serving')
+  const { failures } = await clients.stop()
+  expect(failures.filter((failure) => !inHand(failure))).toEqual([])
+  await launcher.stop()
+}, 60_000)
+
+test('a reload ends a crash loop at once', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '2'],
+    cwd: versions.directory,
+  })
+  versions.deploy('exits-at-load 3')
+  process.kill((await launcher.pids())[0] as number, 'SIGKILL')
+  await launcher.event('slot.paused')
+  versions.deploy('two')
+  expect(await launcher.reload('baked')).toMatchObject({ result: 'done' })
+  expect((await launcher.status()).state).toBe('serving')
+  // The new version starts without the old one's record.
+  const [pid] = (await launcher.pids()) as [number]
+  process.kill(pid, 'SIGKILL')
+  await launcher.when('it is back', ({ state, slots }) => state === 'serving' && slots[0]?.worker?.pid !== pid)
+  await launcher.stop()
+}, 60_000)
+
+test('an exit of a serving worker is no success either', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory })
+  const [pid] = (await launcher.pids()) as [number]
+  await ask(port, '/exit?code=0').catch(() => {})
+  const exited = await launcher.event('worker.exited')
+  expect(exited).toMatchObject({ workerPid: pid, code: 0, level: 50 })
+  await launcher.when('the respawn serves', ({ state, slots }) => state === 'serving' && slots[0]?.worker?.pid !== pid)
+  await launcher.stop()
+})
+
+for (const [name, command] of [
+  ['sh -c', (script: string) => ['sh', '-c', `${script}; exit $?`]],
+  ['npm start', () => ['npm', 'start', '--silent']],
+] as const) {
+  test(`a worker behind ${name} is killed: its wrapper goes too, and another comes`, async () => {
+    const port = await freePort()
+    const versions = new Versions()
+    const script = `${TEST_NODE} ${fixture('servers/versioned.cjs')} ${port}`
+    const { writeFileSync } = await import('node:fs')
+    writeFileSync(`${versions.directory}/package.json`, JSON.stringify({ name: 'p', scripts: { start: script } }))
+    const launcher = await startLauncher({
+      command: command(script),
+      options: ['-n', '2'],
+      cwd: versions.directory,
+    })
+    const [pid] = (await launcher.pids()) as [number]
+    const wrapper = launcher.events.find(({ msg, slot }) => msg === 'worker.spawned' && slot === 0)?.workerPid as number
+    expect(wrapper).not.toBe(pid)
+    expect(await ask(port)).toMatch(/^\d+$/)
+
+    process.kill(pid, 'SIGKILL')
+    await launcher.when('another serves', ({ state, slots }) => state === 'serving' && slots[0]?.worker?.pid !== pid)
+    expect(isAlive(wrapper)).toBe(false)
+    expect(await launcher.reload()).toMatchObject({ result: 'done' })
+    expect(childrenOf(launcher.pid).filter(({ state }) => state === 'Z')).toEqual([])
+    await launcher.stop()
+  })
+}
