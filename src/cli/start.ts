@@ -1,6 +1,6 @@
 import { logicalDirectory } from '../launcher/command.js'
 import { Launcher } from '../launcher/launcher.js'
-import { handleSignals } from '../launcher/signals.js'
+import { catchSignals } from '../launcher/signals.js'
 import { createLog } from '../log.js'
 import type { CommandLine } from './parse.js'
 import { launcherOptions } from './values.js'
@@ -9,7 +9,8 @@ import { launcherOptions } from './values.js'
 export async function start(line: CommandLine): Promise<number> {
   const options = launcherOptions(line, logicalDirectory())
   const log = createLog(options.logFormat)
+  const obey = catchSignals(log)
   const launcher = await Launcher.start(options, log)
-  handleSignals(launcher, log)
+  obey(launcher)
   return await launcher.ended
 }

@@ -7,22 +7,31 @@ import type { Launcher } from './launcher.js'
  * What each signal to the launcher means. HUP reload (but the end of the terminal that it was started from: stop) · TERM drain and stop ·
  * INT the same, a second one leaves 2 s, a third none · QUIT stop now. USR1, USR2, TTIN and TTOU have their meaning in other launchers and
  * would end this process, or open its inspector, if nobody caught them: they are named and left without effect.
+ *
+ * To be called before the launcher has made anything: what a signal orders while there is no launcher yet waits for the function that is
+ * returned to be called with it.
  */
-export function handleSignals(launcher: Launcher, log: Log): void {
+export function catchSignals(log: Log): (launcher: Launcher) => void {
   const hadTerminal = hasTerminal()
+  const early: ((launcher: Launcher) => void)[] = []
+  let launcher: Launcher | undefined
+  const order = (what: (launcher: Launcher) => void): void => {
+    if (launcher === undefined) early.push(what)
+    else what(launcher)
+  }
   let interrupts = 0
   process.on('SIGHUP', () => {
     if (hadTerminal && !hasTerminal()) {
       log('info', 'signal', { signal: 'SIGHUP', meaning: 'the terminal is gone: stop' })
-      launcher.stop()
+      order((one) => one.stop())
     } else {
       log('info', 'signal', { signal: 'SIGHUP', meaning: 'reload' })
-      launcher.reload()
+      order((one) => one.reload())
     }
   })
   process.on('SIGTERM', () => {
     log('info', 'signal', { signal: 'SIGTERM', meaning: 'stop' })
-    launcher.stop()
+    order((one) => one.stop())
   })
   process.on('SIGINT', () => {
     interrupts += 1
@@ -31,15 +40,19 @@ export function handleSignals(launcher: Launcher, log: Log): void {
       meaning:
         interrupts === 1 ? 'stop (again: within 2 s)' : interrupts === 2 ? 'stop within 2 s (again: at once)' : 'kill',
     })
-    if (interrupts === 1) launcher.stop()
-    else launcher.stop({ pressure: 'more', exitCode: 128 + constants.signals.SIGINT })
+    if (interrupts === 1) order((one) => one.stop())
+    else order((one) => one.stop({ pressure: 'more', exitCode: 128 + constants.signals.SIGINT }))
   })
   process.on('SIGQUIT', () => {
     log('info', 'signal', { signal: 'SIGQUIT', meaning: 'stop now' })
-    launcher.stop({ pressure: 'now', exitCode: 128 + constants.signals.SIGQUIT })
+    order((one) => one.stop({ pressure: 'now', exitCode: 128 + constants.signals.SIGQUIT }))
   })
   for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGTTIN', 'SIGTTOU'] as const)
     process.on(signal, () => log('warn', 'signal', { signal, meaning: 'none in this version' }))
+  return (started) => {
+    launcher = started
+    for (const what of early.splice(0)) what(started)
+  }
 }
 
 /** Whether this process has a controlling terminal: /dev/tty opens only then; ENXIO once it has closed (prototypes.md k). */

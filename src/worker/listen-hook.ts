@@ -20,6 +20,8 @@ type Listen = (
 
 /** What Node gives listen(2) when the program names no backlog (net.js: "we pass 511 to get 512"). */
 const DEFAULT_BACKLOG = 511
+/** libuv says EACCES when the directory of a path is not there (uv_pipe_bind: "convert ENOENT to EACCES for compat with Windows"). */
+const [ENOENT, EACCES] = [-2, -13]
 /** UV_TCP_IPV6ONLY among the `flags`. */
 const IPV6_ONLY = 1
 
@@ -64,7 +66,7 @@ export function installListenHook(handed: Handed, claimed: () => void): void {
     let [host, type] = [address, addressType]
     if (answer.mode === 'failed') {
       if (asked.kind === 'tcp' && asked.host === null) [host, type] = unboundDefault(answer.code)
-      this._handle = failingHandle(answer.errno)
+      this._handle = failingHandle(asked.kind === 'unix' && answer.errno === ENOENT ? EACCES : answer.errno)
     } else if (answer.bound !== undefined) {
       host = answer.bound.host
       type = answer.bound.family

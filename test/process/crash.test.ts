@@ -126,10 +126,14 @@ test('a reload ends a crash loop at once', async () => {
   versions.deploy('two')
   expect(await launcher.reload('baked')).toMatchObject({ result: 'done' })
   expect((await launcher.status()).state).toBe('serving')
-  // The new version starts without the old one's record.
+  // The new version starts without the old one's record, and without waiting for the old one's pause.
   const [pid] = (await launcher.pids()) as [number]
   process.kill(pid, 'SIGKILL')
+  const exited = await launcher.event('worker.exited', ({ workerPid }) => workerPid === pid)
   await launcher.when('it is back', ({ state, slots }) => state === 'serving' && slots[0]?.worker?.pid !== pid)
+  const respawned = launcher.events.slice(launcher.events.indexOf(exited)).find(({ msg }) => msg === 'worker.spawned')
+  expect((respawned?.['time'] as number) - (exited['time'] as number)).toBeLessThan(300)
+  expect(launcher.events.filter(({ msg }) => msg === 'slot.paused')).toHaveLength(1)
   await launcher.stop()
 }, 60_000)
 

@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { inHand, tryConnect } from '../support/clients'
@@ -187,7 +188,6 @@ test('a signal at any moment of the start ends everything, and leaves nothing', 
     expect({ ms, took: Date.now() - began, code: signal ?? code }).toMatchObject({
       code: expect.toSatisfy((end) => end === 0 || end === 'SIGTERM'),
     })
-    const { existsSync, readdirSync } = await import('node:fs')
     expect(existsSync(directory) ? readdirSync(directory, { recursive: true }) : []).toEqual([])
     expect(await tryConnect(port)).toBe('ECONNREFUSED')
   }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { BUCKETS, type Bucket, bucketOfConnectError, bucketOfRequestError } from '../../src/verify/load/buckets'
-import { Connection, type Outcome } from '../../src/verify/load/connection'
+import { Connection } from '../../src/verify/load/connection'
 import { type Met, meet, misbehaving } from './support'
 
 /** Every bucket but those named is empty. */
@@ -54,7 +54,7 @@ test('a reset while the client is still connecting', async () => {
   const port = target.port.toString(16).toUpperCase().padStart(4, '0')
   const connected = new RegExp(`^ *\\d+: [0-9A-F]+:[0-9A-F]{4} [0-9A-F]+:${port} `, 'm')
   while (connected.test(readFileSync('/proc/self/net/tcp', 'latin1'))) {}
-  expect(((await opening) as Outcome).bucket).toBe('reset-connecting')
+  expect(await opening).toMatchObject({ bucket: 'reset-connecting' })
 })
 
 test('a queue that is full', async () => {

@@ -1,19 +1,21 @@
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
 import type { VerifyReport } from '../../src/verify/verify'
+import { fixture, ROOT, TEST_NODE } from '../support/paths'
 
 /** The real thing: the command line, the launcher, its workers. */
-const root = join(import.meta.dirname, '..', '..')
-const program = (name: string): string => join(root, 'test', 'fixtures', 'programs', `${name}.mjs`)
+const program = (name: string): string => fixture(`programs/${name}.mjs`)
 
 async function verify(...argv: string[]): Promise<{ readonly code: number | null; readonly report: VerifyReport }> {
-  const main = join(root, 'dist', 'cli', 'main.js')
-  const child = spawn(process.execPath, [main, 'verify', '--json', ...argv], {
-    cwd: root,
+  const main = join(ROOT, 'dist', 'cli', 'main.js')
+  const child = spawn(TEST_NODE, [main, 'verify', '--json', ...argv], {
+    cwd: ROOT,
+    // `node` in the commands below is the Node under test.
+    env: { ...process.env, PATH: `${dirname(TEST_NODE)}:${process.env['PATH']}` },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))

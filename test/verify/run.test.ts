@@ -7,10 +7,11 @@ import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { VerifyOptions, VerifyReport } from '../../src/verify/verify'
+import { fixture, ROOT, TEST_NODE } from '../support/paths'
+import { isAlive } from '../support/processes'
 import { until } from '../support/until'
 
-const root = join(import.meta.dirname, '..', '..')
-const fake = join(root, 'test', 'fixtures', 'launchers', 'fake.mjs')
+const fake = fixture('launchers/fake.mjs')
 
 interface Result {
   readonly report: VerifyReport
@@ -30,15 +31,15 @@ afterAll(() => {
 })
 
 function start(behaviour: string, options: Partial<VerifyOptions> = {}): ChildProcess {
-  if (!existsSync(join(root, 'dist', 'verify', 'verify.js'))) throw new Error('dist/ is missing: npm run build')
+  if (!existsSync(join(ROOT, 'dist', 'verify', 'verify.js'))) throw new Error('dist/ is missing: npm run build')
   const all: VerifyOptions = {
     command: [behaviour],
-    launcher: [process.execPath, fake],
+    launcher: [TEST_NODE, fake],
     connections: 2,
     reloads: 2,
     ...options,
   }
-  const child = spawn(process.execPath, [join(root, 'test', 'support', 'run-verify.mjs'), JSON.stringify(all)], {
+  const child = spawn(TEST_NODE, [join(ROOT, 'test', 'support', 'run-verify.mjs'), JSON.stringify(all)], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   started.push(child)
@@ -90,7 +91,7 @@ describe.concurrent('a launcher fails that', () => {
     expect(report.result).toBe('failed')
     expect(report.reasons).toContainEqual(expect.stringMatching(reason))
     expect(rendered).toMatch(/^FAILED: \d+ lost of \d+ requests/m)
-    for (const { pid } of report.launcher.leftProcesses) expect(isRunning(pid)).toBe(false)
+    for (const { pid } of report.launcher.leftProcesses) expect(isAlive(pid)).toBe(false)
   })
 
   test('never-ends-a-reload', async () => {
@@ -104,7 +105,7 @@ describe.concurrent('a launcher fails that', () => {
     expect(report.reasons).toContainEqual('the launcher did not end when it was told to')
     const [left] = report.launcher.leftProcesses
     expect(left?.command).toContain('fake.mjs')
-    expect(isRunning(left?.pid as number)).toBe(false)
+    expect(isAlive(left?.pid as number)).toBe(false)
   })
 
   test('takes longer than the deadline of the whole run', async () => {
@@ -153,15 +154,6 @@ test('in the shared network the counters are not judged', async () => {
   expect(rendered).toContain('shared with other programs: not judged')
 })
 
-/** A zombie does not run: it waits for whatever took it over to look. */
-function isRunning(pid: number): boolean {
-  try {
-    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  } catch {
-    return false
-  }
-}
-
 /** The fake launcher that `child` has started. */
 function launcherOf(child: ChildProcess): { readonly pid: number; readonly runtimeDir: string } | undefined {
   for (const name of readdirSync('/proc')) {
@@ -206,7 +198,7 @@ describe('an interrupted run', () => {
     clearInterval(again)
     const { report } = JSON.parse(await output) as Result
     expect(report.reasons).toContainEqual('the launcher did not end when it was told to')
-    expect(isRunning(launcher?.pid as number)).toBe(false)
+    expect(isAlive(launcher?.pid as number)).toBe(false)
   })
 
   test('before it served says so, and leaves nothing', async () => {
@@ -215,7 +207,7 @@ describe('an interrupted run', () => {
     const { pid, runtimeDir } = await until('the launcher', () => launcherOf(child))
     child.kill('SIGTERM')
     expect((await result).error).toMatchObject({ interrupted: true, message: 'interrupted by SIGTERM' })
-    expect(isRunning(pid)).toBe(false)
+    expect(isAlive(pid)).toBe(false)
     expect(existsSync(runtimeDir)).toBe(false)
   })
 
@@ -224,7 +216,7 @@ describe('an interrupted run', () => {
     await untilFirstReload(child)
     const { pid, runtimeDir } = await until('the launcher', () => launcherOf(child))
     child.kill('SIGKILL')
-    await until('the end of the launcher', () => !isRunning(pid))
+    await until('the end of the launcher', () => !isAlive(pid))
     rmSync(runtimeDir, { recursive: true })
   })
 })

@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach } from 'vitest'
 import { type ClientContext, runClient } from '../../src/verify/load/client'
 import type { Target } from '../../src/verify/load/connection'
 import { type ClientKind, clientKinds } from '../../src/verify/load/kinds'
 import { type Incident, Recorder, type Tally } from '../../src/verify/load/recorder'
+import { fixture, TEST_NODE } from '../support/paths'
 
 const started: ChildProcess[] = []
 
@@ -20,8 +20,8 @@ afterEach(async () => {
 
 /** Starts test/fixtures/misbehaving/<name>.mjs, waits until it announces its port; it is killed after the test. */
 export async function misbehaving(name: string, ...args: string[]): Promise<Target> {
-  const file = join(import.meta.dirname, '..', 'fixtures', 'misbehaving', `${name}.mjs`)
-  const child = spawn(process.execPath, [file, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const file = fixture(`misbehaving/${name}.mjs`)
+  const child = spawn(TEST_NODE, [file, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
   started.push(child)
   for await (const line of createInterface({ input: child.stdout })) {
     return { host: '127.0.0.1', port: (JSON.parse(line) as { port: number }).port }
@@ -51,6 +51,8 @@ export async function meet(
     connectTimeoutMs: 5000,
     responseTimeoutMs: 5000,
     slowReadBytes: 16,
+    // A think time long enough for what the servers do to idle connections.
+    random: () => 0.2,
     ending: ending.signal,
     ...times,
   }

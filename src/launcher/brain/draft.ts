@@ -95,6 +95,12 @@ export class Draft {
     return Object.values(worker.orders).includes(type)
   }
 
+  /** Whether connections may be in its hands: it serves or has served, or may have done the order to serve and not said so yet. */
+  mayAccept(worker: Worker): boolean {
+    const { state } = worker
+    return state === 'serving' || state === 'paused' || state === 'draining' || this.awaits(worker, 'admit')
+  }
+
   /** The stop signal, and SIGKILL when `killAfterMs` has passed. */
   terminate(worker: Worker): void {
     worker.state = 'stopping'

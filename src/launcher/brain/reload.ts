@@ -157,7 +157,12 @@ export function abortReload(draft: Draft, run: Run, reason: string, stderr: read
 }
 
 function giveUp(draft: Draft, run: Run): void {
-  for (const worker of draft.of(run.to)) if (worker.state !== 'stopping') draft.kill(worker, null)
+  for (const worker of draft.of(run.to)) {
+    if (worker.state === 'stopping') continue
+    if (!draft.mayAccept(worker)) draft.kill(worker, null)
+    // Admitted before its siblings failed: it has connections in hand. (A stop drains whoever may accept in its own time.)
+    else if (draft.state.stop === null) draft.drain(worker, false)
+  }
   disownAll(draft, run.to)
   if (draft.of(run.to).length === 0) {
     delete draft.state.generations[run.to]

@@ -27,7 +27,7 @@ export function beginStop(draft: Draft, order: { caller: number | null; exitCode
   stopReloads(draft)
   for (const worker of draft.workers) {
     // Nothing that has not served yet has anything to finish.
-    if (worker.state === 'spawned' || worker.state === 'claimed' || worker.state === 'ready') draft.kill(worker, null)
+    if (worker.state !== 'stopping' && !draft.mayAccept(worker)) draft.kill(worker, null)
   }
   const sockets = allSockets(draft.listeners)
   state.listeners = {}
@@ -65,7 +65,7 @@ export function settleStop(draft: Draft): void {
   if (stop.step === 'drop' && !draft.workers.some((worker) => draft.awaits(worker, 'spares'))) {
     stop.step = 'drain'
     for (const worker of draft.workers)
-      if (worker.state === 'serving' || worker.state === 'paused') draft.drain(worker, true)
+      if (worker.state !== 'draining' && worker.state !== 'stopping') draft.drain(worker, true)
   }
   if (draft.workers.length > 0) return
   draft.state.phase = 'stopped'

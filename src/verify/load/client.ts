@@ -10,6 +10,8 @@ export interface ClientContext {
   readonly responseTimeoutMs: number
   /** Bytes per read of a client that reads slowly, chosen so that the reference response takes about 300 ms. */
   readonly slowReadBytes: number
+  /** From 0 to 1: the share of the longest think time that is taken. */
+  readonly random: () => number
   /** Aborted when the load shall end. */
   readonly ending: AbortSignal
 }
@@ -35,7 +37,7 @@ export async function runClient(context: ClientContext, kind: ClientKind, onRequ
     }
     onRequest()
     if (connection === null) await sleep(AFTER_FAILED_CONNECT_MS)
-    else if (connection.usable && !last) await think(kind, connection)
+    else if (connection.usable && !last) await think(context, kind, connection)
     if (connection !== null && !connection.usable) {
       await connection.over
       if (connection.endedPolitely) recorder.endedPolitely(kind.name)
@@ -63,8 +65,8 @@ async function open(context: ClientContext, kind: ClientKind): Promise<Connectio
   return null
 }
 
-async function think(kind: ClientKind, connection: Connection): Promise<void> {
+async function think(context: ClientContext, kind: ClientKind, connection: Connection): Promise<void> {
   const promised = connection.keepAliveTimeoutMs
   const most = promised === null ? kind.thinkMaxMs : Math.min(kind.thinkMaxMs, promised - KEEP_ALIVE_MARGIN_MS)
-  if (most > 0) await sleep(Math.random() * most)
+  if (most > 0) await sleep(context.random() * most)
 }

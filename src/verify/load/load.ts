@@ -42,6 +42,7 @@ export class Load {
       connectTimeoutMs,
       responseTimeoutMs,
       slowReadBytes: Math.max(SMALLEST_READ, Math.ceil((await this.#askOnce()) / SLOW_READS)),
+      random: Math.random,
       ending: this.#ending.signal,
     }
     const underWay: Promise<void>[] = []

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { linkSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Poller } from '../../../src/native.js'
@@ -24,6 +24,8 @@ type Claim = Extract<Report, { type: 'claim' }>
 type OfType<T extends Report['type']> = Extract<Report, { type: T }>
 /** An order as a test writes it: the numbers and the manifest are ours to fill in. */
 type OrderText<O = Order> = O extends Order ? Omit<O, 'seq' | 'fds'> : never
+
+const EADDRINUSE = -98
 
 export interface Policy {
   /** What a hello is answered with; default: welcome. */
@@ -82,8 +84,13 @@ export class FakeLauncher {
     return { [ENV_CHANNEL]: this.path, [ENV_TOKEN]: token, NODE_OPTIONS: `--require "${PRELOAD}"` }
   }
 
-  start(command: readonly string[], env: Record<string, string | undefined> = {}, cwd?: string): Program {
-    const program = new Program(command, { ...this.env(), ...env }, cwd)
+  start(
+    command: readonly string[],
+    env: Record<string, string | undefined> = {},
+    cwd?: string,
+    stderr?: number,
+  ): Program {
+    const program = new Program(command, { ...this.env(), ...env }, cwd, stderr)
     this.programs.push(program)
     return program
   }
@@ -137,6 +144,8 @@ export class FakeWorker {
   readonly collected: { name: SocketName; fd: number }[] = []
   slot = 0
   isOpen = true
+  /** Listeners of open claims, by their id. */
+  readonly #claims = new Map<number, string>()
   readonly #launcher: FakeLauncher
   readonly #fd: number
   readonly #poller: Poller
@@ -234,6 +243,7 @@ export class FakeWorker {
       this.hello = report
     }
     if (report.type === 'claim') this.#answerClaim(report)
+    if (report.type === 'released') this.#claims.delete(report.id)
     if (report.type === 'sockets') {
       for (const [index, name] of report.fds.entries()) this.collected.push({ name, fd: fds[index] ?? -1 })
     }
@@ -247,19 +257,33 @@ export class FakeWorker {
       this.send({ type: 'claimed', id: claim.id, ...rest }, fds)
     if (mode === 'unmanaged') return answer({ mode })
     if (typeof mode === 'object') return answer({ mode: 'failed', ...mode })
-    const fd = this.#launcher.socketOf(claim.address, this.slot)
-    if (mode === 'go') native.listen(fd, claim.backlog)
     const listener = listenerKey(claim.address)
+    if ([...this.#claims.values()].includes(listener)) return answer({ mode: 'failed', errno: EADDRINUSE, code: 'EADDRINUSE' })
+    let fd: number
+    try {
+      fd = this.#launcher.socketOf(claim.address, this.slot)
+      if (mode === 'go') native.listen(fd, claim.backlog)
+    } catch (error) {
+      const { errno, code } = error as NodeJS.ErrnoException
+      return answer({ mode: 'failed', errno, code })
+    }
+    this.#claims.set(claim.id, listener)
+    if (claim.address.kind === 'unix') {
+      rmSync(claim.address.path, { force: true })
+      linkSync(privateName(claim.address.path), claim.address.path)
+    }
     return answer({ mode, listener, fds: [{ listener, slot: this.slot }] }, [fd])
   }
 }
+
+/** Where a unix listener is bound for good; its path is a link to it that can be made again. */
+const privateName = (path: string): string => `${path}.private`
 
 /** As the launcher makes one: SO_REUSEADDR only for the bind (a TIME_WAIT), or another uid could bind and listen beside us. */
 function makeSocket(address: ListenAddress): number {
   if (address.kind === 'unix') {
     const fd = native.socket('unix', 'stream')
-    rmSync(address.path, { force: true })
-    native.bindUnix(fd, address.path)
+    native.bindUnix(fd, privateName(address.path))
     return fd
   }
   const host = address.host ?? '::'

@@ -17,12 +17,17 @@ export class Program {
   readonly errors: string[] = []
   readonly ended: Promise<{ code: number | null; signal: string | null }>
 
-  constructor(command: readonly string[], env: Record<string, string | undefined> = {}, cwd: string = root) {
+  constructor(
+    command: readonly string[],
+    env: Record<string, string | undefined> = {},
+    cwd: string = root,
+    stderr: number | 'pipe' = 'pipe',
+  ) {
     if (!existsSync(PRELOAD)) throw new Error(`${PRELOAD} is missing: npx tsc -p .`)
     const [file = '', ...argv] = command
     // vitest's own variables (NODE_ENV, VITEST_*) are not part of a user's environment; PATH starts with the Node under test.
     const PATH = `${join(TEST_NODE, '..')}:${process.env['PATH']}`
-    this.child = spawn(file, argv, { cwd, env: { PATH, HOME: process.env['HOME'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(file, argv, { cwd, env: { PATH, HOME: process.env['HOME'], ...env }, stdio: ['ignore', 'pipe', stderr] })
     collect(this.child.stdout, this.lines)
     collect(this.child.stderr, this.errors)
     this.ended = new Promise((done) => {
