@@ -23,7 +23,7 @@ afterEach(() => {
 
 describe('spawn', () => {
   it('starts the program in the directory, with the arguments and the environment given', () => {
-    expect(shell('pwd', { cwd: directory })).toEqual({ code: 0, signal: null, output: `${directory}\n` })
+    expect(shell('pwd', { cwd: directory })).toMatchObject({ code: 0, signal: null, output: `${directory}\n` })
     expect(shell('echo "$0|$1|$2"', { argv: ['sh', '-c', 'echo "$0|$1|$2"', 'zero', 'a b', ''] }).output).toBe(
       'zero|a b|\n',
     )

@@ -61,7 +61,8 @@ test('ten reloads keep the sockets: N of them, the same inodes, held by launcher
       await new Promise((done) => setTimeout(done, 2))
     }
   })()
-  for (let round = 0; round < 10; round++) expect(await launcher.reload('baked')).toMatchObject({ result: 'done', reason: null })
+  for (let round = 0; round < 10; round++)
+    expect(await launcher.reload('baked')).toMatchObject({ result: 'done', reason: null })
   isReloading = false
   await look
 

@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { expect, onTestFinished } from 'vitest'
 import type { ControlClient } from '../../src/control-client'
 import type { Status, Verdict } from '../../src/control-protocol'
-import { marked, signal } from './processes'
 import { ROOT, TEST_NODE } from './paths'
+import { marked, signal } from './processes'
 import { until } from './until'
 
 /** The built command line; a test of a broken build names another. */
@@ -282,9 +282,7 @@ export async function runCli(
   child.stderr.on('data', (data) => {
     stderr += data
   })
-  const end = new Promise<Run>((done) =>
-    child.once('close', (code, by) => done({ code, signal: by, stdout, stderr })),
-  )
+  const end = new Promise<Run>((done) => child.once('close', (code, by) => done({ code, signal: by, stdout, stderr })))
   try {
     return await withDeadline(end, 30_000, () => `end of ${words.join(' ')}\n${stdout}\n${stderr}`)
   } finally {

@@ -17,7 +17,12 @@ interface Started {
   worker: FakeWorker
 }
 
-async function workers(count: number, port: number, file = 'http.cjs', env: Record<string, string> = {}): Promise<Started[]> {
+async function workers(
+  count: number,
+  port: number,
+  file = 'http.cjs',
+  env: Record<string, string> = {},
+): Promise<Started[]> {
   launcher = new FakeLauncher({ claim: () => 'go', slot: (index) => index })
   const started: Started[] = []
   for (let index = 0; index < count; index++) {

@@ -2,6 +2,7 @@ import { connect as connectHttp2 } from 'node:http2'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
+import { until } from '../support/until.js'
 import { native } from '../support/worker/addon.js'
 import { askHttp } from '../support/worker/clients.js'
 import { FakeLauncher, type FakeWorker } from '../support/worker/fake-launcher.js'
@@ -9,13 +10,15 @@ import { KeepAliveLoad } from '../support/worker/keep-alive-load.js'
 import { freePort } from '../support/worker/ports.js'
 import { fixture, type Program } from '../support/worker/program.js'
 import { RawConnection, requestText } from '../support/worker/raw-connection.js'
-import { until } from '../support/until.js'
 
 let launcher: FakeLauncher
 afterEach(() => launcher.end())
 
 /** One worker that serves. */
-async function serving(file: string, env: Record<string, string> = {}): Promise<{ worker: FakeWorker; program: Program; port: number }> {
+async function serving(
+  file: string,
+  env: Record<string, string> = {},
+): Promise<{ worker: FakeWorker; program: Program; port: number }> {
   launcher = new FakeLauncher({ claim: () => 'go' })
   const port = await freePort()
   const program = launcher.node(fixture(file), [port], env)
@@ -24,7 +27,8 @@ async function serving(file: string, env: Record<string, string> = {}): Promise<
   return { worker, program, port }
 }
 
-const drain = (worker: FakeWorker, deadlineMs = 5_000): Promise<unknown> => worker.order({ type: 'drain', deadlineMs, last: false })
+const drain = (worker: FakeWorker, deadlineMs = 5_000): Promise<unknown> =>
+  worker.order({ type: 'drain', deadlineMs, last: false })
 const outcome = async (worker: FakeWorker): Promise<unknown> => (await worker.report('drained')).outcome
 
 describe('generations on one socket', () => {
@@ -105,16 +109,19 @@ describe('http', () => {
     expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
   })
 
-  test.each(['/keep-header', '/keep-object', '/keep-reason', '/keep-flat'])('%s is told to close all the same', async (path) => {
-    const { worker, port } = await serving('http.cjs')
-    const connection = await RawConnection.open(port)
-    expect(await connection.ask(path)).toMatchObject({ body: 'keep', isLast: false })
-    await drain(worker)
-    expect(await connection.ask(path)).toMatchObject({ body: 'keep', isLast: true })
-    expect((await connection.response(1)).head).not.toMatch(/keep-alive/i)
-    await connection.closed()
-    expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
-  })
+  test.each(['/keep-header', '/keep-object', '/keep-reason', '/keep-flat'])(
+    '%s is told to close all the same',
+    async (path) => {
+      const { worker, port } = await serving('http.cjs')
+      const connection = await RawConnection.open(port)
+      expect(await connection.ask(path)).toMatchObject({ body: 'keep', isLast: false })
+      await drain(worker)
+      expect(await connection.ask(path)).toMatchObject({ body: 'keep', isLast: true })
+      expect((await connection.response(1)).head).not.toMatch(/keep-alive/i)
+      await connection.closed()
+      expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
+    },
+  )
 
   test('a pipeline is answered to its end: what runs at the begin, and what comes in one packet later', async () => {
     const { worker, port, program } = await serving('http.cjs')
@@ -192,7 +199,10 @@ describe('http', () => {
 
 describe('others', () => {
   test('http2: GOAWAY at once, running streams end', async () => {
-    for (const [file, scheme] of [['h2c.cjs', 'http'], ['http2-secure.cjs', 'https']] as const) {
+    for (const [file, scheme] of [
+      ['h2c.cjs', 'http'],
+      ['http2-secure.cjs', 'https'],
+    ] as const) {
       const { worker, port, program } = await serving(file)
       const session = connectHttp2(`${scheme}://localhost:${port}`, { rejectUnauthorized: false })
       const goaway = new Promise((done) => session.once('goaway', done))

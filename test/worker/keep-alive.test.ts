@@ -9,7 +9,10 @@ afterEach(() => launcher.end())
 
 type State = 'held' | 'paused' | 'draining'
 
-async function inState(state: State, env: Record<string, string> = {}): Promise<{ program: Program; worker: FakeWorker; port: number }> {
+async function inState(
+  state: State,
+  env: Record<string, string> = {},
+): Promise<{ program: Program; worker: FakeWorker; port: number }> {
   launcher = new FakeLauncher({ claim: () => (state === 'held' ? 'hold' : 'go') })
   const port = await freePort()
   const program = launcher.node(fixture('unref.cjs'), [port], env)

@@ -43,7 +43,17 @@ const managed = [
   'path, options',
 ]
 const refused = ['not our address', 'in use', 'in use, host', 'path in no directory']
-const alone = ['bad port', 'bad options', 'no such name', 'port 0', 'nothing', 'fd', 'handle', 'abstract path', 'private path']
+const alone = [
+  'bad port',
+  'bad options',
+  'no such name',
+  'port 0',
+  'nothing',
+  'fd',
+  'handle',
+  'abstract path',
+  'private path',
+]
 
 test.each([...managed, ...refused, ...alone])('listen: %s', async (way) => {
   const port = await freePort()

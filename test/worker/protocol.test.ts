@@ -73,7 +73,9 @@ test('an order that cannot be done is a nack with the reason', async () => {
   const { worker, port, listener } = await serving()
   const fd = launcher.socketOf({ kind: 'tcp', host: null, port, ipv6Only: false }, 1)
   const socket = (name: { listener: string; slot: number }) => [{ name, fd }]
-  await expect(worker.order({ type: 'adopt' }, socket({ listener: 'tcp *:1', slot: 1 }))).rejects.toMatchObject({ code: 'ENOENT' })
+  await expect(worker.order({ type: 'adopt' }, socket({ listener: 'tcp *:1', slot: 1 }))).rejects.toMatchObject({
+    code: 'ENOENT',
+  })
   await worker.order({ type: 'pause' })
   await expect(worker.order({ type: 'adopt' }, socket({ listener, slot: 1 }))).rejects.toMatchObject({ code: 'EBUSY' })
   // What is not there needs no giving up.
@@ -146,10 +148,14 @@ test('a claim that nobody answers is a listen error in time; its late answer is 
   const program = launcher.node(fixture('keeps-running.cjs'), [port])
   const worker = await launcher.worker()
   const { id, address } = await worker.report('claim')
-  expect(await until('the error', () => program.lines.find((line) => line.startsWith('error')), 15_000)).toBe('error ERR_CHANNEL')
+  expect(await until('the error', () => program.lines.find((line) => line.startsWith('error')), 15_000)).toBe(
+    'error ERR_CHANNEL',
+  )
   const before = openFiles(program.pid).length
   const listener = `tcp *:${port}`
-  worker.send({ type: 'claimed', id, mode: 'hold', listener, fds: [{ listener, slot: 0 }] }, [launcher.socketOf(address)])
+  worker.send({ type: 'claimed', id, mode: 'hold', listener, fds: [{ listener, slot: 0 }] }, [
+    launcher.socketOf(address),
+  ])
   expect(await worker.report('released')).toEqual({ type: 'released', id })
   expect(openFiles(program.pid)).toHaveLength(before)
 })

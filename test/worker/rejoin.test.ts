@@ -23,10 +23,17 @@ test('the launcher dies: the worker serves on, finds the next one and gives it e
   await worker.order({ type: 'term', term: 7, working: 3 })
   const own = launcher.socketOf(everywhere(port))
   // More than one message takes, and one that is dropped again.
-  const spares = Array.from({ length: 450 }, (_, index) => ({ name: { listener, slot: index + 1 }, fd: launcher.socketOf(everywhere(port), (index % 3) + 1) }))
-  for (let at = 0; at < spares.length; at += 150) await worker.order({ type: 'spares', drop: [] }, spares.slice(at, at + 150))
+  const spares = Array.from({ length: 450 }, (_, index) => ({
+    name: { listener, slot: index + 1 },
+    fd: launcher.socketOf(everywhere(port), (index % 3) + 1),
+  }))
+  for (let at = 0; at < spares.length; at += 150)
+    await worker.order({ type: 'spares', drop: [] }, spares.slice(at, at + 150))
   await worker.order({ type: 'spares', drop: [{ listener, slot: 450 }] })
-  const inodes = new Map([[0, inode(own)], ...spares.slice(0, 449).map(({ name, fd }): [number, number] => [name.slot, inode(fd)])])
+  const inodes = new Map([
+    [0, inode(own)],
+    ...spares.slice(0, 449).map(({ name, fd }): [number, number] => [name.slot, inode(fd)]),
+  ])
 
   launcher.die({ sockets: true })
   expect(await askHttp(port)).toBe(String(program.pid))
@@ -41,35 +48,42 @@ test('the launcher dies: the worker serves on, finds the next one and gives it e
   expect(rejoin?.sockets.map(({ slot }) => slot)).toEqual([...inodes.keys()])
   await again.order({ type: 'collect' })
   const reports = again.received.filter((one) => one.type === 'sockets')
-  expect(reports.map(({ fds, last }) => [fds.length, last])).toEqual([[200, false], [200, false], [50, true]])
+  expect(reports.map(({ fds, last }) => [fds.length, last])).toEqual([
+    [200, false],
+    [200, false],
+    [50, true],
+  ])
   expect(new Map(again.collected.map(({ name, fd }) => [name.slot, inode(fd)]))).toEqual(inodes)
   for (const { fd } of again.collected) native.close(fd)
   expect(await askHttp(port)).toBe(String(program.pid))
 })
 
-test.each(['held', 'paused', 'draining'] as const)('a worker that is %s waits for the next launcher as it is', async (state) => {
-  launcher = new FakeLauncher()
-  const port = await freePort()
-  const program = launcher.node(fixture('http.cjs'), [port])
-  const worker = await launcher.worker()
-  await worker.report('listening')
-  if (state !== 'held') {
+test.each(['held', 'paused', 'draining'] as const)(
+  'a worker that is %s waits for the next launcher as it is',
+  async (state) => {
+    launcher = new FakeLauncher()
+    const port = await freePort()
+    const program = launcher.node(fixture('http.cjs'), [port])
+    const worker = await launcher.worker()
+    await worker.report('listening')
+    if (state !== 'held') {
+      launcher.listen()
+      await worker.order({ type: 'admit' })
+      if (state === 'paused') await worker.order({ type: 'pause' })
+      else await worker.order({ type: 'drain', deadlineMs: 5_000, last: false })
+    }
+    launcher.die()
+    launcher.open()
+    const again = await launcher.worker()
+    expect(again.hello?.rejoin?.state).toBe(state)
+    if (state === 'draining') expect((await again.report('drained')).outcome).toEqual({ ended: 0, closed: 0, cut: 0 })
     launcher.listen()
-    await worker.order({ type: 'admit' })
-    if (state === 'paused') await worker.order({ type: 'pause' })
-    else await worker.order({ type: 'drain', deadlineMs: 5_000, last: false })
-  }
-  launcher.die()
-  launcher.open()
-  const again = await launcher.worker()
-  expect(again.hello?.rejoin?.state).toBe(state)
-  if (state === 'draining') expect((await again.report('drained')).outcome).toEqual({ ended: 0, closed: 0, cut: 0 })
-  launcher.listen()
-  await again.order({ type: 'resume' })
-  expect(await askHttp(port)).toBe(String(program.pid))
-})
+    await again.order({ type: 'resume' })
+    expect(await askHttp(port)).toBe(String(program.pid))
+  },
+)
 
-test('launcher and a worker die together: the survivor has all sockets, the dead one\'s queue is served', async () => {
+test("launcher and a worker die together: the survivor has all sockets, the dead one's queue is served", async () => {
   launcher = new FakeLauncher({ slot: (index) => index })
   const port = await freePort()
   const listener = `tcp *:${port}`
@@ -103,7 +117,9 @@ test('launcher and a worker die together: the survivor has all sockets, the dead
   const again = await launcher.worker()
   expect(again.pid).toBe(survivor.pid)
   await again.order({ type: 'collect' })
-  expect(again.collected.map(({ name, fd }) => [name.slot, inode(fd)])).toEqual([0, 1].map((slot) => [slot, inodes[slot]]))
+  expect(again.collected.map(({ name, fd }) => [name.slot, inode(fd)])).toEqual(
+    [0, 1].map((slot) => [slot, inodes[slot]]),
+  )
   const orphan = again.collected.find(({ name }) => name.slot === 1)
   expect(native.acceptQueue(orphan?.fd ?? -1).length).toBe(queue)
   await again.order({ type: 'adopt' }, [{ name: { listener, slot: 1 }, fd: orphan?.fd ?? -1 }])

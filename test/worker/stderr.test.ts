@@ -1,4 +1,5 @@
-import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { constants, mkdtempSync, openSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -47,13 +48,13 @@ async function round(program: Program, number: number): Promise<void> {
 
 /** Everything until its end. */
 async function readToEnd(reader: number): Promise<string> {
-  const { createReadStream } = await import('node:fs')
   let text = ''
-  for await (const chunk of createReadStream('', { fd: reader, autoClose: true })) text += chunk
+  for await (const chunk of new Socket({ fd: reader, readable: true, writable: false })) text += chunk
   return text
 }
 
-const replace = (worker: FakeWorker, fd: number): Promise<unknown> => worker.order({ type: 'stderr' }, [{ name: 'stderr', fd }])
+const replace = (worker: FakeWorker, fd: number): Promise<unknown> =>
+  worker.order({ type: 'stderr' }, [{ name: 'stderr', fd }])
 
 describe.each([0, 10])('with %i bytes written before', (firstBytes) => {
   test('fd 2 becomes a file, the pipe ends', async () => {
@@ -79,10 +80,11 @@ describe.each([0, 10])('with %i bytes written before', (firstBytes) => {
   })
 
   test('fd 2 becomes a terminal', async () => {
-    const terminal = new Program(['script', '-qec', 'tty; cat', '/dev/null'])
+    const terminal = new Program(['script', '-qec', 'tty; exec sleep 60', '/dev/null'])
     try {
       const { program, worker, reader } = await piped(firstBytes)
-      const fd = openSync((await terminal.line('/dev/pts')).replace(/^/, '/dev/pts'), 'w')
+      const name = `/dev/pts${await terminal.line('/dev/pts')}`
+      const fd = openSync(name, constants.O_RDWR | constants.O_NOCTTY)
       await replace(worker, fd)
       await round(program, 1)
       await until('the lines on the terminal', () => terminal.lines.some((line) => line.startsWith('1 child')))
@@ -127,7 +129,8 @@ test('a launcher that dies does not take a candidate with it by EPIPE', async ()
 test('the read end is closed when it is not needed any more', async () => {
   const { program, worker, reader } = await piped(10)
   const pipes = (): number => openFiles(program.pid).filter((file) => file === pipeName).length
-  const pipeName = openFiles(process.pid).length > 0 ? (await import('node:fs')).readlinkSync(`/proc/self/fd/${reader}`) : ''
+  const pipeName =
+    openFiles(process.pid).length > 0 ? (await import('node:fs')).readlinkSync(`/proc/self/fd/${reader}`) : ''
   expect(pipes()).toBe(2)
   await replace(worker, openSync(join(directory, 'log'), 'a'))
   expect(pipes()).toBe(0)

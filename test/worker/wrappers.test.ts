@@ -13,11 +13,18 @@ let launcher: FakeLauncher
 afterEach(() => launcher.end())
 
 const bin = (name: string): string => join(root, 'node_modules', '.bin', name)
-const [major = 0, minor = 0] = (await new Program([TEST_NODE, '-p', 'process.versions.node']).line('')).split('.').map(Number)
+const [major = 0, minor = 0] = (await new Program([TEST_NODE, '-p', 'process.versions.node']).line(''))
+  .split('.')
+  .map(Number)
 const hasExecve = major > 22 || (major === 22 && minor >= 15)
 
 /** Held: the claim came through the wrapper. Admitted: it is the program that answers. */
-async function isManaged(command: readonly string[], port: number, cwd?: string, env: Record<string, string> = {}): Promise<void> {
+async function isManaged(
+  command: readonly string[],
+  port: number,
+  cwd?: string,
+  env: Record<string, string> = {},
+): Promise<void> {
   const program = launcher.start(command, env, cwd)
   const worker = await launcher.worker()
   await worker.report('listening')

@@ -10,7 +10,9 @@ export function startShell(
 ): { pid: number; pidfd: number; output: number } {
   const [output, write] = native().pipe(false)
   const input = openSync('/dev/null', 'r')
-  const env = Object.entries(process.env).map(([name, value]) => `${name}=${value}`)
+  // A sanitizer that is preloaded here is for the addon: not every program of the system survives it.
+  const { LD_PRELOAD: _, ...ours } = process.env
+  const env = Object.entries(ours).map(([name, value]) => `${name}=${value}`)
   try {
     const argv = ['sh', '-c', script]
     const child = native().spawn({ file: '/bin/sh', argv, env, cwd: '/', stdio: [input, write, write], ...options })
@@ -24,22 +26,31 @@ export function startShell(
   }
 }
 
-/** Waits for the end of a process, which a pidfd shows by being readable; gives how it ended, and closes the pidfd. */
-export function waitFor(pidfd: number): { code: number | null; signal: string | null } {
-  if (native().pollSync(pidfd, READABLE, DEADLINE_MS) === 0) throw new Error('still running')
-  const ended = native().pidfdWait(pidfd)
-  native().close(pidfd)
-  if (ended === null) throw new Error('readable, but not ended')
-  return ended
+export interface Ended {
+  code: number | null
+  signal: string | null
 }
 
-/** Runs it to its end. */
-export function shell(
-  script: string,
-  options?: Partial<SpawnOptions>,
-): { code: number | null; signal: string | null; output: string } {
-  const { pidfd, output } = startShell(script, options)
-  const text = readFileSync(output, 'utf8')
-  closeSync(output)
-  return { ...waitFor(pidfd), output: text }
+/** Waits for the end of a process, which a pidfd shows by being readable; gives how it ended, and closes the pidfd. */
+export function waitFor(pidfd: number): Ended {
+  try {
+    const inTime = native().pollSync(pidfd, READABLE, DEADLINE_MS) !== 0
+    if (!inTime) native().pidfdSignal(pidfd, 9)
+    const ended = native().pidfdWait(pidfd)
+    if (!inTime || ended === null) throw new Error(`still running after ${DEADLINE_MS} ms`)
+    return ended
+  } finally {
+    native().close(pidfd)
+  }
+}
+
+/** Runs it to its end. It may print as much as a pipe holds (64 KiB): the output is read after the end, which has a deadline. */
+export function shell(script: string, options?: Partial<SpawnOptions>): Ended & { pid: number; output: string } {
+  const { pid, pidfd, output } = startShell(script, options)
+  try {
+    const ended = waitFor(pidfd)
+    return { ...ended, pid, output: readFileSync(output, 'utf8') }
+  } finally {
+    closeSync(output)
+  }
 }

@@ -28,7 +28,7 @@ const askHttp2 =
       session.on('error', failed(done))
       const stream = session.request({ ':path': path })
       stream.on('error', failed(done))
-      bodyOf(stream).then((text) => {
+      void bodyOf(stream).then((text) => {
         session.close()
         done(text)
       })
@@ -38,7 +38,7 @@ export const askH2: Ask = askHttp2('https')
 
 export const askNet: Ask = (port) =>
   new Promise((done) => {
-    const socket = connect(port, () => socket.write('?\n'))
+    const socket = connect({ port }, () => socket.write('?\n'))
     socket.on('error', failed(done))
     socket.once('data', (data) => {
       socket.destroy()

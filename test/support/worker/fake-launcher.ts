@@ -16,9 +16,9 @@ import {
   type Report,
   type SocketName,
 } from '../../../src/protocol.js'
+import { until } from '../until.js'
 import { native, READABLE } from './addon.js'
 import { PRELOAD, Program, TEST_NODE } from './program.js'
-import { until } from '../until.js'
 
 type Claim = Extract<Report, { type: 'claim' }>
 type OfType<T extends Report['type']> = Extract<Report, { type: T }>
@@ -65,7 +65,8 @@ export class FakeLauncher {
     native.listen(fd, 128)
     this.#listening = fd
     this.#poller = new native.Poller(fd, () => {
-      for (let peer = native.accept(fd); peer !== null; peer = native.accept(fd)) this.workers.push(new FakeWorker(this, peer))
+      for (let peer = native.accept(fd); peer !== null; peer = native.accept(fd))
+        this.workers.push(new FakeWorker(this, peer))
     })
     this.#poller.start(READABLE)
   }
@@ -169,16 +170,24 @@ export class FakeWorker {
   }
 
   /** Gives the order and waits for its ack. Throws what a nack says. */
-  async order(order: OrderText, sockets: readonly { name: SocketName | 'stderr'; fd: number }[] = []): Promise<AckResult | undefined> {
+  async order(
+    order: OrderText,
+    sockets: readonly { name: SocketName | 'stderr'; fd: number }[] = [],
+  ): Promise<AckResult | undefined> {
     const seq = ++this.#seq
     const manifest = 'fds' in order ? {} : { fds: sockets.map(({ name }) => name) }
-    this.send({ ...order, seq, ...(sockets.length > 0 || order.type === 'spares' ? manifest : {}) }, sockets.map(({ fd }) => fd))
+    this.send(
+      { ...order, seq, ...(sockets.length > 0 || order.type === 'spares' ? manifest : {}) },
+      sockets.map(({ fd }) => fd),
+    )
     return this.answer(seq, order.type)
   }
 
   async answer(seq: number, what = 'order'): Promise<AckResult | undefined> {
     const answer = await until(`answer to ${what}`, () =>
-      this.received.find((one): one is OfType<'ack' | 'nack'> => (one.type === 'ack' || one.type === 'nack') && one.seq === seq),
+      this.received.find(
+        (one): one is OfType<'ack' | 'nack'> => (one.type === 'ack' || one.type === 'nack') && one.seq === seq,
+      ),
     )
     if (answer.type === 'nack') throw Object.assign(new Error(answer.message), { code: answer.code })
     return answer.result
@@ -186,7 +195,10 @@ export class FakeWorker {
 
   /** The first report of this type, or the n-th. */
   async report<T extends Report['type']>(type: T, index = 0): Promise<OfType<T>> {
-    return until(`report ${type} ${index}`, () => this.received.filter((one): one is OfType<T> => one.type === type)[index])
+    return until(
+      `report ${type} ${index}`,
+      () => this.received.filter((one): one is OfType<T> => one.type === type)[index],
+    )
   }
 
   /** A launcher that is busy: what the worker says piles up in the channel. */
@@ -258,7 +270,8 @@ export class FakeWorker {
     if (mode === 'unmanaged') return answer({ mode })
     if (typeof mode === 'object') return answer({ mode: 'failed', ...mode })
     const listener = listenerKey(claim.address)
-    if ([...this.#claims.values()].includes(listener)) return answer({ mode: 'failed', errno: EADDRINUSE, code: 'EADDRINUSE' })
+    if ([...this.#claims.values()].includes(listener))
+      return answer({ mode: 'failed', errno: EADDRINUSE, code: 'EADDRINUSE' })
     let fd: number
     try {
       fd = this.#launcher.socketOf(claim.address, this.slot)

@@ -27,7 +27,11 @@ export class Program {
     const [file = '', ...argv] = command
     // vitest's own variables (NODE_ENV, VITEST_*) are not part of a user's environment; PATH starts with the Node under test.
     const PATH = `${join(TEST_NODE, '..')}:${process.env['PATH']}`
-    this.child = spawn(file, argv, { cwd, env: { PATH, HOME: process.env['HOME'], ...env }, stdio: ['ignore', 'pipe', stderr] })
+    this.child = spawn(file, argv, {
+      cwd,
+      env: { PATH, HOME: process.env['HOME'], ...env },
+      stdio: ['ignore', 'pipe', stderr],
+    })
     collect(this.child.stdout, this.lines)
     collect(this.child.stderr, this.errors)
     this.ended = new Promise((done) => {
@@ -50,7 +54,10 @@ export class Program {
   /** The rest of the first line that begins with `start`. */
   async line(start: string): Promise<string> {
     return until(`line "${start}" of pid ${this.pid}\n${this.lines.join('\n')}\n${this.errors.join('\n')}`, () =>
-      this.lines.find((line) => line.startsWith(start))?.slice(start.length).trim(),
+      this.lines
+        .find((line) => line.startsWith(start))
+        ?.slice(start.length)
+        .trim(),
     )
   }
 

@@ -54,7 +54,10 @@ export class RawConnection {
   }
 
   async response(index: number): Promise<RawResponse> {
-    return until(`response ${index} (closed: ${this.closedAt !== undefined}, ${this.error})`, () => this.responses[index])
+    return until(
+      `response ${index} (closed: ${this.closedAt !== undefined}, ${this.error})`,
+      () => this.responses[index],
+    )
   }
 
   async ask(path = '/', headers: Record<string, string> = {}): Promise<RawResponse> {

@@ -1,0 +1,222 @@
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import type { Native } from '../../src/native'
+import { ask } from '../support/clients'
+import { startLauncher, type TestLauncher } from '../support/launcher'
+import { fixture } from '../support/paths'
+import { freePort } from '../support/ports'
+import { descriptorsOf } from '../support/processes'
+import { until } from '../support/until'
+import { Versions } from '../support/versions'
+
+const built = createRequire(import.meta.url)('../../dist/native.js') as { native(): Native }
+const native = built.native()
+
+async function start(): Promise<{ launcher: TestLauncher; port: number; fds: number }> {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '2'],
+    cwd: versions.directory,
+  })
+  await launcher.reload()
+  return { launcher, port, fds: await restingFds(launcher) }
+}
+
+/** Nothing has come of it: the same launcher, the same workers, as many descriptors, and the next reload works. */
+async function expectUnharmed({ launcher, port, fds }: Awaited<ReturnType<typeof start>>): Promise<void> {
+  expect(launcher.isRunning).toBe(true)
+  expect(await ask(port)).toMatch(/^\d+$/)
+  await until('its descriptors are closed', () => descriptorsOf(launcher.pid).size <= fds).catch(() => {})
+  expect(await restingFds(launcher)).toBe(fds)
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  await launcher.stop()
+}
+
+async function restingFds(launcher: TestLauncher): Promise<number> {
+  let last = -1
+  return until('the number of descriptors rests', async () => {
+    const { size } = descriptorsOf(launcher.pid)
+    const rests = size === last
+    last = size
+    await new Promise((done) => setTimeout(done, 30))
+    return rests && size
+  })
+}
+
+/** Sends bytes to the control socket; gives what comes back until its end. */
+function say(path: string, bytes: string | Buffer): Promise<string> {
+  return new Promise((done) => {
+    let text = ''
+    const socket = connect(path, () => socket.write(bytes))
+    socket.on('data', (data) => {
+      text += data
+    })
+    socket.on('error', () => done(text))
+    socket.on('close', () => done(text))
+  })
+}
+
+test('garbage at the control socket', async () => {
+  const scene = await start()
+  const path = join(scene.launcher.directory, 'control.sock')
+  const answers: string[] = []
+  for (const bytes of [
+    'GET // HTTP/1.1\r\nHost: x\r\n\r\n',
+    'GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n',
+    'POST /reload?wait=%ff HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n',
+    'POST /reload?wait=never HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n',
+    'DELETE /status HTTP/1.1\r\nHost: x\r\n\r\n',
+    'GET /reload HTTP/1.1\r\nHost: x\r\n\r\n',
+    'GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n',
+    'OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n',
+    'CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n',
+    'GET /status HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n',
+    'GET /status HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n',
+    'GET /status HTTP/1.1\r\nHost: x\r\nExpect: something\r\n\r\n',
+    'POST /status HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n',
+    `GET /${'a'.repeat(100_000)} HTTP/1.1\r\n\r\n`,
+    '\0\x01\xff'.repeat(1000),
+    '{"type":"reload"}\n\n',
+  ])
+    answers.push((await say(path, bytes)).split('\r\n')[0] as string)
+  expect(answers.filter((line) => line.startsWith('HTTP/1.1 200'))).toHaveLength(2)
+  await expectUnharmed(scene)
+})
+
+test('clients of the control socket that never speak, or go away half-way', async () => {
+  const scene = await start()
+  const path = join(scene.launcher.directory, 'control.sock')
+  const silent: Socket[] = Array.from({ length: 100 }, () => connect(path).on('error', () => {}))
+  await Promise.all(silent.map((socket) => new Promise((done) => socket.once('connect', done))))
+  for (const socket of silent.slice(50)) socket.write('POST /rel')
+  expect((await scene.launcher.status()).state).toBe('serving')
+  for (const socket of silent) socket.destroy()
+  for (let n = 0; n < 20; n++) {
+    const socket = connect(path)
+    socket.on('error', () => {})
+    socket.write('POST /reload?wait=retired HTTP/1.1\r\nHost: x\r\n\r\n', () => socket.destroy())
+    await new Promise((done) => socket.once('close', done))
+  }
+  await scene.launcher.when(
+    'the reloads are through',
+    ({ state, generations }) => state === 'serving' && generations.length === 1,
+  )
+  await expectUnharmed(scene)
+})
+
+/** A stranger at the channel. */
+function stranger(launcher: TestLauncher): {
+  say(data: string | Buffer, fds?: number[]): void
+  answers(): string[]
+  end(): void
+} {
+  const fd = native.socket('unix', 'seqpacket')
+  native.connectUnix(fd, join(launcher.directory, 'channel.sock'))
+  return {
+    say: (data, fds = []) => void native.sendMessage(fd, Buffer.from(data), fds),
+    answers() {
+      const list: string[] = []
+      for (
+        let one = native.receiveMessage(fd, 65536);
+        one !== null && one.data.length > 0;
+        one = native.receiveMessage(fd, 65536)
+      )
+        list.push(one.data.toString())
+      return list
+    },
+    end: () => native.close(fd),
+  }
+}
+
+test('garbage at the channel', async () => {
+  const scene = await start()
+  const hello = { type: 'hello', version: 1, token: '', node: 'v0', thread: 0 }
+  for (const data of [
+    'x',
+    '\0',
+    '{',
+    'null',
+    '[]',
+    '7',
+    '{"type":7}',
+    '{"type":"claim","id":1,"address":{"kind":"tcp","host":null,"port":1,"ipv6Only":false},"backlog":5}',
+    '{"type":"nonsense"}',
+    JSON.stringify(hello),
+    JSON.stringify({ ...hello, version: 99 }),
+    JSON.stringify({ ...hello, version: {} }),
+    JSON.stringify({ ...hello, token: 7 }),
+    JSON.stringify({ ...hello, token: { toString: 1 } }),
+    '{"type":"hello","__proto__":{"token":"a"}}',
+    `[${'['.repeat(30_000)}`,
+    'a'.repeat(65_536),
+    Buffer.alloc(100_000, 'a'),
+  ]) {
+    const peer = stranger(scene.launcher)
+    peer.say(data)
+    peer.end()
+  }
+  // Descriptors that nobody asked for, with a message and without a meaning: closed.
+  for (let n = 0; n < 50; n++) {
+    const peer = stranger(scene.launcher)
+    peer.say(
+      n % 2 === 0 ? JSON.stringify(hello) : '{"type":"sockets","seq":1,"fds":[],"last":true}',
+      Array(200).fill(0),
+    )
+    peer.end()
+  }
+  await scene.launcher.event('channel.refused', ({ code }) => code === 'token')
+  await scene.launcher.event('channel.refused', ({ code }) => code === 'version')
+  await expectUnharmed(scene)
+})
+
+test('strangers that stay connected keep nobody out', async () => {
+  const scene = await start()
+  const peers = Array.from({ length: 300 }, () => stranger(scene.launcher))
+  expect(await scene.launcher.reload()).toMatchObject({ result: 'done' })
+  for (const peer of peers) peer.end()
+  await expectUnharmed(scene)
+})
+
+test('a worker whose program speaks nonsense in its name', async () => {
+  const port = await freePort()
+  const launcher = await startLauncher({ command: ['node', fixture('servers/evil-worker.cjs'), String(port)] })
+  await launcher.event('worker.serving')
+  expect(await ask(port, '/talk')).toBe('said')
+  expect((await launcher.status()).state).toMatch(/serving|degraded/)
+  await launcher.when('it serves', ({ state }) => state === 'serving')
+  expect(await ask(port)).toMatch(/^\d+$/)
+  await launcher.stop()
+})
+
+test('a launcher that runs out of descriptors goes on', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '2'],
+    cwd: versions.directory,
+    under: ['prlimit', '--nofile=60:60'],
+  })
+  const peers: ReturnType<typeof stranger>[] = []
+  for (let n = 0; n < 60; n++) peers.push(stranger(launcher))
+  await until('it is full', () => descriptorsOf(launcher.pid).size >= 58)
+  expect(await ask(port)).toMatch(/^\d+$/)
+  const before = cpuTicks(launcher.pid)
+  await new Promise((done) => setTimeout(done, 500))
+  // 100 ticks are a second (USER_HZ): it does not spin over connections that it cannot accept.
+  expect(cpuTicks(launcher.pid) - before).toBeLessThan(20)
+  for (const peer of peers) peer.end()
+  await launcher.when('it answers again', ({ state }) => state === 'serving')
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  await launcher.stop()
+})
+
+function cpuTicks(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  return Number(fields[11]) + Number(fields[12])
+}
