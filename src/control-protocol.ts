@@ -3,7 +3,7 @@
  *
  *   GET  /status               Status
  *   POST /reload?wait=…        Verdict, once the reload has come as far as `wait` says ('none': {queued: true} at once)
- *   POST /stop                 {stopping: true}; the socket's end of file is the launcher's end
+ *   POST /stop                 {stopped: true}, as long as the connection: its end of file is the launcher's end
  *
  * Anything else: 404 or 405, with {code, message}. Fields are only added within a schema number.
  */

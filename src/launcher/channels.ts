@@ -15,10 +15,14 @@ import {
 } from '../protocol.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
 import type { Processes, WorkerProcess } from './processes.js'
+import { parseReport } from './report.js'
 import type { Sockets } from './sockets.js'
 
 /** Connections that may wait while the launcher is busy: every worker of a large machine at once. */
 const CHANNEL_BACKLOG = 511
+
+/** Until the next try to accept when descriptors have run out: long enough not to spin, short for a worker that waits (10 s, its ANSWER_MS). */
+const ACCEPT_PAUSE_MS = 200
 
 /** What a worker's `welcome` needs from the launcher's state. */
 export interface Standing {
@@ -44,6 +48,7 @@ export class Channels {
   readonly #all = new Set<Channel>()
   /** Orders on their way, by seq. */
   readonly #orders = new Map<number, { worker: number; from: Set<Channel>; then?: () => void }>()
+  #pause: NodeJS.Timeout | undefined
   #nextId = 1
   /** Seqs of our own; the brain's count upwards from 1. */
   #nextSeq = -1
@@ -72,6 +77,7 @@ export class Channels {
   }
 
   close(): void {
+    clearTimeout(this.#pause)
     this.#poller.close()
     this.#native.close(this.#fd)
     for (const channel of this.#all) channel.close()
@@ -133,12 +139,26 @@ export class Channels {
   }
 
   #accept(): void {
-    for (let fd = this.#native.accept(this.#fd); fd !== null; fd = this.#native.accept(this.#fd)) {
+    for (let fd = this.#take(); fd !== null; fd = this.#take()) {
       const channel = new Channel(this.#nextId++, fd, {
         message: (report, fds) => this.#receive(channel, report, fds),
+        malformed: (reason) => this.#malformed(channel, reason),
         closed: (reason) => this.#closed(channel, reason),
       })
       this.#all.add(channel)
+    }
+  }
+
+  /** The next connection; null when none waits, or none can be taken now. */
+  #take(): number | null {
+    try {
+      return this.#native.accept(this.#fd)
+    } catch (error) {
+      // No descriptor or no memory is left (accept(2)). What waits keeps the poller busy, so it is not looked at for a while.
+      this.#log('warn', 'channel.full', { reason: (error as Error).message })
+      this.#poller.start(0)
+      this.#pause = setTimeout(() => this.#poller.start(READABLE), ACCEPT_PAUSE_MS)
+      return null
     }
   }
 
@@ -173,7 +193,8 @@ export class Channels {
         this.#orders.get(report.seq)?.from.delete(channel)
         return this.#settle(report.seq)
       case 'nack':
-        if (this.#orders.delete(report.seq))
+        // Only who was asked may say no.
+        if (this.#orders.get(report.seq)?.from.has(channel) && this.#orders.delete(report.seq))
           this.#post({ type: 'refused', worker, seq: report.seq, code: report.code, message: report.message })
         return
       case 'drained':
@@ -230,10 +251,15 @@ export class Channels {
         'not-the-worker',
         `process ${worker.pid} of the same command is the worker; this one listens by itself`,
       )
+    try {
+      owner.setAgent(peer.pid)
+    } catch (error) {
+      // It has ended since, and whoever started it has reaped it; or there is no descriptor to watch it by.
+      return this.#drop(channel, `process ${peer.pid} cannot be watched: ${(error as Error).message}`)
+    }
     channel.process = owner
     channel.pid = peer.pid
     channel.thread = hello.thread
-    owner.setAgent(peer.pid)
     const isFirst = others.length === 0
     const lend = isFirst && owner.hasStderr
     channel.isFirst = isFirst
@@ -242,6 +268,14 @@ export class Channels {
       lend ? [owner.stderrReader] : [],
     )
     this.#post({ type: 'hello', worker: owner.worker, pid: peer.pid })
+  }
+
+  /** From a stranger it is the end. A worker keeps its channel: without it the next reload could not tell it to pause. */
+  #malformed(channel: Channel, reason: string): void {
+    if (channel.process === null) return this.#drop(channel, `it sent no message of ours: ${reason}`)
+    if (channel.isSuspect) return
+    channel.isSuspect = true
+    this.#log('warn', 'channel.malformed', { pid: channel.pid, reason, text: 'further ones are not shown' })
   }
 
   #drop(channel: Channel, reason: string): void {
@@ -285,6 +319,13 @@ function closeAll(fds: readonly number[]): void {
   for (const fd of fds) native().close(fd)
 }
 
+interface ChannelEvents {
+  message(report: Report, fds: readonly number[]): void
+  /** A packet that is no message; the channel goes on. */
+  malformed(reason: string): void
+  closed(reason: string): void
+}
+
 /** One channel: its descriptor, what waits to be sent, and whose it is. */
 class Channel {
   readonly id: number
@@ -293,20 +334,18 @@ class Channel {
   pid: number | null = null
   thread = 0
   isFirst = false
+  /** It has sent what is no message. */
+  isSuspect = false
   outcome: DrainOutcome | null = null
   readonly claims = new Map<number, ListenerKey>()
   readonly #native: Native = native()
   readonly #poller: Poller
-  readonly #on: { message: (report: Report, fds: readonly number[]) => void; closed: (reason: string) => void }
+  readonly #on: ChannelEvents
   /** Messages that did not fit into the socket. Descriptors in them are copies of ours, closed once sent. */
   #queue: { data: Buffer; fds: number[] }[] = []
   #isClosed = false
 
-  constructor(
-    id: number,
-    fd: number,
-    on: { message: (report: Report, fds: readonly number[]) => void; closed: (reason: string) => void },
-  ) {
+  constructor(id: number, fd: number, on: ChannelEvents) {
     this.id = id
     this.fd = fd
     this.#on = on
@@ -368,11 +407,11 @@ class Channel {
       if (received.truncated) return this.#end('a message was too large')
       let report: Report
       try {
-        report = JSON.parse(received.data.toString('utf8')) as Report
-        if (typeof report !== 'object' || report === null || typeof report.type !== 'string') throw new Error('no type')
+        report = parseReport(received.data)
       } catch (error) {
         closeAll(received.fds)
-        return this.#end(`it sent no message of ours: ${String(error)}`)
+        this.#on.malformed((error as Error).message)
+        continue
       }
       this.#on.message(report, received.fds)
     }

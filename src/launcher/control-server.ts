@@ -26,7 +26,8 @@ export class ControlServer {
       { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS, keepAlive: false },
       (request, response) => {
         request.resume()
-        const url = new URL(request.url ?? '/', 'http://launcher')
+        const url = parseTarget(request.url)
+        if (url === null) return send(response, 400, { code: 'url', message: 'no path of ours' })
         this.#route(request.method ?? '', url, response)
       },
     )
@@ -50,24 +51,32 @@ export class ControlServer {
     for (const caller of callers) this.#answer(caller, verdict)
   }
 
-  /** Answers whoever waits for the stop, and ends; resolves when the last byte is with the kernel. */
-  async close(callers: readonly number[]): Promise<void> {
+  /** Takes no further connection. Its path is gone when this returns: it may be a successor's right after. */
+  close(): void {
+    this.#server.close()
+  }
+
+  /**
+   * Answers whoever waits for the stop, and drops everybody else. These connections are not closed: they end with the process, so a
+   * client that reads to the end knows that it has gone. Resolves when the last byte is with the kernel.
+   */
+  async sayGoodbye(callers: readonly number[]): Promise<void> {
+    const waiting = callers.flatMap((caller) => this.#callers.get(caller) ?? [])
+    for (const response of this.#callers.values()) if (!waiting.includes(response)) response.destroy()
+    this.#server.closeIdleConnections()
     await Promise.all(
-      callers.map((caller) => {
-        const response = this.#callers.get(caller)
-        return response === undefined
-          ? undefined
-          : new Promise<void>((done) => {
-              response.once('close', done)
-              send(response, 200, { stopped: true })
-            })
-      }),
+      waiting.map(
+        (response) =>
+          new Promise<void>((done) => {
+            response.once('close', done)
+            // No length and no chunks: the answer is as long as the connection.
+            response.useChunkedEncodingByDefault = false
+            response.writeHead(200, { 'content-type': 'application/json', connection: 'close' })
+            response.write(JSON.stringify({ stopped: true }), () => done())
+            response.socket?.unref()
+          }),
+      ),
     )
-    for (const response of this.#callers.values()) response.destroy()
-    await new Promise<void>((done) => {
-      this.#server.close(() => done())
-      this.#server.closeAllConnections()
-    })
   }
 
   #route(method: string, { pathname, searchParams }: URL, response: ServerResponse): void {
@@ -98,6 +107,15 @@ export class ControlServer {
   #answer(caller: number, answer: unknown): void {
     const response = this.#callers.get(caller)
     if (response !== undefined) send(response, 200, answer)
+  }
+}
+
+/** null for what is no URL: "//", "http://[". */
+function parseTarget(target = '/'): URL | null {
+  try {
+    return new URL(target, 'http://launcher')
+  } catch {
+    return null
   }
 }
 

@@ -316,8 +316,10 @@ export class Launcher {
     this.#channels.close()
     this.#processes.close()
     this.#sockets.closeAll()
-    await this.#control.close(callers)
+    this.#control.close()
     this.#runtime.release()
+    // Not before: who hears that it has stopped may start the next one under this name.
+    await this.#control.sayGoodbye(callers)
     this.#resolveEnded(code)
   }
 }

@@ -55,12 +55,14 @@ export function catchSignals(log: Log): (launcher: Launcher) => void {
   }
 }
 
-/** Whether this process has a controlling terminal: /dev/tty opens only then; ENXIO once it has closed (prototypes.md k). */
+/** Whether this process has a controlling terminal: /dev/tty opens only then; ENXIO or EIO once it has closed (prototypes.md k). */
 function hasTerminal(): boolean {
   try {
     closeSync(openSync('/dev/tty', 'r'))
     return true
-  } catch {
-    return false
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    // Any other errno (EMFILE) says nothing about the terminal: a reload must not become a stop.
+    return code !== 'ENXIO' && code !== 'EIO' && code !== 'ENOENT'
   }
 }

@@ -1,6 +1,6 @@
 import type { Status } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
-import type { Target } from './load/connection.js'
+import type { Target } from './load/request.js'
 
 /** The listener that gets the load: the one asked for, by address ("tcp *:3000") or port, else the first one over TCP. */
 export function chooseListener(

@@ -56,6 +56,8 @@ export class Agent implements OrderWorld {
       welcomed: (welcome, fds) => this.#welcomed(welcome, fds),
       message: (incoming) => obey(this, incoming),
     })
+    // Not when it is terminated from outside: then no JavaScript runs, and the channel stays open until the process ends.
+    if (handed.thread !== 0) process.once('exit', () => this.#link.leave())
   }
 
   /** Asks the launcher for the socket of `address`, and waits for it. Throws a ReuseportError when there is no launcher to ask. */

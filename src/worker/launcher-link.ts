@@ -61,9 +61,16 @@ export class LauncherLink {
     return this.#standing === 'joined' && this.#channel !== undefined && this.#channel.send(message, fds)
   }
 
+  /** A thread ends and its process goes on: nothing else would close the descriptor. */
+  leave(): void {
+    this.#standing = 'refused'
+    this.#channel?.close()
+    this.#channel = undefined
+  }
+
   /** Blocks until the launcher has answered. undefined: it does not take this process. Throws ERR_CHANNEL without an answer. */
   ask(claim: ClaimReport): { reply: Claimed; fds: ReceivedFds } | undefined {
-    const deadline = Date.now() + ANSWER_MS
+    const deadline = performance.now() + ANSWER_MS
     try {
       if (this.#standing === 'apart') this.#connect(deadline)
       this.#waitUntil(() => this.#standing !== 'greeting', deadline, 'did not greet')
@@ -87,7 +94,7 @@ export class LauncherLink {
         this.#open()
         return
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN' || Date.now() >= deadline) {
+        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN' || performance.now() >= deadline) {
           if (this.#everJoined) this.#reconnect.schedule()
           throw this.#error('no launcher answers', error)
         }
@@ -116,7 +123,7 @@ export class LauncherLink {
         this.#take(incoming, true)
         continue
       }
-      const left = deadline - Date.now()
+      const left = Math.ceil(deadline - performance.now())
       if (left <= 0 || !this.#channel?.waitReadable(left)) {
         if (this.#standing === 'greeting') {
           this.#channel?.close()

@@ -12,9 +12,9 @@ const FLUSH_MS = 2_000
  */
 export async function replaceStderr(native: Native, fd: number): Promise<void> {
   try {
-    const deadline = Date.now() + FLUSH_MS
+    const deadline = performance.now() + FLUSH_MS
     while (isWriting()) {
-      if (Date.now() > deadline) throw Object.assign(new Error('fd 2 has unwritten output'), { code: 'EBUSY' })
+      if (performance.now() > deadline) throw Object.assign(new Error('fd 2 has unwritten output'), { code: 'EBUSY' })
       await new Promise((done) => setTimeout(done, LOOK_MS))
     }
     native.dup2(fd, 2)

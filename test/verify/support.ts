@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { afterEach } from 'vitest'
 import { type ClientContext, runClient } from '../../src/verify/load/client'
-import type { Target } from '../../src/verify/load/connection'
 import { type ClientKind, clientKinds } from '../../src/verify/load/kinds'
 import { type Incident, Recorder, type Tally } from '../../src/verify/load/recorder'
+import type { Target } from '../../src/verify/load/request'
 import { fixture, TEST_NODE } from '../support/paths'
 
 const started: ChildProcess[] = []

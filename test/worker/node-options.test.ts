@@ -12,7 +12,10 @@ describe('our piece of NODE_OPTIONS', () => {
     [`-r ${quoted}`, ''],
     [`--max-http-header-size=9 --require ${quoted}`, '--max-http-header-size=9'],
     [`--require ${quoted} --max-http-header-size=9`, '--max-http-header-size=9'],
-    [`--require "/their/own.js" --require ${quoted} --import "/x y.mjs"`, '--require "/their/own.js" --import "/x y.mjs"'],
+    [
+      `--require "/their/own.js" --require ${quoted} --import "/x y.mjs"`,
+      '--require "/their/own.js" --import "/x y.mjs"',
+    ],
     [`--require ${quoted} --require ${quoted}`, ''],
     [`--title "--require ${'preload.js'}" --require ${quoted}`, '--title "--require preload.js"'],
   ])('is taken out of %s', (options, rest) => {

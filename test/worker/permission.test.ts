@@ -9,7 +9,11 @@ afterEach(() => launcher.end())
 
 const [major = 0] = (await new Program([TEST_NODE, '-p', 'process.versions.node']).line('')).split('.').map(Number)
 /** From Node 25 on the model covers the network too. */
-const flags = [major < 22 ? '--experimental-permission' : '--permission', '--allow-fs-read=*', ...(major >= 25 ? ['--allow-net'] : [])]
+const flags = [
+  major < 22 ? '--experimental-permission' : '--permission',
+  '--allow-fs-read=*',
+  ...(major >= 25 ? ['--allow-net'] : []),
+]
 
 describe('node --permission', () => {
   test('without addons: plain Node, and a line that says so', async () => {

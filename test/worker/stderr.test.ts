@@ -1,4 +1,4 @@
-import { constants, mkdtempSync, openSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { constants, mkdtempSync, openSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -101,7 +101,6 @@ test('what still waits to be written goes to the pipe first, in full', async () 
   const bytes = 1 << 20
   const { program, worker, reader } = await piped(bytes)
   const file = join(directory, 'log')
-  writeFileSync(file, '')
   const replaced = replace(worker, openSync(file, 'a'))
   // Nobody reads yet: the pipe is full.
   await worker.order({ type: 'term', term: 2, working: 1 })
@@ -128,9 +127,8 @@ test('a launcher that dies does not take a candidate with it by EPIPE', async ()
 
 test('the read end is closed when it is not needed any more', async () => {
   const { program, worker, reader } = await piped(10)
-  const pipes = (): number => openFiles(program.pid).filter((file) => file === pipeName).length
-  const pipeName =
-    openFiles(process.pid).length > 0 ? (await import('node:fs')).readlinkSync(`/proc/self/fd/${reader}`) : ''
+  const name = readlinkSync(`/proc/self/fd/${reader}`)
+  const pipes = (): number => openFiles(program.pid).filter((file) => file === name).length
   expect(pipes()).toBe(2)
   await replace(worker, openSync(join(directory, 'log'), 'a'))
   expect(pipes()).toBe(0)

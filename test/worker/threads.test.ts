@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest'
+import { until } from '../support/until.js'
 import { askHttp } from '../support/worker/clients.js'
 import { FakeLauncher } from '../support/worker/fake-launcher.js'
 import { freePort } from '../support/worker/ports.js'
@@ -45,4 +46,15 @@ test('a thread that is terminated while it is held, or serves, does not take the
   await program.line('terminated')
   expect(await askHttp(ports[1] ?? 0)).toBe('thread 2')
   expect(program.isRunning).toBe(true)
+})
+
+test('a thread that ends by itself hangs up', async () => {
+  launcher = new FakeLauncher({ claim: () => 'go' })
+  const ports = [await freePort(), await freePort()]
+  launcher.node(fixture('threads.cjs'), ports)
+  for (const index of [0, 1]) await (await launcher.worker(index)).report('listening')
+  const first = launcher.workers.find(({ hello }) => hello?.thread === 1)
+  expect(await askHttp(ports[0] ?? 0, '/exit')).toBe('ECONNRESET')
+  await until('the end of its channel', () => first?.isOpen === false)
+  expect(await askHttp(ports[1] ?? 0)).toBe('thread 2')
 })

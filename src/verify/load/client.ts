@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Connection, type ConnectionOptions, type Target } from './connection.js'
+import { Connection, type ConnectionOptions } from './connection.js'
 import type { ClientKind } from './kinds.js'
 import type { Recorder } from './recorder.js'
+import type { Target } from './request.js'
 
 export interface ClientContext {
   readonly target: Target

@@ -1,13 +1,8 @@
 import { connect, type Socket } from 'node:net'
 import { type Bucket, bucketOfConnectError, bucketOfRequestError } from './buckets.js'
 import { monotonicMs } from './clock.js'
-import type { RequestPlan } from './request.js'
+import type { RequestPlan, Target } from './request.js'
 import { ResponseReader } from './response-reader.js'
-
-export interface Target {
-  readonly host: string
-  readonly port: number
-}
 
 /** What became of one request. */
 export interface Outcome {

@@ -1,4 +1,4 @@
-import type { Target } from './connection.js'
+import type { Target } from './request.js'
 import { get, getAndClose, type RequestPlan, upload } from './request.js'
 
 /** How one kind of client behaves. All kinds run at the same time: what one does to the server is weather to the others. */

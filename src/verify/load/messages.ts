@@ -1,6 +1,6 @@
-import type { Target } from './connection.js'
 import type { LoadPaths } from './kinds.js'
 import type { Incident, Tally } from './recorder.js'
+import type { Target } from './request.js'
 
 /** What `verify` and its load process say to each other over Node's IPC channel. */
 export interface LoadOptions {

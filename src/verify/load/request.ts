@@ -1,4 +1,8 @@
-import type { Target } from './connection.js'
+/** Where the load goes. */
+export interface Target {
+  readonly host: string
+  readonly port: number
+}
 
 /** One request as bytes: a head, and for an upload the pieces of its body with the pause before each. */
 export interface RequestPlan {

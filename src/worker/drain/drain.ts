@@ -45,7 +45,7 @@ export class Drain {
   }
 
   setDeadline(deadlineMs: number): void {
-    this.#deadline = Date.now() + deadlineMs
+    this.#deadline = performance.now() + deadlineMs
   }
 
   /** The server goes on as before. */
@@ -55,7 +55,7 @@ export class Drain {
   }
 
   #sweep(): void {
-    const now = Date.now()
+    const now = performance.now()
     for (const drain of this.#drains) this.#closed += drain.sweep(now)
     if (this.#open() === 0) {
       this.#finish(0)

@@ -34,7 +34,7 @@ export class HttpDrain implements ServerDrain {
 
   begin(): void {
     this.#lastResponse.begin(sockets(this.#list.all()))
-    this.sweep(Date.now())
+    this.sweep(performance.now())
   }
 
   sweep(now: number): number {

@@ -70,7 +70,7 @@ export class Http2Drain implements ServerDrain {
 
   /** A client that has just connected sends a request next: it gets its answer before the GOAWAY. */
   readonly #onLate = (session: ServerHttp2Session): void => {
-    this.#late.set(session, Date.now())
+    this.#late.set(session, performance.now())
     session.once('stream', () => session.close())
     session.once('close', () => this.#late.delete(session))
   }

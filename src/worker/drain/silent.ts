@@ -14,7 +14,7 @@ export class SilentDrain implements ServerDrain {
   readonly #server: Server
   readonly #lingerMs: number
   readonly #since = new Map<Socket, number>()
-  #lookedAt = 0
+  #lookedAt = Number.NEGATIVE_INFINITY
 
   private constructor(server: Server) {
     this.#server = server
@@ -28,7 +28,7 @@ export class SilentDrain implements ServerDrain {
   }
 
   begin(): void {
-    this.sweep(Date.now())
+    this.sweep(performance.now())
   }
 
   sweep(now: number): number {

@@ -1,0 +1,42 @@
+import type { ListenAddress, Report } from '../protocol.js'
+
+/**
+ * A message of a worker as it may be believed: the program shares the process of the agent that speaks for it, so what arrives here is
+ * input. Throws what is wrong with it. A `type` that is not known passes: it is answered with `unknown`.
+ */
+export function parseReport(data: Buffer): Report {
+  const report: unknown = JSON.parse(data.toString('utf8'))
+  if (!isRecord(report) || typeof report['type'] !== 'string') throw new Error('it has no type')
+  const check = Object.hasOwn(CHECKS, report['type']) ? CHECKS[report['type'] as Report['type']] : undefined
+  if (check !== undefined && !check(report)) throw new Error(`it is no ${report['type']} of this version`)
+  return report as unknown as Report
+}
+
+type Fields = Readonly<Record<string, unknown>>
+
+const isNumber = Number.isSafeInteger as (value: unknown) => value is number
+const isText = (value: unknown): value is string => typeof value === 'string'
+const isRecord = (value: unknown): value is Fields => typeof value === 'object' && value !== null
+const isCount = (value: unknown): boolean => isNumber(value) && value >= 0
+
+const CHECKS: Readonly<Record<Report['type'], (report: Fields) => boolean>> = {
+  // What is in a hello is judged with an answer that says why (Channels).
+  hello: () => true,
+  claim: ({ id, address, backlog }) => isNumber(id) && isAddress(address) && isNumber(backlog),
+  listening: ({ id }) => isNumber(id),
+  released: ({ id }) => isNumber(id),
+  drained: ({ outcome }) => isRecord(outcome) && ['ended', 'closed', 'cut'].every((key) => isCount(outcome[key])),
+  ack: ({ seq }) => isNumber(seq),
+  nack: ({ seq, code, message }) => isNumber(seq) && isText(code) && isText(message),
+  sockets: ({ seq }) => isNumber(seq),
+  warning: ({ code, message }) => isText(code) && isText(message),
+  unknown: ({ of }) => isText(of),
+}
+
+function isAddress(value: unknown): value is ListenAddress {
+  if (!isRecord(value)) return false
+  const { kind, host, port, ipv6Only, path } = value
+  if (kind === 'unix') return isText(path) && path.startsWith('/') && !path.includes('\0')
+  const isPort = isNumber(port) && port >= 1 && port <= 65_535
+  return kind === 'tcp' && (host === null || isText(host)) && isPort && typeof ipv6Only === 'boolean'
+}
