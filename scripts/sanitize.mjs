@@ -15,7 +15,8 @@ import { root, run } from './build.mjs'
 
 const [mode = 'asan', ...rest] = process.argv.slice(2)
 const modes = {
-  asan: () => sanitize('asan', 'address,undefined', 'libasan.so', ['test/native', 'test/process']),
+  asan: () =>
+    sanitize('asan', 'address,undefined', 'libasan.so', rest.length > 0 ? rest : ['test/native', 'test/process']),
   tsan: () => sanitize('tsan', 'thread', 'libtsan.so', ['test/native/poller.test.ts']),
   fuzz: () => fuzz(Number(rest[0] ?? 30)),
 }

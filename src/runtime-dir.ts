@@ -72,48 +72,72 @@ export function defaultName(directory: string): string {
   return nameFrom(basename(directory))
 }
 
-/** Makes the launcher's directory and takes its lock for life. Throws ERR_NAME_TAKEN when another launcher holds it. */
+/** Makes the launcher's directory and takes its lock for life. Throws ERR_NAME_TAKEN when another launcher holds it, ERR_RUNTIME_DIR. */
 export function takeRuntimeDir(
   name: string,
   options: { runtimeDir?: string | undefined; startedFrom: string },
 ): RuntimeDir {
-  const parent = firstThatFits(options.runtimeDir)
-  const directory = join(parent, name)
-  makePrivate(directory)
-  const controlSocket = join(directory, 'control.sock')
-  if (Buffer.byteLength(controlSocket) > MAX_SOCKET_PATH_BYTES)
-    throw new ReuseportError(
-      'ERR_RUNTIME_DIR',
-      `the path of the control socket is longer than ${MAX_SOCKET_PATH_BYTES} bytes`,
-      {
-        facts: { path: controlSocket, bytes: Buffer.byteLength(controlSocket) },
-        next: 'Choose a shorter --runtime-dir or --name.',
-      },
-    )
-  const lock = takeLock(join(directory, 'lock'), name, options.startedFrom)
-  // The lock is ours: whatever a dead predecessor left here may go.
-  const files = ['control.sock', 'channel.sock', 'pid'].map((file) => join(directory, file))
-  for (const file of files) rmSync(file, { force: true })
-  writeFileSync(join(directory, 'pid'), `${process.pid}\n`, { mode: 0o644 })
-  let released = false
-  return {
-    directory,
-    controlSocket,
-    channelSocket: join(directory, 'channel.sock'),
-    release() {
-      if (released) return
-      released = true
-      for (const file of files) rmSync(file, { force: true })
-      // The lock file goes while the lock is held: a newcomer that opened it before sees another inode at the path and tries again.
-      rmSync(join(directory, 'lock'), { force: true })
-      closeSync(lock)
-      try {
-        rmdirSync(directory)
-      } catch {
-        // Something of somebody else's is in it, or a newcomer has just made its lock there.
-      }
-    },
+  // Each mode below is meant, whatever the umask; nothing else runs before it is back.
+  const mask = process.umask(0)
+  try {
+    return take(join(firstThatFits(options.runtimeDir), name), name, options.startedFrom)
+  } finally {
+    process.umask(mask)
   }
+}
+
+function take(directory: string, name: string, startedFrom: string): RuntimeDir {
+  const at = (file: string): string => join(directory, file)
+  checkLength(at('control.sock'))
+  const lock = takeLock(directory, name, startedFrom)
+  const files = ['control.sock', 'channel.sock', 'pid'].map(at)
+  let released = false
+  const release = (): void => {
+    if (released) return
+    released = true
+    for (const file of files) rmSync(file, { force: true })
+    // The lock file goes while the lock is held: a newcomer that opened it before sees another inode at the path and tries again.
+    rmSync(at('lock'), { force: true })
+    closeSync(lock)
+    try {
+      rmdirSync(directory)
+    } catch {
+      // Something of somebody else's is in it, or a newcomer has just made its lock there.
+    }
+  }
+  try {
+    // The lock is ours: whatever a dead predecessor left here may go.
+    for (const file of files) rmSync(file, { force: true })
+    writeFileSync(at('pid'), `${process.pid}\n`, { mode: 0o644 })
+    ftruncateSync(lock)
+    writeSync(lock, JSON.stringify({ pid: process.pid, startedFrom } satisfies LockRecord), 0)
+  } catch (cause) {
+    release()
+    throw notUsable(directory, cause)
+  }
+  return { directory, controlSocket: at('control.sock'), channelSocket: at('channel.sock'), release }
+}
+
+/** What the file system says of the launcher's directory (ENOSPC, EROFS, ELOOP), as an error of ours. */
+export function notUsable(directory: string, cause: unknown): ReuseportError {
+  return new ReuseportError('ERR_RUNTIME_DIR', `cannot use ${directory}: ${(cause as Error).message}`, {
+    facts: { path: directory },
+    next: 'Give a directory that this user may write to with --runtime-dir.',
+    cause,
+  })
+}
+
+function checkLength(socket: string): void {
+  const bytes = Buffer.byteLength(socket)
+  if (bytes <= MAX_SOCKET_PATH_BYTES) return
+  throw new ReuseportError(
+    'ERR_RUNTIME_DIR',
+    `the path of the control socket is longer than ${MAX_SOCKET_PATH_BYTES} bytes`,
+    {
+      facts: { path: socket, bytes },
+      next: 'Choose a shorter --runtime-dir or --name.',
+    },
+  )
 }
 
 /** Finds the directory of the launcher called `name`. Throws ERR_NO_LAUNCHER with every place that was searched. */
@@ -174,16 +198,12 @@ function makeParent(place: string): void {
   }
 }
 
+/** Made by us with mode 0700, or found so. */
 function makePrivate(directory: string): void {
   try {
     mkdirSync(directory, { mode: 0o700 })
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST')
-      throw new ReuseportError('ERR_RUNTIME_DIR', `cannot make ${directory}: ${(cause as Error).message}`, {
-        facts: { path: directory },
-        next: 'Give a directory that this user may write to with --runtime-dir.',
-        cause,
-      })
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw notUsable(directory, cause)
   }
   const refuse = (reason: string): never => {
     throw new ReuseportError('ERR_RUNTIME_DIR', `${directory} ${reason}`, {
@@ -212,19 +232,23 @@ interface LockRecord {
   readonly startedFrom: string
 }
 
-function takeLock(path: string, name: string, startedFrom: string): number {
+function takeLock(directory: string, name: string, startedFrom: string): number {
+  const path = join(directory, 'lock')
   for (;;) {
-    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
+    let fd: number
+    try {
+      makePrivate(directory)
+      fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') continue // Its last holder has just removed the directory.
+      throw cause instanceof ReuseportError ? cause : notUsable(path, cause)
+    }
     if (!native().tryLock(fd)) {
       const holder = readLock(path)
       closeSync(fd)
       throw nameTaken(name, holder, startedFrom)
     }
-    if (isAt(fd, path)) {
-      ftruncateSync(fd)
-      writeSync(fd, JSON.stringify({ pid: process.pid, startedFrom } satisfies LockRecord), 0)
-      return fd
-    }
+    if (isAt(fd, path)) return fd
     closeSync(fd) // Its last holder removed it between our open and our lock.
   }
 }

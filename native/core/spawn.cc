@@ -37,11 +37,20 @@ struct ChildPlan {
   const char* volatile syscall;
 };
 
+/** Code of the child: not instrumented, since it leaves its frames for ever, and does so on a stack that no sanitizer knows. */
+#define IN_CHILD __attribute__((no_sanitize("address", "thread", "undefined")))
+
+[[noreturn]] IN_CHILD void fail(ChildPlan* plan, const char* syscall) {
+  plan->error = errno;
+  plan->syscall = syscall;
+  ::_exit(127);
+}
+
 /**
  * Closes every descriptor above 2 that the child has inherited. The fallback is for kernels before 5.9: getdents64 into a buffer of
  * our own, since opendir allocates, and a loop up to the limit may be a thousand million closes in a container.
  */
-__attribute__((no_sanitize("address", "thread", "undefined"))) void closeInherited() {
+IN_CHILD void closeInherited() {
   if (::syscall(SYS_close_range, 3u, ~0u, 0u) == 0) return;
 
   const int directory = ::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -65,15 +74,10 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) void closeInherit
 
 /**
  * Runs in the child on its own stack, but in the parent's memory: only system calls, no allocation, nothing that takes a lock that
- * another thread of the parent may hold. Not instrumented: it never returns, so a sanitizer would keep its frame for ever.
+ * another thread of the parent may hold.
  */
-__attribute__((no_sanitize("address", "thread", "undefined"))) int runChild(void* argument) {
+IN_CHILD int runChild(void* argument) {
   ChildPlan* plan = static_cast<ChildPlan*>(argument);
-  const auto fail = [plan](const char* syscall) {
-    plan->error = errno;
-    plan->syscall = syscall;
-    ::_exit(127);
-  };
 
   // Handlers would become the default at execve anyhow; what was *ignored* would stay so (Node ignores SIGPIPE and SIGXFSZ). The
   // raw call, since sanitizers keep books about sigaction, which are the parent's books here. Zeroes: SIG_DFL.
@@ -82,21 +86,22 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) int runChild(void
     ::syscall(SYS_rt_sigaction, number, defaultAction, nullptr, sizeof(KernelSignalSet));
   }
 
-  if (::setpgid(0, 0) == -1) fail("setpgid");
+  if (::setpgid(0, 0) == -1) fail(plan, "setpgid");
   // The sources are all above 2 (see below): no copy overwrites a source, and none is its own target, which would keep its
   // close-on-exec flag (dup2(2)).
   for (int target = 0; target < 3; target++) {
-    if (::dup2(plan->stdio[target], target) == -1) fail("dup2");
+    if (::dup2(plan->stdio[target], target) == -1) fail(plan, "dup2");
   }
-  if (::chdir(plan->cwd) == -1) fail("chdir");
+  if (::chdir(plan->cwd) == -1) fail(plan, "chdir");
   closeInherited();
 
   const KernelSignalSet none{};
   ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof none);
   ::execve(plan->file, plan->argv, plan->env);
-  fail("execve");
-  return 127;
+  fail(plan, "execve");
 }
+
+#undef IN_CHILD
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
   std::vector<char*> result;

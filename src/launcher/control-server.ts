@@ -1,4 +1,5 @@
 import { createServer, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { ReloadWait, Status, Verdict } from '../control-protocol.js'
 
 /** What the control socket can ask of the launcher. Callers are named by number, so that the brain can hold them as plain data. */
@@ -18,6 +19,7 @@ export class ControlServer {
   readonly #server: Server
   readonly #orders: Orders
   readonly #callers = new Map<number, ServerResponse>()
+  readonly #connections = new Set<Socket>()
   #nextCaller = 1
 
   constructor(orders: Orders) {
@@ -32,6 +34,10 @@ export class ControlServer {
       },
     )
     this.#server.maxConnections = MOST_CONNECTIONS
+    this.#server.on('connection', (socket) => {
+      this.#connections.add(socket)
+      socket.once('close', () => this.#connections.delete(socket))
+    })
   }
 
   listen(path: string): Promise<void> {
@@ -62,8 +68,8 @@ export class ControlServer {
    */
   async sayGoodbye(callers: readonly number[]): Promise<void> {
     const waiting = callers.flatMap((caller) => this.#callers.get(caller) ?? [])
-    for (const response of this.#callers.values()) if (!waiting.includes(response)) response.destroy()
-    this.#server.closeIdleConnections()
+    const kept = new Set(waiting.map(({ socket }) => socket))
+    for (const connection of this.#connections) if (!kept.has(connection)) connection.destroy()
     await Promise.all(
       waiting.map(
         (response) =>

@@ -4,7 +4,7 @@ import { ReuseportError } from '../errors.js'
 import { type NetworkCounters, readNetworkCounters } from '../kernel-counters.js'
 import type { Log } from '../log.js'
 import type { LauncherOptions } from '../options.js'
-import { type RuntimeDir, takeRuntimeDir } from '../runtime-dir.js'
+import { notUsable, type RuntimeDir, takeRuntimeDir } from '../runtime-dir.js'
 import { VERSION } from '../version.js'
 import type { Effect, Event, TimerId } from './brain/events.js'
 import { initialState, type State } from './brain/state.js'
@@ -96,8 +96,9 @@ export class Launcher {
     const directory = logicalDirectory()
     const spec = resolveCommand(options.command, directory)
     const runtime = takeRuntimeDir(options.name, { runtimeDir: options.runtimeDir, startedFrom: directory })
+    let launcher: Launcher | undefined
     try {
-      const launcher = new Launcher(options, log, runtime, directory, spec)
+      launcher = new Launcher(options, log, runtime, directory, spec)
       await launcher.#control.listen(runtime.controlSocket)
       log('info', 'launcher.started', {
         name: options.name,
@@ -109,8 +110,10 @@ export class Launcher {
       launcher.#post({ type: 'start' })
       return launcher
     } catch (error) {
+      launcher?.#channels.close()
+      launcher?.#processes.close()
       runtime.release()
-      throw error
+      throw error instanceof ReuseportError ? error : notUsable(runtime.directory, error)
     }
   }
 

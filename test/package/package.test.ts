@@ -15,9 +15,9 @@ function install(): string {
   mkdirSync(folder)
   const npm = (cwd: string, ...words: string[]): string =>
     execFileSync('npm', words, { cwd, encoding: 'utf8', env: userEnv(), stdio: ['ignore', 'pipe', 'pipe'] })
-  const [packed] = JSON.parse(npm(ROOT, 'pack', '--json', '--pack-destination', folder)) as [
-    { filename: string; files: { path: string }[] },
-  ]
+  const said = npm(ROOT, 'pack', '--json', '--pack-destination', folder)
+  // What prepack prints comes first.
+  const [packed] = JSON.parse(said.slice(said.search(/^\[$/m))) as [{ filename: string; files: { path: string }[] }]
   const files = packed.files.map(({ path }) => path)
   expect(files).toContain('dist/worker/preload.js')
   expect(files.filter((path) => path.startsWith('prebuilds/linux-'))).toHaveLength(1)

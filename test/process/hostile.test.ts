@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
@@ -84,7 +84,10 @@ test('garbage at the control socket', async () => {
     '{"type":"reload"}\n\n',
   ])
     answers.push((await say(path, bytes)).split('\r\n')[0] as string)
-  expect(answers.filter((line) => line.startsWith('HTTP/1.1 200'))).toHaveLength(2)
+  // The two of them that ask for the status as a client may; the second one's answer begins with "100 Continue".
+  expect(answers.slice(0, 7).map((line) => Number(line.split(' ')[1]))).toEqual([400, 400, 400, 400, 405, 405, 404])
+  expect(answers.slice(9, 11)).toEqual(['HTTP/1.1 200 OK', 'HTTP/1.1 100 Continue'])
+  expect(answers.filter((line) => line.startsWith('HTTP/1.1 2'))).toHaveLength(1)
   await expectUnharmed(scene)
 })
 
@@ -107,6 +110,16 @@ test('clients of the control socket that never speak, or go away half-way', asyn
     ({ state, generations }) => state === 'serving' && generations.length === 1,
   )
   await expectUnharmed(scene)
+})
+
+test('a client that never speaks does not keep the launcher from ending', async () => {
+  const { launcher } = await start()
+  const silent = connect(join(launcher.directory, 'control.sock'))
+  await new Promise((done) => silent.once('connect', done))
+  const began = Date.now()
+  await launcher.run('stop')
+  expect(Date.now() - began).toBeLessThan(3000)
+  await launcher.leavesNothing()
 })
 
 /** A stranger at the channel. */
@@ -190,6 +203,38 @@ test('a worker whose program speaks nonsense in its name', async () => {
   expect((await launcher.status()).state).toMatch(/serving|degraded/)
   await launcher.when('it serves', ({ state }) => state === 'serving')
   expect(await ask(port)).toMatch(/^\d+$/)
+  await launcher.stop()
+})
+
+test('a worker that is gone before its greeting is read', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const [node, ...argv] = versions.command(port)
+  const launcher = await startLauncher({
+    // Behind a shell: it is reaped there, and its pid means nobody any more.
+    command: ['sh', '-c', `${node} ${argv.join(' ')}; exit $?`],
+    cwd: versions.directory,
+  })
+  versions.deploy('announces-itself')
+  const verdict = launcher.reload()
+  const pid = Number(
+    await until('the candidate is about to listen', () => {
+      try {
+        return readFileSync(join(versions.directory, 'about-to-listen'), 'utf8')
+      } catch {
+        return undefined
+      }
+    }),
+  )
+  launcher.kill('SIGSTOP')
+  const sockets = (): number => [...descriptorsOf(pid).values()].filter((name) => name.startsWith('socket:')).length
+  await until('it waits for its answer', () => sockets() > 0)
+  process.kill(pid, 'SIGKILL')
+  await until('it is reaped', () => !existsSync(`/proc/${pid}`))
+  launcher.kill('SIGCONT')
+  expect(await verdict).toMatchObject({ result: 'aborted' })
+  versions.deploy('two')
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
   await launcher.stop()
 })
 

@@ -50,7 +50,7 @@ export class LoadProcess {
           return underWay.reject(
             new ReuseportError('ERR_START_FAILED', `${message.request} was not answered: ${message.reason}`, {
               facts: { request: message.request },
-              next: 'verify needs a plain HTTP/1.1 listener and requests that are answered. Choose others with --path, --upload-path, --listener.',
+              next: 'verify needs a plain HTTP/1.1 listener, and a --path that is answered.',
             }),
           )
       }
