@@ -1,5 +1,14 @@
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ask } from '../support/clients'
@@ -12,7 +21,12 @@ import { Versions } from '../support/versions'
 const isRoot = process.geteuid?.() === 0
 
 /** A start that is expected to be refused: were it not, it would be stopped as soon as it serves. */
-function tryStart(versions: Versions, port: number, words: readonly string[], more: { env?: Record<string, string> } = {}): Promise<Run> {
+function tryStart(
+  versions: Versions,
+  port: number,
+  words: readonly string[],
+  more: { env?: Record<string, string> } = {},
+): Promise<Run> {
   return runCli([...words, '--', ...versions.command(port)], {
     cwd: versions.directory,
     ...more,
@@ -29,14 +43,19 @@ test('a second launcher of the same name exits 75 and touches nothing', async ()
   const first = await startLauncher({ command: versions.command(port), cwd: versions.directory })
   const files = (): string =>
     readdirSync(first.directory)
-      .map((name) => `${name} ${statSync(join(first.directory, name)).ino} ${statSync(join(first.directory, name)).mtimeMs}`)
+      .map(
+        (name) =>
+          `${name} ${statSync(join(first.directory, name)).ino} ${statSync(join(first.directory, name)).mtimeMs}`,
+      )
       .join('\n')
   const before = files()
   const pids = await first.pids()
   const { code, stderr } = await tryStart(versions, port, ['--runtime-dir', first.runtimeDir, '--name', first.name])
   expect({ code, stderr }).toEqual({
     code: 75,
-    stderr: expect.stringMatching(new RegExp(`ERR_NAME_TAKEN: .*"test" runs already \\(pid ${first.pid}, .*\\n.*reuseport-run reload`)),
+    stderr: expect.stringMatching(
+      new RegExp(`ERR_NAME_TAKEN: .*"test" runs already \\(pid ${first.pid}, .*\\n.*reuseport-run reload`),
+    ),
   })
   expect(files()).toBe(before)
   expect(await first.pids()).toEqual(pids)
@@ -151,7 +170,11 @@ test('no launcher: exit 3, with every place that was searched', async () => {
       env: { XDG_RUNTIME_DIR: '/run/user/77777', RUNTIME_DIRECTORY: '/run/svc:/run/other' },
     })
     expect(run).toMatchObject({ code: 3, stdout: '' })
-    for (const place of ['/run/svc/nobody', '/run/user/77777/reuseport-run/nobody', `/tmp/reuseport-run-${process.getuid?.()}/nobody`])
+    for (const place of [
+      '/run/svc/nobody',
+      '/run/user/77777/reuseport-run/nobody',
+      `/tmp/reuseport-run-${process.getuid?.()}/nobody`,
+    ])
       expect(run.stderr).toContain(place)
   }
 })

@@ -4,7 +4,6 @@ import { expect, test } from 'vitest'
 import { inHand, tryConnect } from '../support/clients'
 import { runCli, startLauncher, type TestLauncher } from '../support/launcher'
 import { freePort } from '../support/ports'
-import { isAlive } from '../support/processes'
 import { until } from '../support/until'
 import { Versions } from '../support/versions'
 
