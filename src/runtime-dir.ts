@@ -99,11 +99,7 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
     // The lock file goes while the lock is held: a newcomer that opened it before sees another inode at the path and tries again.
     rmSync(at('lock'), { force: true })
     closeSync(lock)
-    try {
-      rmdirSync(directory)
-    } catch {
-      // Something of somebody else's is in it, or a newcomer has just made its lock there.
-    }
+    removeEmpty(directory)
   }
   try {
     // The lock is ours: whatever a dead predecessor left here may go.
@@ -116,6 +112,14 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
     throw notUsable(directory, cause)
   }
   return { directory, controlSocket: at('control.sock'), channelSocket: at('channel.sock'), release }
+}
+
+function removeEmpty(directory: string): void {
+  try {
+    rmdirSync(directory)
+  } catch {
+    // Something of somebody else's is in it, a newcomer has just made its lock there, or it is not even a directory of ours.
+  }
 }
 
 /** What the file system says of the launcher's directory (ENOSPC, EROFS, ELOOP), as an error of ours. */
@@ -241,7 +245,9 @@ function takeLock(directory: string, name: string, startedFrom: string): number 
       fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') continue // Its last holder has just removed the directory.
-      throw cause instanceof ReuseportError ? cause : notUsable(path, cause)
+      if (cause instanceof ReuseportError) throw cause
+      removeEmpty(directory)
+      throw notUsable(path, cause)
     }
     if (!native().tryLock(fd)) {
       const holder = readLock(path)

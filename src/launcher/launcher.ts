@@ -110,8 +110,10 @@ export class Launcher {
       launcher.#post({ type: 'start' })
       return launcher
     } catch (error) {
-      launcher?.#channels.close()
-      launcher?.#processes.close()
+      if (launcher !== undefined) {
+        launcher.#channels.close()
+        launcher.#processes.close()
+      }
       runtime.release()
       throw error instanceof ReuseportError ? error : notUsable(runtime.directory, error)
     }
