@@ -97,17 +97,19 @@ function unknownOption(option: string, verb: Verb, names: readonly string[]): Re
   return usage(`unknown option ${option}${hint}`)
 }
 
-/** Edit distance (Levenshtein): how many letters to change, add or leave out. */
+/** How many letters to change, add, leave out or swap with their neighbour (optimal string alignment). */
 function distance(a: string, b: string): number {
+  let before: number[] = []
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
-    for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min(
-        (row[j] as number) + 1,
-        (next[j - 1] as number) + 1,
-        (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1),
-      )
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      const swap = isSwap ? (before[j - 2] as number) + 1 : Number.POSITIVE_INFINITY
+      next[j] = Math.min((row[j] as number) + 1, (next[j - 1] as number) + 1, change, swap)
+    }
+    before = row
     row = next
   }
   return row[b.length] as number

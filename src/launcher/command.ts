@@ -15,13 +15,30 @@ export interface Spec {
 /** Where the launcher was started, as its shell saw it: through symlinks, so that each reload follows `current` anew (ecosystem.md §7.2). */
 export function logicalDirectory(): string {
   const { PWD } = process.env
-  const real = process.cwd()
+  let real: string
+  try {
+    real = process.cwd()
+  } catch (cause) {
+    throw unusable(PWD ?? 'of this process', cause)
+  }
   try {
     const [said, is] = [statSync(PWD ?? real), statSync(real)]
     return PWD !== undefined && said.ino === is.ino && said.dev === is.dev ? PWD : real
   } catch {
     return real
   }
+}
+
+function unusable(directory: string, cause: unknown): ReuseportError {
+  return new ReuseportError(
+    'ERR_WORKING_DIRECTORY',
+    `the working directory ${directory} cannot be used: ${(cause as Error).message}`,
+    {
+      facts: { path: directory },
+      next: 'Workers start where the launcher was started: bring the directory back, then try again.',
+      cause,
+    },
+  )
 }
 
 /**
@@ -34,15 +51,7 @@ export function resolveCommand(command: readonly string[], directory: string): S
     cwd = realpathSync(directory)
     if (!statSync(cwd).isDirectory()) throw new Error('not a directory')
   } catch (cause) {
-    throw new ReuseportError(
-      'ERR_WORKING_DIRECTORY',
-      `the working directory ${directory} cannot be used: ${(cause as Error).message}`,
-      {
-        facts: { path: directory },
-        next: 'Workers start where the launcher was started: bring the directory back, then reload.',
-        cause,
-      },
-    )
+    throw unusable(directory, cause)
   }
   const env: Record<string, string> = {}
   for (const [name, value] of Object.entries(process.env)) if (value !== undefined) env[name] = value

@@ -3,7 +3,7 @@ import { syncBuiltinESMExports } from 'node:module'
 import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Claimed by this process, resolved. Never taken out: after `server.close()` the path is its successor's. */
+/** Claimed by this process, as `throughDirectory` names it. Never taken out: after `server.close()` the path is its successor's. */
 const guarded = new Set<string>()
 
 /**
@@ -12,13 +12,12 @@ const guarded = new Set<string>()
  */
 export function guardPath(path: string): void {
   if (guarded.size === 0) install()
-  guarded.add(resolve(path))
   guarded.add(throughDirectory(path))
 }
 
 function isGuarded(path: unknown): boolean {
   const text = path instanceof URL ? fileURLToPath(path) : Buffer.isBuffer(path) ? path.toString() : path
-  return typeof text === 'string' && (guarded.has(resolve(text)) || guarded.has(throughDirectory(text)))
+  return typeof text === 'string' && guarded.has(throughDirectory(text))
 }
 
 /** With the symlinks of the directory resolved: /var/run/a.sock is /run/a.sock. */

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { MAX_FDS_PER_MESSAGE, native, READABLE, WRITABLE } from '../../src/native.js'
 import { errorOf, systemError } from './support/errors'
 import { resultOf, startFixture } from './support/fixture'
-import { flagsOf, openFiles } from './support/open-files'
+import { flagsOf, openFiles, sameFilesAs } from './support/open-files'
 
 const addon = native()
 const text = (value: string): Uint8Array => Buffer.from(value)
@@ -18,10 +18,10 @@ beforeEach(() => {
   before = openFiles()
   ;[left, right] = addon.socketPair()
 })
-afterEach(() => {
+afterEach(async () => {
   addon.close(left)
   addon.close(right)
-  expect(openFiles()).toEqual(before)
+  await sameFilesAs(before)
 })
 
 describe('a message', () => {

@@ -5,7 +5,7 @@ import { performance } from 'node:perf_hooks'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { native, READABLE, WRITABLE } from '../../src/native.js'
 import { errorOf, systemError } from './support/errors'
-import { flagsOf, openFiles } from './support/open-files'
+import { flagsOf, openFiles, sameFilesAs } from './support/open-files'
 import { startShell, waitFor } from './support/shell'
 
 const addon = native()
@@ -14,8 +14,8 @@ let before: number[]
 beforeEach(() => {
   before = openFiles()
 })
-afterEach(() => {
-  expect(openFiles()).toEqual(before)
+afterEach(async () => {
+  await sameFilesAs(before)
 })
 
 describe('arguments', () => {

@@ -3,7 +3,7 @@ import { native, type Poller, READABLE, WRITABLE } from '../../src/native.js'
 import { until } from '../support/until'
 import { errorOf, systemError } from './support/errors'
 import { resultOf, runFixture } from './support/fixture'
-import { openFiles } from './support/open-files'
+import { openFiles, sameFilesAs } from './support/open-files'
 
 const addon = native()
 const text = (value: string): Uint8Array => Buffer.from(value)
@@ -17,11 +17,11 @@ beforeEach(() => {
   ;[left, right] = addon.socketPair()
   pollers = []
 })
-afterEach(() => {
+afterEach(async () => {
   for (const poller of pollers) poller.close()
   addon.close(left)
   addon.close(right)
-  expect(openFiles()).toEqual(before)
+  await sameFilesAs(before)
 })
 
 function poll(fd: number, onEvents: (events: number) => void): Poller {

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { native, READABLE } from '../../src/native.js'
 import { errorOf, systemError } from './support/errors'
 import { resultOf } from './support/fixture'
-import { flagsOf, openFiles } from './support/open-files'
+import { flagsOf, openFiles, sameFilesAs } from './support/open-files'
 import { shell, startShell, waitFor } from './support/shell'
 
 const addon = native()
@@ -16,8 +16,8 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'spawn-'))
   before = openFiles()
 })
-afterEach(() => {
-  expect(openFiles()).toEqual(before)
+afterEach(async () => {
+  await sameFilesAs(before)
   rmSync(directory, { recursive: true })
 })
 

@@ -5,10 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type InetAddress, native, READABLE } from '../../src/native.js'
-import { until } from '../support/until'
 import { errorOf, systemError } from './support/errors'
 import { resultOf } from './support/fixture'
-import { flagsOf, openFiles } from './support/open-files'
+import { flagsOf, openFiles, sameFilesAs } from './support/open-files'
 
 const addon = native()
 const isRoot = process.getuid?.() === 0
@@ -24,7 +23,7 @@ beforeEach(() => {
 afterEach(async () => {
   for (const client of clients) client.destroy()
   for (const fd of open) addon.close(fd)
-  await until('all descriptors closed', () => openFiles().length === before.length)
+  await sameFilesAs(before)
 })
 
 function socket(...args: Parameters<typeof addon.socket>): number {

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type InetAddress, native } from '../../src/native.js'
 import { errorOf, systemError } from './support/errors'
 import { resultOf } from './support/fixture'
-import { openFiles } from './support/open-files'
+import { openFiles, sameFilesAs } from './support/open-files'
 
 const addon = native()
 let before: number[]
@@ -17,9 +17,9 @@ beforeEach(() => {
   group = []
   port = 0
 })
-afterEach(() => {
+afterEach(async () => {
   for (const fd of group) addon.close(fd)
-  expect(openFiles()).toEqual(before)
+  await sameFilesAs(before)
 })
 
 /** A reuseport group whose indexes are the numbers of its members. */

@@ -229,7 +229,7 @@ describe('others', () => {
     const silent = await RawConnection.open(port)
     await program.line('connection')
     const begin = Date.now()
-    await drain(worker)
+    await drain(worker, 20_000)
     expect((await silent.closed()) - begin).toBeGreaterThanOrEqual(1_100)
     expect(await outcome(worker)).toEqual({ ended: 0, closed: 1, cut: 0 })
   })

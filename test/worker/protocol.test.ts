@@ -70,7 +70,8 @@ test('a message whose descriptors do not match is refused, and they are closed',
 })
 
 test('an order that cannot be done is a nack with the reason', async () => {
-  const { worker, port, listener } = await serving()
+  const { worker, program, port, listener } = await serving()
+  const before = openFiles(program.pid).length
   const fd = launcher.socketOf({ kind: 'tcp', host: null, port, ipv6Only: false }, 1)
   const socket = (name: { listener: string; slot: number }) => [{ name, fd }]
   await expect(worker.order({ type: 'adopt' }, socket({ listener: 'tcp *:1', slot: 1 }))).rejects.toMatchObject({
@@ -78,6 +79,7 @@ test('an order that cannot be done is a nack with the reason', async () => {
   })
   await worker.order({ type: 'pause' })
   await expect(worker.order({ type: 'adopt' }, socket({ listener, slot: 1 }))).rejects.toMatchObject({ code: 'EBUSY' })
+  expect(openFiles(program.pid)).toHaveLength(before)
   // What is not there needs no giving up.
   await worker.order({ type: 'unadopt', socket: { listener, slot: 5 } })
   await worker.order({ type: 'spares', drop: [{ listener, slot: 5 }] })
@@ -135,8 +137,8 @@ test('orders that come before the answer to a claim are done after it', async ()
   const listener = `tcp *:${port}`
   const fd = launcher.socketOf(address)
   native.listen(fd, 511)
-  worker.send({ type: 'claimed', id, mode: 'hold', listener, fds: [{ listener, slot: 0 }] }, [fd])
   worker.send({ type: 'admit', seq: 3 })
+  worker.send({ type: 'claimed', id, mode: 'hold', listener, fds: [{ listener, slot: 0 }] }, [fd])
   await worker.answer(3)
   expect(worker.received.flatMap((one) => (one.type === 'ack' ? [one.seq] : []))).toEqual([1, 2, 3])
   expect(await askHttp(port)).toBe(String(program.pid))

@@ -135,4 +135,6 @@ test('node:cluster: the primary is the worker, its children are left alone', asy
   await worker.order({ type: 'resume' })
   expect(await waiting).toBe(`child ${program.pid}`)
   expect(launcher.workers).toHaveLength(1)
+  process.kill(program.pid, 'SIGUSR2')
+  expect(await worker.report('released')).toEqual({ type: 'released', id: 1 })
 })

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { until } from '../../support/until'
 
 /** Numbers of the open descriptors, without the one that reading the directory takes. */
 export function openFiles(): number[] {
@@ -12,6 +13,11 @@ export function openFiles(): number[] {
         return false
       }
     })
+}
+
+/** Exactly those numbers are open again. Awaited: Node closes the pipes of a child that has ended in a later turn of its loop. */
+export async function sameFilesAs(before: readonly number[]): Promise<void> {
+  await until(`only ${before} open, as before; now ${openFiles()}`, () => String(openFiles()) === String(before))
 }
 
 const O_CLOEXEC = 0o2000000

@@ -4,8 +4,8 @@ import { fstatSync, readdirSync, readlinkSync } from 'node:fs'
 export const inode = (fd: number): number => fstatSync(fd).ino
 
 /** What a process holds open: "socket:[123]", "/dev/null". */
-export function openFiles(pid: number): string[] {
-  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+export function openFiles(pid: number, numbers?: readonly number[]): string[] {
+  return (numbers ?? readdirSync(`/proc/${pid}/fd`)).flatMap((fd) => {
     try {
       return [readlinkSync(`/proc/${pid}/fd/${fd}`)]
     } catch {
