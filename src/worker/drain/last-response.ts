@@ -8,6 +8,8 @@ interface RequestStart {
   readonly server: Server
 }
 interface ResponseFinish {
+  readonly request: IncomingMessage
+  readonly response: Response
   readonly socket: HttpSocket
   readonly server: Server
 }
@@ -60,10 +62,12 @@ export class LastResponse {
     closeAfter(response)
   }
 
-  /** The next one in the pipeline gets the connection right after this message. */
   readonly #onFinish = (message: unknown): void => {
-    const { socket, server } = message as ResponseFinish
-    if (server === this.#server) setImmediate(() => this.#closeAfterCurrent(socket))
+    const { request, response, socket, server } = message as ResponseFinish
+    if (server !== this.#server) return
+    // The next one in the pipeline gets the connection right after this message.
+    if (!response._last) setImmediate(() => this.#closeAfterCurrent(socket))
+    else if (!request.complete) closeAfterBody(request, response, socket)
   }
 
   #closeAfterCurrent(socket: HttpSocket): void {
@@ -85,6 +89,15 @@ function closeAfter(response: Response): void {
     if (isKeepAlive(this.getHeader('connection'))) this.setHeader('Connection', 'close')
     return (writeHead as (...args: unknown[]) => Response).apply(this, args.map(withoutKeepAlive))
   } as Response['writeHead']
+}
+
+/**
+ * An upload that is answered before its end. Node would close with the rest of the body unread or on its way: the kernel answers that with a
+ * reset, and the client may lose the response over it. So the body is read to its end first, as on a connection that is kept.
+ */
+function closeAfterBody(request: IncomingMessage, response: Response, socket: HttpSocket): void {
+  response._last = false
+  request.once('end', () => socket.destroySoon())
 }
 
 function keepOpenAfter(response: Response): void {
