@@ -109,6 +109,27 @@ describe('http', () => {
     expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
   })
 
+  test('an upload that is answered early is read to its end before the connection is closed', async () => {
+    const { worker, port } = await serving('http.cjs')
+    const connection = await RawConnection.open(port)
+    await connection.ask()
+    await drain(worker)
+    const [size, pieces] = [16_384, 40]
+    connection.write(
+      `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${size * pieces}\r\n\r\n${'x'.repeat(size)}`,
+    )
+    expect(await connection.response(1)).toMatchObject({ isLast: true })
+    // A client that looks for the answer only when it has sent everything: a close before that would be a reset.
+    for (let piece = 1; piece < pieces; piece++) {
+      expect([connection.closedAt, connection.error]).toEqual([undefined, undefined])
+      await new Promise<void>((done) => connection.socket.write('x'.repeat(size), () => done()))
+      await new Promise(setImmediate)
+    }
+    await connection.closed()
+    expect(connection.error).toBeUndefined()
+    expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
+  })
+
   test.each(['/keep-header', '/keep-object', '/keep-reason', '/keep-flat'])(
     '%s is told to close all the same',
     async (path) => {
