@@ -109,15 +109,16 @@ describe('http', () => {
     expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
   })
 
-  test('an upload that is answered early is read to its end before the connection is closed', async () => {
-    const { worker, port } = await serving('http.cjs')
-    const connection = await RawConnection.open(port)
+  test.each([
+    ['http.cjs', false],
+    ['https.cjs', true],
+  ])('%s: an upload that is answered early is read to its end before the connection is closed', async (file, tls) => {
+    const { worker, port } = await serving(file)
+    const connection = await RawConnection.open(port, { tls, allowHalfOpen: true })
     await connection.ask()
     await drain(worker)
     const [size, pieces] = [16_384, 40]
-    connection.write(
-      `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${size * pieces}\r\n\r\n${'x'.repeat(size)}`,
-    )
+    connection.write(uploadText(size * pieces) + 'x'.repeat(size))
     expect(await connection.response(1)).toMatchObject({ isLast: true })
     // A client that looks for the answer only when it has sent everything: a close before that would be a reset.
     for (let piece = 1; piece < pieces; piece++) {
@@ -125,8 +126,28 @@ describe('http', () => {
       await new Promise<void>((done) => connection.socket.write('x'.repeat(size), () => done()))
       await new Promise(setImmediate)
     }
+    connection.socket.end()
     await connection.closed()
     expect(connection.error).toBeUndefined()
+    expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
+  })
+
+  test.each([
+    ['http.cjs', false],
+    ['https.cjs', true],
+  ])('%s: a client that stops its upload when it is answered gets an end, and nothing else', async (file, tls) => {
+    const { worker, port } = await serving(file)
+    const connection = await RawConnection.open(port, { tls, allowHalfOpen: true })
+    await connection.ask()
+    await drain(worker)
+    connection.write(`${uploadText(1_000_000)}xxx`)
+    expect(await connection.response(1)).toMatchObject({ isLast: true })
+    await until('end of the server', () => connection.hasEnded)
+    expect(connection.closedAt).toBeUndefined()
+    connection.socket.end()
+    await connection.closed()
+    expect(connection.error).toBeUndefined()
+    expect(connection.responses).toHaveLength(2)
     expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
   })
 
@@ -279,3 +300,8 @@ describe('others', () => {
     socket.terminate()
   })
 })
+
+/** The head of an upload of so many bytes. */
+function uploadText(bytes: number): string {
+  return `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${bytes}\r\n\r\n`
+}

@@ -92,12 +92,14 @@ function closeAfter(response: Response): void {
 }
 
 /**
- * An upload that is answered before its end. Node would close with the rest of the body unread or on its way: the kernel answers that with a
- * reset, and the client may lose the response over it. So the body is read to its end first, as on a connection that is kept.
+ * An upload that is answered before its end. Node would close with the rest of the body unread or on its way: the kernel answers that with
+ * a reset, and the client may lose the response over it. So only the sending side is closed, and the body is read until it or the client
+ * ends (RFC 9112 §9.6). Node's keepAliveTimeout ends a client that does neither.
  */
 function closeAfterBody(request: IncomingMessage, response: Response, socket: HttpSocket): void {
   response._last = false
   request.once('end', () => socket.destroySoon())
+  socket.end()
 }
 
 function keepOpenAfter(response: Response): void {

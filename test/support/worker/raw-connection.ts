@@ -14,6 +14,8 @@ export class RawConnection {
   readonly socket: Socket
   readonly responses: RawResponse[] = []
   closedAt: number | undefined
+  /** The server has closed its side. */
+  hasEnded = false
   error: string | undefined
   onResponse: ((response: RawResponse) => void) | undefined
   onClose: (() => void) | undefined
@@ -26,6 +28,9 @@ export class RawConnection {
       this.#text += data.toString('latin1')
       this.#parse()
     })
+    socket.on('end', () => {
+      this.hasEnded = true
+    })
     socket.on('error', (error: NodeJS.ErrnoException) => {
       this.error = error.code ?? error.message
     })
@@ -35,11 +40,13 @@ export class RawConnection {
     })
   }
 
-  static async open(port: number, options: { tls?: boolean } = {}): Promise<RawConnection> {
-    const socket = options.tls ? connectTls({ port, rejectUnauthorized: false }) : connect({ port, host: '127.0.0.1' })
+  static async open(port: number, options: { tls?: boolean; allowHalfOpen?: boolean } = {}): Promise<RawConnection> {
+    const { tls, allowHalfOpen = false } = options
+    const where = { port, host: '127.0.0.1', allowHalfOpen }
+    const socket = tls ? connectTls({ ...where, rejectUnauthorized: false }) : connect(where)
     const connection = new RawConnection(socket)
     await new Promise<void>((done, fail) => {
-      socket.once(options.tls ? 'secureConnect' : 'connect', () => done())
+      socket.once(tls ? 'secureConnect' : 'connect', () => done())
       socket.once('error', fail)
     })
     return connection
