@@ -16,6 +16,7 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
   const network = text(values, 'network')
   if (network !== undefined && network !== 'private' && network !== 'shared')
     throw usage(`--network ${JSON.stringify(network)} is neither private nor shared`)
+  const uploadPath = text(values, 'upload-path')
   const isJson = values['json'] === true
   try {
     const report = await verify({
@@ -26,7 +27,9 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
       connections: number('connections', 1),
       network,
       path: text(values, 'path'),
+      uploadPath: uploadPath === 'none' ? null : uploadPath,
       slowPath: text(values, 'slow-path'),
+      listener: text(values, 'listener'),
       launcherOptions: PASSED_ON.flatMap((name) => {
         const given = text(values, name)
         return given === undefined ? [] : [`--${name}`, given]
