@@ -20,7 +20,7 @@ export const OPTIONS: readonly OptionRow[] = [
     short: 'n',
     value: 'N|max',
     verbs: RUNS,
-    help: 'workers, each with a socket of its own; max: one per CPU (default: $WEB_CONCURRENCY or 1)',
+    help: 'workers, each with a socket of its own; max: one per CPU (default: $WEB_CONCURRENCY or 1; verify: 2)',
   },
   {
     name: 'name',
