@@ -92,7 +92,8 @@ describe('options', () => {
     expect(row).toMatchObject({ short: option.short, value: option.value, verbs })
     const said = /\(default: ([^;)]+)/.exec(option.help)?.[1]
     // A single word can be compared; the rest is told in two ways.
-    if (said !== undefined && /^\S+$/.test(said)) expect(/Default: (\S+?)[;.,]?(?:\s|$)/.exec(row?.meaning ?? '')?.[1]).toBe(said)
+    if (said !== undefined && /^\S+$/.test(said))
+      expect(/Default: (\S+?)[;.,]?(?:\s|$)/.exec(row?.meaning ?? '')?.[1]).toBe(said)
   })
 })
 
