@@ -63,6 +63,7 @@ export type TimerId =
   | `drain:${number}`
   | `kill:${number}`
   | `respawn:${number}`
+  | `late:${number}`
 
 /** What the brain wants done. The hands do them in order, and post what comes of it as events. */
 export type Effect =
