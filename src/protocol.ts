@@ -22,6 +22,8 @@ export const MAX_MESSAGE_BYTES: number = 64 * 1024
 /** Environment given to a spawn. The agent takes them out of `process.env` before the program runs. */
 export const ENV_CHANNEL = 'REUSEPORT_RUN_CHANNEL'
 export const ENV_TOKEN = 'REUSEPORT_RUN_TOKEN'
+/** JSON: paths of the unix listeners that others serve at the time of the spawn. Absent when there are none. */
+export const ENV_PATHS = 'REUSEPORT_RUN_PATHS'
 
 /** A listening address as `listen()` was asked for it, after DNS. `host` null: every address (dual stack `::`, else `0.0.0.0`). */
 export type ListenAddress =

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { ENV_CHANNEL, ENV_TOKEN } from '../protocol.js'
+import { ENV_CHANNEL, ENV_PATHS, ENV_TOKEN } from '../protocol.js'
 import { withoutRequire } from './node-options.js'
 
 /** Where a developer's or package's other addon build lies; read by native.ts. */
@@ -10,6 +10,8 @@ export interface Handed {
   readonly channel: string
   readonly token: string
   readonly binding: string | undefined
+  /** Unix paths that are served, as JSON. */
+  readonly paths: string | undefined
   /** Our part of NODE_OPTIONS, word for word. */
   readonly requireOption: string | undefined
   /** 0 in the main thread. */
@@ -25,11 +27,13 @@ export function takeEnvironment(preload: string): Handed | undefined {
   const channel = env[ENV_CHANNEL]
   const token = env[ENV_TOKEN]
   const binding = env[ENV_BINDING]
+  const paths = env[ENV_PATHS]
   delete env[ENV_CHANNEL]
   delete env[ENV_TOKEN]
   delete env[ENV_BINDING]
+  delete env[ENV_PATHS]
   const requireOption = takeRequireOption(env, preload)
-  if (channel && token) return { channel, token, binding, requireOption, thread: 0 }
+  if (channel && token) return { channel, token, binding, paths, requireOption, thread: 0 }
   return takeFromProcess()
 }
 
@@ -64,5 +68,6 @@ function takeFromProcess(): Handed | undefined {
   const channel = variable(ENV_CHANNEL)
   const token = variable(ENV_TOKEN)
   if (!channel || !token) return undefined
-  return { channel, token, binding: variable(ENV_BINDING), requireOption: undefined, thread: threadId }
+  const [binding, paths] = [variable(ENV_BINDING), variable(ENV_PATHS)]
+  return { channel, token, binding, paths, requireOption: undefined, thread: threadId }
 }
