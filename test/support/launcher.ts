@@ -56,6 +56,8 @@ export function userEnv(more: Readonly<Record<string, string | undefined>> = {})
     ASAN_OPTIONS: process.env['ASAN_OPTIONS'],
     LD_PRELOAD: process.env['LD_PRELOAD'],
     REUSEPORT_RUN_BINDING: process.env['REUSEPORT_RUN_BINDING'],
+    TSAN_OPTIONS: process.env['TSAN_OPTIONS'],
+    UBSAN_OPTIONS: process.env['UBSAN_OPTIONS'],
     ...more,
   }
   return Object.fromEntries(Object.entries(env).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])))
