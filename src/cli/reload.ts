@@ -8,9 +8,11 @@ const WAITS: readonly string[] = ['admitted', 'baked', 'retired'] satisfies Relo
 const EXIT_CODES: Readonly<Record<Verdict['result'], number>> = { done: 0, aborted: 4, undone: 4, stopped: 1 }
 
 export async function reload(line: CommandLine): Promise<number> {
-  const wait = text(line.values, 'wait') ?? 'baked'
+  const given = text(line.values, 'wait')
+  const wait = given ?? 'baked'
   if (!WAITS.includes(wait)) throw usage(`--wait ${JSON.stringify(wait)} is none of ${WAITS.join(', ')}`)
   if (line.values['no-wait'] === true) {
+    if (given !== undefined) throw usage('--wait and --no-wait cannot both be meant')
     await within(line, 'reload', (client) => client.queueReload())
     process.stdout.write(line.values['json'] === true ? '{"queued":true}\n' : 'reload queued\n')
     return 0
@@ -33,7 +35,9 @@ function describeVerdict(verdict: Verdict): string {
   for (const { slot, oldPid, newPid, ms, closed, cut } of verdict.workers) {
     const times = Object.entries(ms).map(([name, value]) => `${name} ${value} ms`)
     const ended = ms.drained === undefined && ms.exited === undefined ? '' : `; ${closed} connections ended, ${cut} cut`
-    lines.push(`  slot ${slot}: ${oldPid ?? '-'} → ${newPid ?? '-'}  ${times.join(', ')}${ended}`)
+    const who =
+      verdict.result === 'done' ? `${oldPid ?? '-'} → ${newPid ?? '-'}` : `${oldPid ?? '-'}, candidate ${newPid ?? '-'}`
+    lines.push(`  slot ${slot}: ${who}  ${times.join(', ')}${ended}`)
   }
   if (verdict.draining > 0)
     lines.push(

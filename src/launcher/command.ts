@@ -84,7 +84,7 @@ export function workerEnvironment(
 
 function searchPath(name: string, cwd: string): string {
   // What execvp(3) does without a PATH.
-  const places = (process.env['PATH'] ?? '/bin:/usr/bin').split(delimiter)
+  const places = [...new Set((process.env['PATH'] ?? '/bin:/usr/bin').split(delimiter))]
   let found: string | undefined
   for (const place of places) {
     const path = resolve(cwd, join(place, name))

@@ -29,6 +29,9 @@ const LOOK_EVERY_MS = 25
 /** How long a killed process may take to be gone. */
 const KILL_TIMEOUT_MS = 5000
 
+/** Exit codes that say in words of their own what was wrong with the command: usage, not executable, not found. */
+const BAD_COMMAND: readonly (number | null)[] = [2, 126, 127]
+
 /** The launcher under test: a child process, spoken to through its control socket like any other. */
 export class LauncherProcess {
   readonly pid: number
@@ -77,7 +80,7 @@ export class LauncherProcess {
   async serves(deadline: Deadline, timeoutMs: number): Promise<Status> {
     const giveUp = new AbortController()
     const ended = this.exited.then(({ code, signal }) => {
-      throw this.#failed(`the launcher ended with ${signal ?? `code ${code}`} before it served`)
+      throw this.#failed(`the launcher ended with ${signal ?? `code ${code}`} before it served`, code)
     })
     try {
       return await deadline.within(
@@ -138,11 +141,15 @@ export class LauncherProcess {
     }
   }
 
-  #failed(message: string): ReuseportError {
+  #failed(message: string, code: number | null = null): ReuseportError {
     const lines = this.lastLines().map((line) => `\n  | ${line}`)
     return new ReuseportError('ERR_START_FAILED', message + lines.join(''), {
       facts: { pid: this.pid },
-      next: 'In its own network namespace the program reaches nothing but itself: if it needs a database or another host, use --network shared.',
+      ...(BAD_COMMAND.includes(code)
+        ? {}
+        : {
+            next: 'In its own network namespace the program reaches nothing but itself: if it needs a database or another host, use --network shared.',
+          }),
     })
   }
 }
