@@ -57,8 +57,10 @@ function sanitize(preset, sanitizers, library, tests) {
       LD_PRELOAD: runtime,
       REUSEPORT_RUN_BINDING: binding,
       // No leak check: Node's own modules and vitest's end without freeing everything.
-      ASAN_OPTIONS: `detect_leaks=0:${options}`,
-      UBSAN_OPTIONS: options,
+      ASAN_OPTIONS: `detect_leaks=0:handle_abort=2:${options}`,
+      // gcc's libubsan tells libasan its own log_path, so they must be the same, and itself writes to stderr, which nobody may see:
+      // it aborts after that, and libasan reports the abort (2: although Node takes all signal handlers away at its start).
+      UBSAN_OPTIONS: `abort_on_error=1:${options}`,
       TSAN_OPTIONS: `log_path=${join(reports, 'report')}:exitcode=0`,
     },
   })
