@@ -16,6 +16,8 @@ export interface LauncherStart {
   readonly command: readonly string[]
   readonly runtimeDir: string
   readonly mark: string
+  /** It reaches nobody else by network. */
+  readonly isAlone: boolean
 }
 
 export interface Exit {
@@ -40,6 +42,7 @@ export class LauncherProcess {
   readonly #child: ChildProcess
   readonly #stderr: LastLines
   readonly #runtimeDir: string
+  readonly #isAlone: boolean
 
   static async start(options: LauncherStart): Promise<LauncherProcess> {
     const [file, ...first] = options.launcher as [string, ...string[]]
@@ -52,7 +55,7 @@ export class LauncherProcess {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     const { pid } = child
-    if (pid !== undefined) return new LauncherProcess(child, pid, options.runtimeDir)
+    if (pid !== undefined) return new LauncherProcess(child, pid, options)
     const failed = new Deferred<never>()
     child.once('error', (cause) => {
       failed.reject(
@@ -62,11 +65,12 @@ export class LauncherProcess {
     return failed.promise
   }
 
-  private constructor(child: ChildProcess, pid: number, runtimeDir: string) {
+  private constructor(child: ChildProcess, pid: number, { runtimeDir, isAlone }: LauncherStart) {
     this.pid = pid
     this.#child = child
     this.#stderr = new LastLines(child.stderr)
     this.#runtimeDir = runtimeDir
+    this.#isAlone = isAlone
     // 'exit', not 'close': a process that it left behind may hold its stderr open.
     this.exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })))
   }
@@ -145,7 +149,7 @@ export class LauncherProcess {
     const lines = this.lastLines().map((line) => `\n  | ${line}`)
     return new ReuseportError('ERR_START_FAILED', message + lines.join(''), {
       facts: { pid: this.pid },
-      ...(BAD_COMMAND.includes(code)
+      ...(BAD_COMMAND.includes(code) || !this.#isAlone
         ? {}
         : {
             next: 'In its own network namespace the program reaches nothing but itself: if it needs a database or another host, use --network shared.',

@@ -56,6 +56,8 @@ test('a new connection is refused while a slow request still runs', async () => 
   await until('clients are refused', async () => (await tryConnect(port)) === 'ECONNREFUSED')
   expect(launcher.isRunning).toBe(true)
   expect((await launcher.status()).state).toBe('stopping')
+  // Not "draining since": the time is that of its start.
+  expect((await launcher.run('status')).stdout).toMatch(/ slot \d: pid \d+, generation 1, draining, started 20/)
   expect(await answer).toMatch(/ end$/)
   await launcher.leavesNothing()
 })

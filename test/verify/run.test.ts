@@ -20,7 +20,7 @@ interface Result {
     readonly name: string
     readonly code: string
     readonly message: string
-    readonly next: string
+    readonly next?: string
     readonly interrupted: boolean
   }
 }
@@ -134,6 +134,17 @@ describe.concurrent('a run that cannot begin says why', () => {
     expect(error?.code).toBe(code)
     expect(error?.message).toMatch(message)
   })
+})
+
+test('a start that failed for want of others names --network, any other does not', async () => {
+  const nextOf = async (...given: Parameters<typeof run>): Promise<string | undefined> =>
+    (await run(...given)).error?.next
+  if (process.geteuid?.() === 0) expect(await nextOf('does-not-start')).toContain('use --network shared')
+  expect(await nextOf('does-not-start', { network: 'shared' })).toBeUndefined()
+  // Its own launcher says what is wrong with the command.
+  expect(
+    await nextOf('no-such-program', { launcher: [TEST_NODE, join(ROOT, 'dist', 'cli', 'main.js')] }),
+  ).toBeUndefined()
 })
 
 test('the incidents say what the reload had just done', async () => {
