@@ -1,4 +1,4 @@
-import type { ReloadWait, Verdict } from '../control-protocol.js'
+import type { ReloadWait, Status, Verdict, WorkerStatus } from '../control-protocol.js'
 import { within } from './connect.js'
 import { type CommandLine, usage } from './parse.js'
 import { text } from './values.js'
@@ -17,20 +17,35 @@ export async function reload(line: CommandLine): Promise<number> {
     process.stdout.write(line.values['json'] === true ? '{"queued":true}\n' : 'reload queued\n')
     return 0
   }
-  const verdict = await within(line, 'reload', (client) => client.reload({ wait: wait as ReloadWait }))
-  process.stdout.write(line.values['json'] === true ? `${JSON.stringify(verdict)}\n` : describeVerdict(verdict))
+  const isJson = line.values['json'] === true
+  const [verdict, status] = await within(line, 'reload', async (client) => {
+    const answer = await client.reload({ wait: wait as ReloadWait })
+    // The verdict stands, whatever becomes of the launcher.
+    return [answer, isJson ? null : await client.status().catch(() => null)] as const
+  })
+  process.stdout.write(isJson ? `${JSON.stringify(verdict)}\n` : describeVerdict(verdict, status))
   return EXIT_CODES[verdict.result]
 }
 
+/** What an aborted reload has left: "serves on" only if it does. */
+function describeOld(from: number | null, status: Status | null): string {
+  // Paused: told to resume, which it may not have done yet.
+  const serves = (worker: WorkerStatus | null): boolean => worker?.state === 'serving' || worker?.state === 'paused'
+  const without = status?.slots.filter(({ worker }) => !serves(worker)).map(({ slot }) => slot) ?? []
+  if (without.length === 0) return `generation ${from} serves on`
+  if (without.length === status?.slots.length) return `generation ${from} stays, but none of its workers serves`
+  return `generation ${from} serves on, without a worker in slot ${without.join(', ')}`
+}
+
 /** The verdict for a person: what happened per worker, and what to think of it. */
-function describeVerdict(verdict: Verdict): string {
+function describeVerdict(verdict: Verdict, status: Status | null): string {
   const lines: string[] = []
   if (verdict.result === 'done')
     lines.push(`generation ${verdict.to} serves; generation ${verdict.from} has handed over`)
   else {
     lines.push(`reload ${verdict.result} in step ${verdict.step}: ${verdict.reason}`)
     lines.push(...verdict.stderr.map((line) => `    | ${line}`))
-    if (verdict.result !== 'stopped') lines.push(`generation ${verdict.from} serves on`)
+    if (verdict.result !== 'stopped') lines.push(describeOld(verdict.from, status))
   }
   for (const { slot, oldPid, newPid, ms, closed, cut } of verdict.workers) {
     const times = Object.entries(ms).map(([name, value]) => `${name} ${value} ms`)
