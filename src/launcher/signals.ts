@@ -4,6 +4,12 @@ import type { Log } from '../log.js'
 import type { Launcher } from './launcher.js'
 
 /**
+ * A Ctrl-C reaches the launcher from the terminal and, where npm, npx or another wrapper passes it on, from that too: a few milliseconds
+ * later, more on a busy machine. Nobody presses twice so fast.
+ */
+const SAME_PRESS_MS = 250
+
+/**
  * What each signal to the launcher means. HUP reload (but the end of the terminal that it was started from: stop) · TERM drain and stop ·
  * INT the same, a second one leaves 2 s, a third none · QUIT stop now. USR1, USR2, TTIN and TTOU have their meaning in other launchers and
  * would end this process, or open its inspector, if nobody caught them: they are named and left without effect.
@@ -20,6 +26,7 @@ export function catchSignals(log: Log): (launcher: Launcher) => void {
     else what(launcher)
   }
   let interrupts = 0
+  let interruptedAt = Number.NEGATIVE_INFINITY
   process.on('SIGHUP', () => {
     if (hadTerminal && !hasTerminal()) {
       log('info', 'signal', { signal: 'SIGHUP', meaning: 'the terminal is gone: stop' })
@@ -34,6 +41,9 @@ export function catchSignals(log: Log): (launcher: Launcher) => void {
     order((one) => one.stop())
   })
   process.on('SIGINT', () => {
+    const now = performance.now()
+    if (now - interruptedAt < SAME_PRESS_MS) return
+    interruptedAt = now
     interrupts += 1
     log('info', 'signal', {
       signal: 'SIGINT',

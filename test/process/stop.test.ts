@@ -65,10 +65,9 @@ test('a new connection is refused while a slow request still runs', async () => 
 test('a second INT leaves two seconds', async () => {
   const { launcher, port } = await start()
   const { answer } = await inHand(port, 60_000)
-  launcher.kill('SIGINT')
-  await launcher.event('launcher.stopping')
+  await launcher.interrupt('launcher.stopping')
+  await launcher.interrupt('launcher.stopping-now')
   const began = Date.now()
-  launcher.kill('SIGINT')
   expect(await answer).toBe('ECONNRESET')
   expect(Date.now() - began).toBeGreaterThan(1800)
   expect(Date.now() - began).toBeLessThan(8000)
@@ -80,10 +79,8 @@ test('a third INT leaves none, to a worker that ignores signals too', async () =
   const { launcher, port } = await start({ version: 'ignores-sigterm' })
   const { answer } = await inHand(port, 60_000)
   const began = Date.now()
-  for (const message of ['launcher.stopping', 'launcher.stopping-now', 'launcher.stopped']) {
-    launcher.kill('SIGINT')
-    await launcher.event(message)
-  }
+  for (const message of ['launcher.stopping', 'launcher.stopping-now', 'launcher.stopped'])
+    await launcher.interrupt(message)
   expect(await answer).toBe('ECONNRESET')
   expect(Date.now() - began).toBeLessThan(1900)
   launcher.expectExit(130)

@@ -198,6 +198,14 @@ export class TestLauncher {
     signal(this.pid, name)
   }
 
+  /** Ctrl-C until it is understood as a further one: what comes right after the last is taken for the same (signals.ts). */
+  async interrupt(msg: string): Promise<void> {
+    await until(`SIGINT is answered by ${msg}\n${this.story}`, () => {
+      this.kill('SIGINT')
+      return this.events.some((event) => event.msg === msg)
+    })
+  }
+
   /** A verb of the command line, for this launcher. */
   async run(verb: string, ...words: string[]): Promise<Run> {
     return runCli([verb, '--runtime-dir', this.runtimeDir, '--name', this.name, ...words], {
