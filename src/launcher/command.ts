@@ -7,6 +7,8 @@ import { ENV_CHANNEL, ENV_PATHS, ENV_TOKEN } from '../protocol.js'
 export interface Spec {
   readonly file: string
   readonly argv: readonly string[]
+  /** Where the launcher was started, as it was named: what PWD says while it is the same directory. */
+  readonly directory: string
   /** Real path: a respawn stays in the release its generation began with, whatever `current` points to by then. */
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
@@ -22,10 +24,23 @@ export function logicalDirectory(): string {
     throw unusable(PWD ?? 'of this process', cause)
   }
   try {
-    const [said, is] = [statSync(PWD ?? real), statSync(real)]
-    return PWD !== undefined && said.ino === is.ino && said.dev === is.dev ? PWD : real
+    return PWD !== undefined && isSame(PWD, real) ? PWD : real
   } catch {
     return real
+  }
+}
+
+function isSame(one: string, other: string): boolean {
+  const [a, b] = [statSync(one), statSync(other)]
+  return a.ino === b.ino && a.dev === b.dev
+}
+
+/** As a shell has it: the directory as it was named, unless that leads elsewhere by now (a respawn after `current` was turned). */
+function workingDirectory({ directory, cwd }: Spec): string {
+  try {
+    return isSame(directory, cwd) ? directory : cwd
+  } catch {
+    return cwd
   }
 }
 
@@ -55,11 +70,11 @@ export function resolveCommand(command: readonly string[], directory: string): S
   }
   const env: Record<string, string> = {}
   for (const [name, value] of Object.entries(process.env)) if (value !== undefined) env[name] = value
-  env['PWD'] = cwd
   const name = command[0] as string
   return {
     file: name.includes('/') ? checkProgram(resolve(cwd, name), name) : searchPath(name, cwd),
     argv: command,
+    directory,
     cwd,
     env,
   }
@@ -74,6 +89,7 @@ export function workerEnvironment(
   const preload = `--require "${spawn.preload.replace(/["\\]/g, '\\$&')}"`
   const env = {
     ...spec.env,
+    PWD: workingDirectory(spec),
     [ENV_CHANNEL]: spawn.channel,
     [ENV_TOKEN]: spawn.token,
     ...(spawn.paths.length > 0 ? { [ENV_PATHS]: JSON.stringify(spawn.paths) } : {}),

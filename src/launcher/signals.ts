@@ -5,9 +5,9 @@ import type { Launcher } from './launcher.js'
 
 /**
  * A Ctrl-C reaches the launcher from the terminal and, where npm, npx or another wrapper passes it on, from that too: a few milliseconds
- * later, more on a busy machine. Nobody presses twice so fast.
+ * later, more on a busy machine. Nobody who means it presses twice so fast.
  */
-const SAME_PRESS_MS = 250
+const SAME_PRESS_MS = 500
 
 /**
  * What each signal to the launcher means. HUP reload (but the end of the terminal that it was started from: stop) · TERM drain and stop ·

@@ -62,6 +62,29 @@ test('a new connection is refused while a slow request still runs', async () => 
   await launcher.leavesNothing()
 })
 
+test('a second INT at once is the same Ctrl-C, which npm passes on: what is in hand is finished', async () => {
+  for (let round = 0; round < 5; round++) {
+    const { launcher, port } = await start({ workers: 1 })
+    const { answer } = await inHand(port, 1000)
+    launcher.kill('SIGINT')
+    const { time } = await launcher.event('signal')
+    launcher.kill('SIGINT')
+    const gap = Date.now() - Number(time)
+    const text = await answer
+    if (gap > 400) {
+      // The machine was too busy for the two to come as one: this round shows nothing.
+      await launcher.destroy()
+      await launcher.ended
+      continue
+    }
+    expect(text).toMatch(/ end$/)
+    await launcher.leavesNothing()
+    expect(launcher.events.filter(({ msg }) => msg === 'signal')).toHaveLength(1)
+    return
+  }
+  throw new Error('this machine is too busy')
+})
+
 test('a second INT leaves two seconds', async () => {
   const { launcher, port } = await start()
   const { answer } = await inHand(port, 60_000)
