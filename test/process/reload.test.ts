@@ -232,6 +232,8 @@ test('a reload in the middle of a drain cuts the oldest generation when it is th
     expect(await launcher.reload('baked')).toMatchObject({ result: 'done', reason: null })
   }
   expect((await launcher.status()).generations).toHaveLength(3)
+  // The third has something in hand too, else it has gone before anybody looks.
+  await inHand(port, 60_000)
   expect(await launcher.reload('baked')).toMatchObject({ result: 'done', reason: null })
   await launcher.event('generation.cut', ({ generation }) => generation === 1)
   expect(await slow[0]?.answer).toBe('ECONNRESET')
