@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { ask, Clients } from '../support/clients'
 import { type LogEvent, startLauncher } from '../support/launcher'
@@ -157,7 +158,6 @@ for (const [name, command] of [
     const port = await freePort()
     const versions = new Versions()
     const script = `${TEST_NODE} ${fixture('servers/versioned.cjs')} ${port}`
-    const { writeFileSync } = await import('node:fs')
     writeFileSync(`${versions.directory}/package.json`, JSON.stringify({ name: 'p', scripts: { start: script } }))
     const launcher = await startLauncher({
       command: command(script),
