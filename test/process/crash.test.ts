@@ -133,7 +133,7 @@ test('a reload ends a crash loop at once', async () => {
   const exited = await launcher.event('worker.exited', ({ workerPid }) => workerPid === pid)
   await launcher.when('it is back', ({ state, slots }) => state === 'serving' && slots[0]?.worker?.pid !== pid)
   const respawned = launcher.events.slice(launcher.events.indexOf(exited)).find(({ msg }) => msg === 'worker.spawned')
-  expect((respawned?.['time'] as number) - (exited['time'] as number)).toBeLessThan(300)
+  expect((respawned?.['time'] as number) - (exited['time'] as number)).toBeLessThan(1_000)
   expect(launcher.events.filter(({ msg }) => msg === 'slot.paused')).toHaveLength(1)
   await launcher.stop()
 }, 60_000)
