@@ -15,7 +15,10 @@ export async function start(line: CommandLine): Promise<number> {
     throw orVerb(error, options.command)
   })
   obey(launcher)
-  return await launcher.ended
+  const code = await launcher.ended
+  // Not by an empty event loop: on that way out Node takes its signal handlers away first, and a second SIGTERM in those milliseconds
+  // would make a stop in good order an end by a signal. Nothing is cut off: the log is written synchronously.
+  process.exit(code)
 }
 
 /** "relaod" was taken for a program. If there is none, the verb may have been meant. */

@@ -110,6 +110,20 @@ test('a third INT leaves none, to a worker that ignores signals too', async () =
   await launcher.leavesNothing()
 })
 
+test('signals to a launcher that ends change nothing: exit 0', async () => {
+  for (let round = 0; round < 5; round++) {
+    const { launcher } = await start()
+    launcher.kill('SIGTERM')
+    await launcher.event('launcher.stopping')
+    while (launcher.isRunning) {
+      launcher.kill('SIGTERM')
+      // Somebody who is impatient, not a flood: that would leave the launcher no time to stop.
+      await new Promise((done) => setTimeout(done, 1))
+    }
+    await launcher.leavesNothing()
+  }
+})
+
 test('QUIT does not wait for what is in hand', async () => {
   const { launcher, port } = await start()
   const { answer } = await inHand(port, 60_000)
