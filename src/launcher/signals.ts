@@ -1,13 +1,8 @@
 import { closeSync, openSync } from 'node:fs'
 import { constants } from 'node:os'
+import { CtrlC } from '../ctrl-c.js'
 import type { Log } from '../log.js'
 import type { Launcher } from './launcher.js'
-
-/**
- * A Ctrl-C reaches the launcher from the terminal and, where npm, npx or another wrapper passes it on, from that too: a few milliseconds
- * later, more on a busy machine. Nobody who means it presses twice so fast.
- */
-const SAME_PRESS_MS = 500
 
 /**
  * What each signal to the launcher means. HUP reload (but the end of the terminal that it was started from: stop) · TERM drain and stop ·
@@ -26,7 +21,7 @@ export function catchSignals(log: Log): (launcher: Launcher) => void {
     else what(launcher)
   }
   let interrupts = 0
-  let interruptedAt = Number.NEGATIVE_INFINITY
+  const ctrlC = new CtrlC()
   process.on('SIGHUP', () => {
     if (hadTerminal && !hasTerminal()) {
       log('info', 'signal', { signal: 'SIGHUP', meaning: 'the terminal is gone: stop' })
@@ -41,9 +36,7 @@ export function catchSignals(log: Log): (launcher: Launcher) => void {
     order((one) => one.stop())
   })
   process.on('SIGINT', () => {
-    const now = performance.now()
-    if (now - interruptedAt < SAME_PRESS_MS) return
-    interruptedAt = now
+    if (!ctrlC.isPress()) return
     interrupts += 1
     log('info', 'signal', {
       signal: 'SIGINT',

@@ -105,7 +105,8 @@ test('a third INT leaves none, to a worker that ignores signals too', async () =
   for (const message of ['launcher.stopping', 'launcher.stopping-now', 'launcher.stopped'])
     await launcher.interrupt(message)
   expect(await answer).toBe('ECONNRESET')
-  expect(Date.now() - began).toBeLessThan(1900)
+  // The second one left two seconds, half a second after the first.
+  expect(Date.now() - began).toBeLessThan(2500)
   launcher.expectExit(130)
   await launcher.leavesNothing()
 })

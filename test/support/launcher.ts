@@ -198,12 +198,13 @@ export class TestLauncher {
     signal(this.pid, name)
   }
 
-  /** Ctrl-C until it is understood as a further one: what comes right after the last is taken for the same (signals.ts). */
+  /** A further Ctrl-C, and what it leads to: not so soon after the last that it would be taken for the same (src/ctrl-c.ts: 500 ms). */
   async interrupt(msg: string): Promise<void> {
-    await until(`SIGINT is answered by ${msg}\n${this.story}`, () => {
-      this.kill('SIGINT')
-      return this.events.some((event) => event.msg === msg)
-    })
+    const last = this.events.filter((event) => event.msg === 'signal').at(-1)
+    await until('the last press is over', () => last === undefined || Date.now() - Number(last['time']) > 550)
+    const from = this.events.length
+    this.kill('SIGINT')
+    await this.event(msg, undefined, from)
   }
 
   /** A verb of the command line, for this launcher. */
