@@ -16,6 +16,18 @@ function kinds(pid: number): string[] {
   return [...descriptorsOf(pid).values()].map((what) => what.replace(/:\[\d+\]$/, '')).sort()
 }
 
+/**
+ * What a process holds once the stderr of its worker, or its own, is no pipe to the launcher any more, which is some time after it serves.
+ * Such a pipe is one of which it has one end, unless it has inherited that from us.
+ */
+async function settledKinds(pid: number): Promise<string[]> {
+  const ours = [...descriptorsOf(process.pid).values()]
+  return until(`pid ${pid} has no pipe to another process`, () => {
+    const pipes = [...descriptorsOf(pid).values()].filter((what) => what.startsWith('pipe:') && !ours.includes(what))
+    return pipes.every((one) => pipes.indexOf(one) !== pipes.lastIndexOf(one)) && kinds(pid)
+  })
+}
+
 /** The same kinds as before, once the connection over which the launcher was last asked has gone. */
 async function sameKinds(pid: number, before: readonly string[]): Promise<void> {
   const same = until('the same files', () => String(kinds(pid)) === String(before), 5_000)
@@ -30,8 +42,8 @@ test('two hundred reloads leave no descriptor, no zombie and no process', async 
     options: ['-n', '2'],
     cwd: versions.directory,
   })
-  const before = kinds(launcher.pid)
-  const first = (await launcher.pids()).map(kinds)
+  const before = await settledKinds(launcher.pid)
+  const first = await Promise.all((await launcher.pids()).map(settledKinds))
   for (let round = 1; round <= RELOADS; round++) {
     expect(await launcher.reload('retired')).toMatchObject({ result: 'done', reason: null })
     // The old ones have been reaped, not just ended, when the answer comes.
