@@ -67,7 +67,10 @@ test('a launcher that loses nothing passes', async () => {
   expect(report.total).toMatchObject({ lost: 0, idleClosed: 0, endedPolitely: 0, unaskedBytes: 0 })
   expect(report.total.requests).toBeGreaterThanOrEqual(2000)
   expect(report.reloads.done).toBeGreaterThanOrEqual(2)
-  expect(report.counters).toMatchObject({ judged: true, change: { OutRsts: 0, ListenDrops: 0, ListenOverflows: 0 } })
+  expect(report.counters).toMatchObject({
+    judged: true,
+    change: { EstabResets: 0, AttemptFails: 0, ListenDrops: 0, ListenOverflows: 0 },
+  })
   expect(report.launcher).toMatchObject({ code: 0, leftProcesses: [], leftSockets: [], lastLines: [] })
   expect(report.kinds.every(({ buckets }) => buckets.ok > 0)).toBe(true)
   expect(rendered).toMatch(/^PASSED: 0 lost of \d+ requests, \d+ reloads, [\d.]+ s$/m)
@@ -92,6 +95,12 @@ describe.concurrent('a launcher fails that', () => {
     expect(report.reasons).toContainEqual(expect.stringMatching(reason))
     expect(rendered).toMatch(/^FAILED: \d+ lost of \d+ requests/m)
     for (const { pid } of report.launcher.leftProcesses) expect(isAlive(pid)).toBe(false)
+  })
+
+  test('resets-connections, and the kernel has counted them', async () => {
+    const { report } = await run('resets-connections')
+    expect(report.counters.change?.EstabResets).toBeGreaterThan(0)
+    expect(report.reasons).toContainEqual(expect.stringMatching(/^OutRsts \+\d+, .*EstabResets \+[1-9]/))
   })
 
   test('never-ends-a-reload', async () => {
