@@ -5,7 +5,7 @@ import { ask } from '../support/clients'
 import { startLauncher, temporaryDirectory } from '../support/launcher'
 import { fixture } from '../support/paths'
 import { freePort } from '../support/ports'
-import { childrenOf, descriptorsOf, listeningInodes, marked } from '../support/processes'
+import { childrenOf, descriptorsOf, listeningInodes, listeningSockets, marked } from '../support/processes'
 import { until } from '../support/until'
 import { Versions } from '../support/versions'
 
@@ -41,6 +41,10 @@ test('two hundred reloads leave no descriptor, no zombie and no process', async 
     command: versions.command(port),
     options: ['-n', '2'],
     cwd: versions.directory,
+  })
+  await until('launcher and workers have a copy of each socket', async () => {
+    const sockets = await listeningSockets(port)
+    return sockets.length === 2 && sockets.every(({ holders }) => holders.length === 3)
   })
   const before = await settledKinds(launcher.pid)
   const first = await Promise.all((await launcher.pids()).map(settledKinds))
