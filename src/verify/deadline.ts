@@ -20,10 +20,6 @@ export class Deadline {
     this.#interruption = interruption
   }
 
-  get passed(): boolean {
-    return performance.now() >= this.#end
-  }
-
   /** Waits for `work`, at most `ms`; throws ERR_TIMED_OUT that says what did not happen, or Interrupted. */
   async within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
     // What is not awaited to its end may fail later, unseen.

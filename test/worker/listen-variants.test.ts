@@ -56,7 +56,9 @@ const alone = [
 ]
 // Whether before or after the next immediate is chance, with plain Node too: DNS answers from another thread; and after an uncaught
 // exception the ticks that are left run when anything is to be read, or else in an immediate. The channel may have something.
-const unordered = ['no such name', 'port, localhost', 'throws in listening']
+const unordered = ['no such name', 'throws in listening']
+// It listens before the next immediate or after it, for the same reason: what that one sees is chance.
+const early = ['port, localhost']
 
 test.each([...managed, ...refused, ...alone])('listen: %s', async (way) => {
   const port = await freePort()
@@ -69,7 +71,8 @@ test.each([...managed, ...refused, ...alone])('listen: %s', async (way) => {
     expect(program.errors).toEqual([])
     // The path, and the private name beside it.
     for (const name of readdirSync(directory)) rmSync(join(directory, name), { force: true })
-    return unordered.includes(way) ? program.lines.toSorted() : program.lines
+    const lines = early.includes(way) ? program.lines.filter((line) => !line.includes('"immediate"')) : program.lines
+    return unordered.includes(way) ? lines.toSorted() : lines
   }
   const plain = await run(new Program([TEST_NODE, ...argv]))
   for (const mode of ['go', 'hold'] as const) {
