@@ -64,6 +64,20 @@ export interface SocketStatus {
 /** How far a reload must have come before its answer: every new worker serves · the bake has ended · every old worker has gone. */
 export type ReloadWait = 'admitted' | 'baked' | 'retired'
 
+/** What a worker says when it may be trusted with a probe: 'message': process.send('ready') or listener.ready(); 'notify': READY=1 (sd_notify). */
+export type ReadySignal = 'listening' | 'message' | 'notify'
+
+/** 'all': every candidate proves itself, then all are admitted together. 'rolling': slot by slot, for memory. */
+export type Strategy = 'all' | 'rolling'
+
+/** Something that the new generation runs with and the old one did not: working directory, program, an environment variable. */
+export interface Change {
+  /** "directory", "program", "environment FOO". Never the value of a variable: names only, `from` and `to` say whether it was there. */
+  readonly what: string
+  readonly from: string | null
+  readonly to: string | null
+}
+
 export type ReloadStep = 'resolve' | 'start' | 'ready' | 'probe' | 'admit' | 'handover' | 'bake' | 'retire'
 
 export interface Verdict {
@@ -75,6 +89,8 @@ export interface Verdict {
   readonly reason: string | null
   /** Last lines on stderr of the candidate that failed. */
   readonly stderr: readonly string[]
+  /** What the new generation runs differently. */
+  readonly changes: readonly Change[]
   readonly from: number | null
   readonly to: number
   readonly workers: readonly WorkerVerdict[]

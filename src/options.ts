@@ -1,3 +1,5 @@
+import type { ReadySignal, Strategy } from './control-protocol.js'
+
 /** How a launcher runs: what the command line says, checked, with defaults. Durations are milliseconds. */
 export interface LauncherOptions {
   /** Names the launcher on this machine: its directory below the runtime directory, its control socket. */
@@ -14,6 +16,15 @@ export interface LauncherOptions {
   readonly drainTimeoutMs: number
   /** Stop signal to SIGKILL. */
   readonly killAfterMs: number
+  /** What a worker must say before it may be probed and admitted. */
+  readonly ready: ReadySignal
+  readonly strategy: Strategy
+  /** Most workers that `rolling` runs beyond the number of slots. */
+  readonly surge: number
+  /** How long the old generation is kept paused after the handover, to be gone back to; 0: not at all. */
+  readonly bakeMs: number
+  /** Share (0…1) of 5xx answers above which a bake is undone; undefined: answers are not counted. */
+  readonly bakeMax5xx: number | undefined
   readonly logFormat: 'text' | 'json'
 }
 
@@ -26,5 +37,11 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   // Kubernetes' grace period, which most platforms copy (reliability.md §2.12).
   drainTimeoutMs: 30_000,
   killAfterMs: 5_000,
+  ready: 'listening',
+  strategy: 'all',
+  surge: 1,
+  // Time for the first requests of most kinds, short for a deploy that waits; memory for two generations that long (reliability.md R11).
+  bakeMs: 5_000,
+  bakeMax5xx: undefined,
   logFormat: 'text',
 }

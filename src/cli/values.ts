@@ -66,6 +66,11 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     readyTimeoutMs: time('ready-timeout', DEFAULTS.readyTimeoutMs),
     drainTimeoutMs: time('drain-timeout', DEFAULTS.drainTimeoutMs),
     killAfterMs: time('kill-after', DEFAULTS.killAfterMs),
+    ready: DEFAULTS.ready,
+    strategy: DEFAULTS.strategy,
+    surge: DEFAULTS.surge,
+    bakeMs: DEFAULTS.bakeMs,
+    bakeMax5xx: DEFAULTS.bakeMax5xx,
     logFormat,
   }
 }

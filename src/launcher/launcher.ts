@@ -67,6 +67,13 @@ export class Launcher {
       readyTimeoutMs: options.readyTimeoutMs,
       drainTimeoutMs: options.drainTimeoutMs,
       killAfterMs: options.killAfterMs,
+      ready: options.ready,
+      probes: false,
+      liveness: false,
+      strategy: options.strategy,
+      surge: options.surge,
+      bakeMs: options.bakeMs,
+      bakeMax5xx: options.bakeMax5xx ?? null,
     })
     this.#processes = new Processes({
       channel: runtime.channelSocket,
@@ -210,6 +217,9 @@ export class Launcher {
       case 'forget':
         this.#specs.delete(effect.generation)
         return
+      case 'probe':
+      case 'unprobe':
+        return
       case 'log':
         return this.#log(effect.level, effect.event, effect.fields)
       case 'exit':
@@ -224,9 +234,9 @@ export class Launcher {
     this.#counters.set(run, readNetworkCounters())
     try {
       this.#specs.set(generation, resolveCommand(this.#options.command, this.#directory))
-      this.#outcome({ type: 'resolved', run, error: null })
+      this.#outcome({ type: 'resolved', run, error: null, changes: [] })
     } catch (error) {
-      this.#outcome({ type: 'resolved', run, error: describe(error) })
+      this.#outcome({ type: 'resolved', run, error: describe(error), changes: [] })
     }
   }
 

@@ -93,6 +93,7 @@ test('the verdict names every worker, its times and the way it went', async () =
     step: 'retire',
     reason: null,
     stderr: [],
+    changes: [],
     from: 1,
     to: 2,
     workers: [0, 1].map((slot) => ({

@@ -43,6 +43,13 @@ export class World {
       readyTimeoutMs: 60_000,
       drainTimeoutMs: 30_000,
       killAfterMs: 5_000,
+      ready: 'listening',
+      probes: false,
+      liveness: false,
+      strategy: 'all',
+      surge: 1,
+      bakeMs: 0,
+      bakeMax5xx: null,
       ...settings,
     })
   }
@@ -112,7 +119,7 @@ export class World {
   #perform(effect: Effect, outcomes: Unstamped[]): void {
     switch (effect.do) {
       case 'resolve':
-        outcomes.push({ type: 'resolved', run: effect.run, error: null })
+        outcomes.push({ type: 'resolved', run: effect.run, error: null, changes: [] })
         return
       case 'spawn':
         this.alive.add(effect.worker)

@@ -1,12 +1,17 @@
-import type { ReloadWait, Verdict } from '../../control-protocol.js'
+import type { Change, ReloadWait, Verdict } from '../../control-protocol.js'
 import type { DrainOutcome, ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
 
 /** What the world tells the brain. `at` is the monotonic clock in milliseconds, stamped when the event was queued. */
 export type Event = { readonly at: number } & (
   | { readonly type: 'start' }
   | WorkerEvent
-  /** Answer to `resolve`: what the candidates will run is known, or cannot be had. */
-  | { readonly type: 'resolved'; readonly run: number; readonly error: string | null }
+  /** Answer to `resolve`: what the candidates will run is known, and how it differs from the old; or it cannot be had. */
+  | {
+      readonly type: 'resolved'
+      readonly run: number
+      readonly error: string | null
+      readonly changes: readonly Change[]
+    }
   | { readonly type: 'reload'; readonly caller: number | null; readonly wait: ReloadWait }
   | {
       readonly type: 'stop'
@@ -43,6 +48,19 @@ export type WorkerEvent = { readonly worker: number } & (
   | { readonly type: 'listen-failed'; readonly listener: ListenerKey; readonly message: string }
   | { readonly type: 'listening'; readonly claim: string }
   | { readonly type: 'released'; readonly claim: string }
+  /** The program said so: by a 'ready' message to its parent, READY=1 or listener.ready(). May come before or after 'listening', and more than once. */
+  | { readonly type: 'ready' }
+  /**
+   * Result of a `probe`. Mode 'prove': `passed` once, after enough successes in a row; before that any number of failures, each the
+   * reason to show if the time runs out. Mode 'watch': failures only, each after enough of them in a row.
+   */
+  | { readonly type: 'probed'; readonly passed: boolean; readonly reason: string | null; readonly attempts: number }
+  /** Its event loop has not turned for this long. */
+  | { readonly type: 'heartbeat-lost'; readonly ms: number }
+  /** It turns again. */
+  | { readonly type: 'heartbeat-back' }
+  /** HTTP answers given since it was told to count, and how many of them had a status of 500 or more. */
+  | { readonly type: 'answered'; readonly responses: number; readonly errors: number }
   | { readonly type: 'acked'; readonly seq: number }
   | { readonly type: 'refused'; readonly seq: number; readonly code: string; readonly message: string }
   | { readonly type: 'drained'; readonly outcome: DrainOutcome }
@@ -112,6 +130,9 @@ export type Effect =
       readonly verdict: Omit<Verdict, 'kernel'>
     }
   | { readonly do: 'forget'; readonly generation: number }
+  /** Ask this worker's health path in that very process; replaces a probe of it that runs. 'prove': until it has passed. 'watch': for as long as it serves. */
+  | { readonly do: 'probe'; readonly worker: number; readonly mode: 'prove' | 'watch' }
+  | { readonly do: 'unprobe'; readonly worker: number }
   | {
       readonly do: 'log'
       readonly level: 'info' | 'warn' | 'error'

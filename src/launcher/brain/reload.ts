@@ -1,4 +1,4 @@
-import type { Verdict } from '../../control-protocol.js'
+import type { Change, Verdict } from '../../control-protocol.js'
 import type { Draft } from './draft.js'
 import { disownAll, forgetAdoptions, listenFor } from './listeners.js'
 import type { Caller, Run, Worker } from './state.js'
@@ -41,6 +41,7 @@ function startWaiting(draft: Draft): void {
     startedAt: draft.at,
     step: 'resolve',
     committed: false,
+    changes: [],
     callers: state.waiting,
     workers: [],
   }
@@ -49,9 +50,10 @@ function startWaiting(draft: Draft): void {
   draft.do({ do: 'resolve', run: state.run.id, generation: to })
 }
 
-export function resolved(draft: Draft, id: number, error: string | null): void {
+export function resolved(draft: Draft, id: number, error: string | null, changes: readonly Change[]): void {
   const { run } = draft.state
   if (run === null || run.id !== id) return
+  run.changes = changes
   if (error !== null) return abortReload(draft, run, error, [])
   cutOldest(draft)
   run.step = 'start'
@@ -191,6 +193,7 @@ function refuse(draft: Draft, callers: readonly Caller[]): void {
     startedAt: draft.at,
     step: 'resolve',
     committed: false,
+    changes: [],
     callers: [],
     workers: [],
   }
@@ -215,6 +218,7 @@ function verdictOf(
     step: run.step,
     reason,
     stderr,
+    changes: run.changes,
     from: run.from,
     to: run.to,
     workers: run.workers.map(({ slot, oldPid, newPid, ms, outcome }) => ({

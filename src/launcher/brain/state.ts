@@ -1,4 +1,12 @@
-import type { GenerationState, ReloadStep, ReloadWait, WorkerState } from '../../control-protocol.js'
+import type {
+  Change,
+  GenerationState,
+  ReadySignal,
+  ReloadStep,
+  ReloadWait,
+  Strategy,
+  WorkerState,
+} from '../../control-protocol.js'
 import type { DrainOutcome, ListenAddress, ListenerKey, OrderType } from '../../protocol.js'
 import { EMPTY_TALLY, type Tally } from './restart-policy.js'
 
@@ -35,6 +43,19 @@ export interface Settings {
   readonly readyTimeoutMs: number
   readonly drainTimeoutMs: number
   readonly killAfterMs: number
+  /** What a worker must say before it may be probed and admitted; 'listening' is demanded in any case. */
+  readonly ready: ReadySignal
+  /** A health check was asked for: a held worker must pass it, and is watched by it during the bake. */
+  readonly probes: boolean
+  /** The health check goes on for as long as a worker serves. */
+  readonly liveness: boolean
+  readonly strategy: Strategy
+  /** Most workers that `rolling` runs beyond the number of slots. */
+  readonly surge: number
+  /** How long the old generation is kept paused after the handover; 0: not at all. */
+  readonly bakeMs: number
+  /** Share (0…1) of 5xx answers of the new generation above which a bake is undone; null: answers are not counted. */
+  readonly bakeMax5xx: number | null
 }
 
 export interface Generation {
@@ -106,6 +127,8 @@ export interface Run {
   step: ReloadStep
   /** The candidates are the working generation now: from here on there is no way back but an undo. */
   committed: boolean
+  /** How what the candidates run differs from what the old generation runs. */
+  changes: readonly Change[]
   callers: Caller[]
   workers: RunWorker[]
 }

@@ -31,7 +31,7 @@ function note(draft: Draft, event: Event): void {
     case 'reload':
       return requestReload(draft, { id: event.caller, wait: event.wait })
     case 'resolved':
-      return resolved(draft, event.run, event.error)
+      return resolved(draft, event.run, event.error, event.changes)
     case 'stop':
       return event.pressure === 'drain' ? beginStop(draft, event) : pressStop(draft, event.pressure, event.exitCode)
     case 'timer':

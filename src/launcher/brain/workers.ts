@@ -198,6 +198,11 @@ const always = {
   'order-late': orderLate,
   exited,
   'listen-failed': listenFailed,
+  ready: ignore,
+  probed: ignore,
+  'heartbeat-lost': ignore,
+  'heartbeat-back': ignore,
+  answered: ignore,
 }
 const before = {
   ...always,
