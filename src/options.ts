@@ -25,7 +25,50 @@ export interface LauncherOptions {
   readonly bakeMs: number
   /** Share (0…1) of 5xx answers above which a bake is undone; undefined: answers are not counted. */
   readonly bakeMax5xx: number | undefined
+  /** How a worker is asked whether it is well; undefined: it is not asked. */
+  readonly health: HealthOptions | undefined
   readonly logFormat: 'text' | 'json'
+}
+
+/** The health check: what is asked, over a connection that only the worker in question has, and what is a good answer. */
+export interface HealthOptions {
+  /** 'http': `path` is asked for, by the protocol that the server speaks. 'tcp': that the server takes a connection is enough. */
+  readonly kind: 'http' | 'tcp'
+  /** Path and query, as they go into the request. */
+  readonly path: string
+  /** The listener that is asked: of this port; undefined: the one that the program opened first. */
+  readonly port: number | undefined
+  /** `Host`, and the name for TLS (SNI). */
+  readonly host: string
+  readonly headers: readonly (readonly [name: string, value: string])[]
+  /** Ranges of good statuses, both ends included. */
+  readonly statuses: readonly (readonly [from: number, to: number])[]
+  /** From the making of the connection to the end of the answer. */
+  readonly timeoutMs: number
+  /** Between the end of one try and the next. */
+  readonly intervalMs: number
+  /** So many good answers in a row prove a candidate. */
+  readonly successes: number
+  /** So many bad ones in a row are a failure of a worker that serves. */
+  readonly failures: number
+  /** Go on while a worker serves, at this interval; undefined: only candidates and the bake are watched. */
+  readonly livenessMs: number | undefined
+}
+
+export const HEALTH_DEFAULTS: Omit<HealthOptions, 'kind' | 'path'> = {
+  port: undefined,
+  host: 'localhost',
+  headers: [],
+  statuses: [[200, 299]],
+  // One probe: reliability.md §2.12.
+  timeoutMs: 1_000,
+  // A deploy waits for it; the connection costs a worker well under a millisecond.
+  intervalMs: 250,
+  // A version that answers every second request is no good one (reliability.md E-01).
+  successes: 2,
+  // Kubernetes' failureThreshold: one slow answer under load is no reason to go back.
+  failures: 3,
+  livenessMs: undefined,
 }
 
 export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
@@ -43,5 +86,6 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   // Time for the first requests of most kinds, short for a deploy that waits; memory for two generations that long (reliability.md R11).
   bakeMs: 5_000,
   bakeMax5xx: undefined,
+  health: undefined,
   logFormat: 'text',
 }

@@ -86,8 +86,16 @@ export interface DrainOutcome {
   readonly cut: number
 }
 
+/**
+ * What a new connection of a server has to begin with, as its class tells: 'tls' and 'tcp' for servers of which only that is known.
+ * 'h2' is HTTP/2 over TLS, 'h2c' without.
+ */
+export type Speaks = 'http' | 'https' | 'h2' | 'h2c' | 'tls' | 'tcp'
+
 /** What an ack may bring beside its `seq`. */
 export interface AckResult {
+  /** `probe`: how the other end of that connection is to be spoken to. */
+  readonly speaks?: Speaks
   /** `pause`, `drain`: connections open on the managed servers at that moment. */
   readonly connections?: number
 }
@@ -162,6 +170,15 @@ export type Order =
   | { readonly type: 'stderr'; readonly seq: number; readonly fds: readonly ['stderr'] }
   /** Finish what is open and report `drained`; at the deadline report what is left. Implies pause. `last`: accept until the queue is empty first. */
   | { readonly type: 'drain'; readonly seq: number; readonly deadlineMs: number; readonly last: boolean }
+  /** Give the attached connection to the server of this listener, as if it had been accepted: also in a worker that is held. */
+  | {
+      readonly type: 'probe'
+      readonly seq: number
+      readonly listener: ListenerKey
+      readonly fds: readonly ['probe']
+    }
+  /** Answer: that is all. Whoever does not has an event loop that does not turn. */
+  | { readonly type: 'ping'; readonly seq: number }
   /** Send back a copy of every socket you hold, in `sockets` messages; then ack. */
   | { readonly type: 'collect'; readonly seq: number }
 

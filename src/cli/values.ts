@@ -71,6 +71,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     surge: DEFAULTS.surge,
     bakeMs: DEFAULTS.bakeMs,
     bakeMax5xx: DEFAULTS.bakeMax5xx,
+    health: DEFAULTS.health,
     logFormat,
   }
 }

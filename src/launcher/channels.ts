@@ -11,6 +11,7 @@ import {
   type RefusalCode,
   type Report,
   type SocketName,
+  type Speaks,
   type ToWorker,
 } from '../protocol.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
@@ -32,6 +33,17 @@ export interface Standing {
   readonly working: number
 }
 
+/** An order that waits for its answers. Without `tell` the brain gave it, and hears of them. */
+interface Pending {
+  readonly worker: number
+  readonly from: Set<Channel>
+  /** Of one channel: what it says, or null when it has closed without an answer. */
+  tell?: (answer: Ack | Nack | null) => void
+}
+
+type Ack = Extract<Report, { type: 'ack' }>
+type Nack = Extract<Report, { type: 'nack' }>
+
 /**
  * The launcher's end of all channels. Each worker has one channel per thread that listens; to the brain it is one worker: an order goes to
  * those it concerns and counts as answered when all of them have answered, claims are told apart by channel.
@@ -47,7 +59,7 @@ export class Channels {
   readonly #poller: Poller
   readonly #all = new Set<Channel>()
   /** Orders on their way, by seq. */
-  readonly #orders = new Map<number, { worker: number; from: Set<Channel>; then?: () => void }>()
+  readonly #orders = new Map<number, Pending>()
   #pause: NodeJS.Timeout | undefined
   #nextId = 1
   /** Seqs of our own; the brain's count upwards from 1. */
@@ -129,12 +141,59 @@ export class Channels {
     }
   }
 
+  /**
+   * Gives a worker a connection that nobody else has: to the server on `port`, or to the one that it opened first. The descriptor stays
+   * the caller's. `answered` is called once, unless what is returned is called before.
+   */
+  hand(
+    worker: number,
+    port: number | undefined,
+    fd: number,
+    answered: (answer: { speaks: Speaks } | { error: string }) => void,
+  ): () => void {
+    const found = this.#of(worker).flatMap((channel) =>
+      [...channel.claims.values()].map((listener) => ({ channel, listener })),
+    )
+    const asked = found.find(({ listener }) => port === undefined || isOnPort(listener, port))
+    if (asked === undefined) {
+      const where = port === undefined ? 'anywhere' : `on port ${port}`
+      const soon = setImmediate(() => answered({ error: `it does not listen ${where}` }))
+      return () => clearImmediate(soon)
+    }
+    const { channel, listener } = asked
+    const seq = this.#nextSeq--
+    this.#orders.set(seq, {
+      worker,
+      from: new Set([channel]),
+      tell: (answer) => {
+        if (answer?.type === 'ack') answered({ speaks: answer.result?.speaks ?? 'tcp' })
+        else answered({ error: answer?.message ?? 'it has closed its channel' })
+      },
+    })
+    channel.send({ type: 'probe', seq, listener, fds: ['probe'] }, [fd])
+    return () => {
+      this.#orders.delete(seq)
+    }
+  }
+
+  #answered(channel: Channel, report: Ack | Nack): void {
+    const { seq } = report
+    const order = this.#orders.get(seq)
+    // Only who was asked may answer.
+    if (order === undefined || !order.from.delete(channel)) return
+    if (order.tell === undefined && report.type === 'ack') return this.#settle(seq)
+    this.#orders.delete(seq)
+    if (order.tell !== undefined) order.tell(report)
+    else if (report.type === 'nack')
+      this.#post({ type: 'refused', worker: order.worker, seq, code: report.code, message: report.message })
+  }
+
   /** An order is answered when every channel that got it has answered; one that has closed meanwhile will not. */
   #settle(seq: number): void {
     const order = this.#orders.get(seq)
     if (order === undefined || order.from.size > 0) return
     this.#orders.delete(seq)
-    if (order.then !== undefined) order.then()
+    if (order.tell !== undefined) order.tell(null)
     else this.#post({ type: 'acked', worker: order.worker, seq })
   }
 
@@ -190,13 +249,8 @@ export class Channels {
         channel.claims.delete(report.id)
         return this.#post({ type: 'released', worker, claim: `${channel.id}:${report.id}` })
       case 'ack':
-        this.#orders.get(report.seq)?.from.delete(channel)
-        return this.#settle(report.seq)
       case 'nack':
-        // Only who was asked may say no.
-        if (this.#orders.get(report.seq)?.from.has(channel) && this.#orders.delete(report.seq))
-          this.#post({ type: 'refused', worker, seq: report.seq, code: report.code, message: report.message })
-        return
+        return this.#answered(channel, report)
       case 'drained':
         return this.#drained(channel, worker, report.outcome)
       case 'warning':
@@ -298,11 +352,11 @@ export class Channels {
     const standing = this.#standing(process.worker)
     if (standing === null) return
     const { worker } = process
-    const then = (): void => {
+    const tell = (): void => {
       if (!this.#all.has(other)) return
       for (const id of claims) this.#post({ type: 'released', worker, claim: `${channel.id}:${id}` })
     }
-    this.#orders.set(seq, { worker, from: new Set([other]), then })
+    this.#orders.set(seq, { worker, from: new Set([other]), tell })
     other.send({ type: 'term', seq, term: standing.term, working: standing.working }, [])
   }
 }
@@ -313,6 +367,10 @@ function concerns(order: BrainOrder, channel: Channel): boolean {
   if (order.type === 'adopt' || order.type === 'unadopt')
     return [...channel.claims.values()].includes(order.socket.listener)
   return true
+}
+
+function isOnPort(listener: ListenerKey, port: number): boolean {
+  return listener.startsWith('tcp ') && new RegExp(`:${port}( ipv6only)?$`).test(listener)
 }
 
 function closeAll(fds: readonly number[]): void {

@@ -3,7 +3,7 @@ import type { ReloadWait, Status, Verdict } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
 import { type NetworkCounters, readNetworkCounters } from '../kernel-counters.js'
 import type { Log } from '../log.js'
-import type { LauncherOptions } from '../options.js'
+import type { HealthOptions, LauncherOptions } from '../options.js'
 import { notUsable, type RuntimeDir, takeRuntimeDir } from '../runtime-dir.js'
 import { VERSION } from '../version.js'
 import type { Effect, Event, TimerId } from './brain/events.js'
@@ -12,6 +12,7 @@ import { step } from './brain/step.js'
 import { Channels, type Standing } from './channels.js'
 import { logicalDirectory, resolveCommand, type Spec } from './command.js'
 import { ControlServer } from './control-server.js'
+import type { Prober } from './probe/prober.js'
 import { Processes } from './processes.js'
 import { Sockets } from './sockets.js'
 import { statusOf } from './status.js'
@@ -45,6 +46,7 @@ export class Launcher {
   readonly #counters = new Map<number, NetworkCounters | null>()
   readonly #ended: Promise<number>
   #resolveEnded: (code: number) => void = () => {}
+  readonly #prober: Prober | undefined
   #state: State
   #queue: Event[] = []
   /** Outcomes of effects: told to the brain before anything newer, for what is done is known. */
@@ -68,8 +70,8 @@ export class Launcher {
       drainTimeoutMs: options.drainTimeoutMs,
       killAfterMs: options.killAfterMs,
       ready: options.ready,
-      probes: false,
-      liveness: false,
+      probes: options.health !== undefined,
+      liveness: options.health?.livenessMs !== undefined,
       strategy: options.strategy,
       surge: options.surge,
       bakeMs: options.bakeMs,
@@ -88,6 +90,7 @@ export class Launcher {
       post: (event) => this.#post(event),
       log,
     })
+    this.#prober = options.health && this.#makeProber(options.health)
     this.#control = new ControlServer({
       status: () => this.status(),
       reload: (caller, wait) => this.reload(caller, wait),
@@ -159,6 +162,8 @@ export class Launcher {
   }
 
   #post(event: Unstamped<Event>): void {
+    // Whatever is under way with it is over; nobody else would know its timers.
+    if (event.type === 'exited') this.#prober?.stop(event.worker)
     const stamped = { ...event, at: performance.now() } as Event
     if (this.#isStepping) this.#queue.push(stamped)
     else this.#run(stamped)
@@ -177,6 +182,17 @@ export class Launcher {
       for (const effect of effects) this.#perform(effect)
     }
     this.#isStepping = false
+  }
+
+  /** Loaded only when a health check was asked for. */
+  #makeProber(health: HealthOptions): Prober {
+    const { Prober } = require('./probe/prober.js') as typeof import('./probe/prober.js')
+    return new Prober({
+      health,
+      bakeMs: this.#options.bakeMs,
+      hand: (worker) => (fd, answered) => this.#channels.hand(worker, health.port, fd, answered),
+      post: (event) => this.#post(event),
+    })
   }
 
   #outcome(event: Unstamped<Event>): void {
@@ -218,8 +234,9 @@ export class Launcher {
         this.#specs.delete(effect.generation)
         return
       case 'probe':
+        return this.#prober?.start(effect.worker, effect.mode)
       case 'unprobe':
-        return
+        return this.#prober?.stop(effect.worker)
       case 'log':
         return this.#log(effect.level, effect.event, effect.fields)
       case 'exit':
@@ -328,6 +345,7 @@ export class Launcher {
 
   async #end(code: number, callers: readonly number[]): Promise<void> {
     for (const timer of this.#timers.values()) clearTimeout(timer)
+    this.#prober?.close()
     this.#channels.close()
     this.#processes.close()
     this.#sockets.closeAll()

@@ -1,4 +1,4 @@
-import type { ListenAddress, Report } from '../protocol.js'
+import type { ListenAddress, Report, Speaks } from '../protocol.js'
 
 /**
  * A message of a worker as it may be believed: the program shares the process of the agent that speaks for it, so what arrives here is
@@ -26,11 +26,17 @@ const CHECKS: Readonly<Record<Report['type'], (report: Fields) => boolean>> = {
   listening: ({ id }) => isNumber(id),
   released: ({ id }) => isNumber(id),
   drained: ({ outcome }) => isRecord(outcome) && ['ended', 'closed', 'cut'].every((key) => isCount(outcome[key])),
-  ack: ({ seq }) => isNumber(seq),
+  ack: ({ seq, result }) => isNumber(seq) && (result === undefined || isResult(result)),
   nack: ({ seq, code, message }) => isNumber(seq) && isText(code) && isText(message),
   sockets: ({ seq }) => isNumber(seq),
   warning: ({ code, message }) => isText(code) && isText(message),
   unknown: ({ of }) => isText(of),
+}
+
+const SPEAKS: readonly unknown[] = ['http', 'https', 'h2', 'h2c', 'tls', 'tcp'] satisfies Speaks[]
+
+function isResult(value: unknown): boolean {
+  return isRecord(value) && (value['speaks'] === undefined || SPEAKS.includes(value['speaks']))
 }
 
 function isAddress(value: unknown): value is ListenAddress {

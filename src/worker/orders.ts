@@ -5,6 +5,7 @@ import type { Claim } from './claim.js'
 import { Drain } from './drain/drain.js'
 import type { ReceivedFds } from './received-fds.js'
 import { type Spares, textOf } from './spares.js'
+import { speaks } from './speaks.js'
 import { replaceStderr } from './stderr.js'
 
 /** Below SCM_MAX_FD (253), as a sum of descriptors in flight counts against RLIMIT_NOFILE (kernel.md §7). */
@@ -89,6 +90,15 @@ const handlers = {
     const connections = openConnections(world)
     drain.begin(deadlineMs)
     return { connections }
+  },
+  probe(world, { listener }, fds) {
+    const claim = claimOf(world, listener)
+    if (claim === undefined) throw coded('ENOENT', `no claim on ${listener}`)
+    claim.take(fds.take(0))
+    return { speaks: speaks(claim.facts.server) }
+  },
+  ping() {
+    return undefined
   },
   collect(world, { seq }) {
     const held = heldSockets(world)

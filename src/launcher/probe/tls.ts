@@ -1,0 +1,30 @@
+import type { Socket } from 'node:net'
+import { isIP } from 'node:net'
+import { connect } from 'node:tls'
+import type { HealthOptions } from '../../options.js'
+import { type Answer, describe } from './answer.js'
+import { askHttp } from './http1.js'
+
+/**
+ * One request over TLS, by HTTP/2 or HTTP/1.1 as the server chooses. Its name is not checked: whose process it is was known before, and
+ * its certificate is not for 127.0.0.1.
+ */
+export function askOverTls(connection: Socket, health: HealthOptions, done: (answer: Answer) => void): void {
+  const name = health.host.replace(/:\d+$/, '')
+  const secure = connect({
+    socket: connection,
+    rejectUnauthorized: false,
+    ALPNProtocols: ['h2', 'http/1.1'],
+    // An address is no name for SNI (RFC 6066 §3).
+    ...(isIP(name) === 0 && !name.startsWith('[') ? { servername: name } : {}),
+  })
+  const failed = (error: NodeJS.ErrnoException): void =>
+    done(`no TLS for ${describe(health)}: ${error.code ?? error.message}`)
+  secure.once('error', failed)
+  secure.once('secureConnect', () => {
+    secure.off('error', failed)
+    secure.on('error', () => {})
+    if (secure.alpnProtocol === 'h2') void import('./http2.js').then(({ askHttp2 }) => askHttp2(secure, health, done))
+    else askHttp(secure, health, done)
+  })
+}

@@ -1,0 +1,173 @@
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { loopbackPair } from '../../src/launcher/probe/pair.js'
+import type { HealthOptions } from '../../src/options.js'
+import { openFiles, sameFilesAs } from '../native/support/open-files.js'
+import { until } from '../support/until.js'
+import { native } from '../support/worker/addon.js'
+import { askHttp } from '../support/worker/clients.js'
+import { FakeLauncher, type FakeWorker } from '../support/worker/fake-launcher.js'
+import { freePort } from '../support/worker/ports.js'
+import { attempt, handTo, healthOf } from '../support/worker/probing.js'
+import { fixture, type Program } from '../support/worker/program.js'
+
+let launcher: FakeLauncher
+let before: number[]
+beforeEach(() => {
+  before = openFiles()
+})
+afterEach(async () => {
+  await launcher.end()
+  await sameFilesAs(before)
+})
+
+interface Held {
+  program: Program
+  worker: FakeWorker
+  port: number
+  ask(more?: Partial<HealthOptions>): Promise<string | null>
+}
+
+/** A worker that is held, and how to ask it. */
+async function held(file: string): Promise<Held> {
+  launcher = new FakeLauncher()
+  const port = await freePort()
+  const program = launcher.node(fixture(file), [port])
+  const worker = await launcher.worker()
+  await worker.report('listening')
+  const hand = handTo(worker, `tcp ${file === 'fastify.cjs' ? '[::]' : '*'}:${port}`)
+  return { program, worker, port, ask: (more) => attempt(hand, healthOf({ timeoutMs: 5_000, ...more })) }
+}
+
+test.each([
+  'http.cjs',
+  'https.cjs',
+  'http2-secure.cjs',
+  'h2c.cjs',
+  'express.cjs',
+  'fastify.cjs',
+  'esm.mjs',
+  'websocket.cjs',
+])('a held %s answers over a connection of its own, and the public is still refused', async (file) => {
+  const { program, worker, port, ask } = await held(file)
+  for (let n = 0; n < 5; n++) expect(await ask()).toBe(null)
+  expect(await ask({ kind: 'tcp' })).toBe(null)
+  expect(await askHttp(port)).toBe('ECONNREFUSED')
+  launcher.listen()
+  await worker.order({ type: 'admit' })
+  expect(await ask(), 'while it serves').toBe(null)
+  await worker.order({ type: 'pause' })
+  expect(await ask(), 'while it is paused').toBe(null)
+  // Nothing of the checks is left in it: its drain has nothing to wait for.
+  await worker.order({ type: 'drain', deadlineMs: 5_000, last: false })
+  expect((await worker.report('drained')).outcome).toMatchObject({ closed: 0, cut: 0 })
+  expect(program.errors).toEqual([])
+})
+
+test('a plain TCP server is asked by a connection, or by HTTP if it speaks that', async () => {
+  const { ask } = await held('net.cjs')
+  expect(await ask({ kind: 'tcp' })).toBe(null)
+  expect(await ask()).toMatch(/^its answer to GET \/ is no HTTP\/1\.1: /)
+})
+
+test.each<[string, string | RegExp | null, Partial<HealthOptions>?]>([
+  ['/', null],
+  ['/204', null],
+  ['/informational', null],
+  ['/endless', null],
+  ['/500', 'it answered GET /500 with 500: "database: \\u001b[31mno\\nconnection"'],
+  ['/500', null, { statuses: [[500, 500]] }],
+  ['/404', 'it answered GET /404 with 404'],
+  ['/redirect', 'it answered GET /redirect with 302, to "/login": "Found"'],
+  ['/redirect', null, { statuses: [[200, 399]] }],
+  ['/upgrade', 'it answered GET /upgrade with 101'],
+  ['/hang', 'it did not answer GET /hang within 300 ms', { timeoutMs: 300 }],
+  ['/half', 'it did not answer GET /half within 300 ms', { timeoutMs: 300 }],
+  ['/cut', 'its answer to GET /cut ended after 3 bytes: ECONNRESET'],
+  ['/close', 'it closed the connection without an answer to GET /close'],
+  ['/garbage', /^its answer to GET \/garbage is no HTTP\/1\.1: Parse Error/],
+  ['/headers', /^its answer to GET \/headers is no HTTP\/1\.1: .*Header overflow/],
+])('an answer of %s is judged: %s', async (path, answer, more) => {
+  const { program, ask } = await held('health.cjs')
+  const said = await ask({ path, ...more })
+  if (answer instanceof RegExp) expect(said).toMatch(answer)
+  else expect(said).toBe(answer)
+  // An address of this machine, and it is not a connection to itself.
+  expect(await program.line('asked')).toBe(`${path} 4 false`)
+})
+
+test('what is asked can be worded: path, host and headers', async () => {
+  const { ask } = await held('health.cjs')
+  const said = await ask({
+    path: '/echo',
+    host: 'shop.example:8080',
+    headers: [['X-Check', 'yes']],
+    statuses: [[400, 400]],
+  })
+  expect(said).toContain('\\"host\\":\\"shop.example:8080\\"')
+  expect(said).toContain('\\"x-check\\":\\"yes\\"')
+})
+
+test.each(['https.cjs', 'http2-secure.cjs', 'h2c.cjs'])('a bad answer of %s is named by its status', async (file) => {
+  const { ask } = await held(file)
+  const said = await ask({ statuses: [[204, 204]] })
+  expect(said).toMatch(/^it answered GET \/ with 200: "\d+"$/)
+})
+
+test('a loop that does not turn is not taken for a slow answer', async () => {
+  const { ask } = await held('health.cjs')
+  expect(await ask({ path: '/busy', timeoutMs: 500 })).toBe('it did not answer GET /busy within 500 ms')
+  expect(await ask({ timeoutMs: 500 })).toBe(
+    'it did not take the connection of the health check within 500 ms: its event loop is busy',
+  )
+  expect(await ask({ kind: 'tcp', timeoutMs: 500 })).toMatch(/event loop is busy$/)
+})
+
+test('a listener that is not there, and one that is closed, are named', async () => {
+  const { worker, port, ask } = await held('health.cjs')
+  expect(await attempt(handTo(worker, 'tcp *:1'), healthOf())).toBe('no claim on tcp *:1')
+  expect(await ask({ path: '/stop-listening' })).toBe(null)
+  await worker.report('released')
+  expect(await ask()).toBe(`no claim on tcp *:${port}`)
+})
+
+test('a thousand checks of two generations on one port reach the process that was meant', async () => {
+  launcher = new FakeLauncher()
+  const port = await freePort()
+  const programs = [launcher.node(fixture('http.cjs'), [port]), launcher.node(fixture('http.cjs'), [port])]
+  const workers = [await launcher.worker(0), await launcher.worker(1)]
+  for (const worker of workers) await worker.report('listening')
+  launcher.listen()
+  const serving = workers.find(({ pid }) => pid === programs[0]?.pid) as FakeWorker
+  const candidate = workers.find(({ pid }) => pid === programs[1]?.pid) as FakeWorker
+  await serving.order({ type: 'admit' })
+
+  let isRunning = true
+  const publicAnswers = new Set<string>()
+  const clients = Array.from({ length: 4 }, async () => {
+    while (isRunning) publicAnswers.add(await askHttp(port))
+  })
+  const answers = new Map<string, number>()
+  for (let n = 0; n < 1_000; n++) {
+    const worker = n % 2 === 0 ? serving : candidate
+    // Every status is a bad one: the answer comes back in the reason.
+    const said = await attempt(handTo(worker, `tcp *:${port}`), healthOf({ timeoutMs: 10_000, statuses: [] }))
+    const pid = /^it answered GET \/ with 200: "(\d+)"$/.exec(said ?? '')?.[1]
+    const key = pid === String(worker.pid) ? 'right' : `${said} instead of ${worker.pid}`
+    answers.set(key, (answers.get(key) ?? 0) + 1)
+  }
+  isRunning = false
+  await Promise.all(clients)
+  expect(Object.fromEntries(answers)).toEqual({ right: 1_000 })
+  expect(publicAnswers).toEqual(new Set([String(serving.pid)]))
+})
+
+test('a pair is two ends of one connection, and strangers get none of it', async () => {
+  launcher = new FakeLauncher()
+  const [ours, theirs] = loopbackPair(native)
+  expect(native.peerAddress(ours)).toEqual(native.localAddress(theirs))
+  expect(native.peerAddress(theirs)).toEqual(native.localAddress(ours))
+  native.sendMessage(ours, Buffer.from('hello'), [])
+  await until('it arrives', () => native.receiveMessage(theirs, 10)?.data.toString() === 'hello')
+  native.close(ours)
+  native.close(theirs)
+})
