@@ -27,6 +27,8 @@ export interface LauncherOptions {
   readonly bakeMax5xx: number | undefined
   /** How a worker is asked whether it is well; undefined: it is not asked. */
   readonly health: HealthOptions | undefined
+  /** Files with the program's environment, read anew for each generation; a later one wins. */
+  readonly envFiles: readonly string[]
   readonly logFormat: 'text' | 'json'
 }
 
@@ -87,5 +89,6 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   bakeMs: 5_000,
   bakeMax5xx: undefined,
   health: undefined,
+  envFiles: [],
   logFormat: 'text',
 }

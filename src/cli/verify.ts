@@ -1,10 +1,27 @@
 import { constants } from 'node:os'
 import { Interrupted, renderReport, verify } from '../verify/verify.js'
 import { type CommandLine, usage } from './parse.js'
-import { count, ports, text, workers } from './values.js'
+import { count, ports, text, texts, workers } from './values.js'
 
 /** Options of the launcher that a run of the program under test gets as well. */
-const PASSED_ON = ['ports', 'ready-timeout', 'drain-timeout', 'kill-after'] as const
+const PASSED_ON = [
+  'ports',
+  'ready',
+  'ready-timeout',
+  'health',
+  'health-port',
+  'health-host',
+  'health-header',
+  'health-status',
+  'health-timeout',
+  'health-interval',
+  'health-successes',
+  'health-failures',
+  'liveness',
+  'env-file',
+  'drain-timeout',
+  'kill-after',
+] as const
 
 export async function verifyCommand({ values, command }: CommandLine): Promise<number> {
   if (command.length === 0) throw usage('no command to verify', 'For example: reuseport-run verify -n 2 -- node app.js')
@@ -28,8 +45,10 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
       path: text(values, 'path'),
       slowPath: text(values, 'slow-path'),
       launcherOptions: PASSED_ON.flatMap((name) => {
-        const given = text(values, name)
-        return given === undefined ? [] : [`--${name}`, given]
+        const once = text(values, name)
+        const given = once === undefined ? texts(values, name) : [once]
+        // In one word: a value may begin with a dash.
+        return given.map((value) => `--${name}=${value}`)
       }),
       log: (line) => process.stderr.write(`${line}\n`),
     })

@@ -1,0 +1,79 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http'
+import { HEALTH_DEFAULTS, type HealthOptions } from '../options.js'
+import { type CommandLine, usage } from './parse.js'
+import { count, ports, text, texts, timeOr } from './values.js'
+
+const NEEDS_HEALTH = [
+  'health-port',
+  'health-host',
+  'health-header',
+  'health-status',
+  'health-timeout',
+  'health-interval',
+  'health-successes',
+  'health-failures',
+  'liveness',
+] as const
+
+/** The health check that the command line words; undefined: none. Throws ERR_USAGE. */
+export function healthOptions(values: CommandLine['values']): HealthOptions | undefined {
+  const asked = text(values, 'health')
+  if (asked === undefined) {
+    const alone = NEEDS_HEALTH.find((name) => values[name] !== undefined)
+    if (alone !== undefined) throw usage(`--${alone} needs --health`, 'For example: --health /healthz')
+    return undefined
+  }
+  // A path goes into the request as it is: nothing in it may end the request line.
+  if (asked !== 'tcp' && !/^\/[!-~]*$/.test(asked))
+    throw usage(
+      `--health ${JSON.stringify(asked)} is neither a path nor tcp`,
+      'A path begins with "/" and is percent-encoded.',
+    )
+  const number = (name: string, fallback: number): number => {
+    const given = text(values, name)
+    return given === undefined ? fallback : count(given, name, 1)
+  }
+  const status = text(values, 'health-status')
+  return {
+    kind: asked === 'tcp' ? 'tcp' : 'http',
+    path: asked === 'tcp' ? '/' : asked,
+    port: port(text(values, 'health-port')),
+    host: host(text(values, 'health-host') ?? HEALTH_DEFAULTS.host),
+    headers: texts(values, 'health-header').map(header),
+    statuses: status === undefined ? HEALTH_DEFAULTS.statuses : status.split(',').map(statusRange),
+    timeoutMs: timeOr(values, 'health-timeout', HEALTH_DEFAULTS.timeoutMs),
+    intervalMs: timeOr(values, 'health-interval', HEALTH_DEFAULTS.intervalMs),
+    successes: number('health-successes', HEALTH_DEFAULTS.successes),
+    failures: number('health-failures', HEALTH_DEFAULTS.failures),
+    livenessMs: timeOr(values, 'liveness', HEALTH_DEFAULTS.livenessMs),
+  }
+}
+
+function port(given: string | undefined): number | undefined {
+  const [only, ...more] = ports(given, 'health-port') ?? []
+  if (more.length > 0) throw usage(`--health-port ${JSON.stringify(given)}: one port is asked`)
+  return only
+}
+
+function host(given: string): string {
+  if (/^[A-Za-z0-9._:[\]-]+$/.test(given)) return given
+  throw usage(`--health-host ${JSON.stringify(given)} is no host`, 'Write shop.example or shop.example:8080.')
+}
+
+function header(given: string): readonly [string, string] {
+  const [, name = '', value = ''] = /^([^:]*):[ \t]*(.*?)[ \t]*$/s.exec(given) ?? []
+  try {
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+  } catch {
+    // Not the value: it may be a secret, and this goes into logs.
+    throw usage(`--health-header ${JSON.stringify(name)} is no header`, "Write 'Name: value'.")
+  }
+  return [name, value]
+}
+
+function statusRange(given: string): readonly [number, number] {
+  const [, from = '', to = from] = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(given) ?? []
+  if (from !== '' && Number(from) <= Number(to)) return [Number(from), Number(to)]
+  throw usage(`--health-status ${JSON.stringify(given)} is no status`, 'Write 200, 200-399 or 200,204.')
+}

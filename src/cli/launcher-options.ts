@@ -1,0 +1,39 @@
+import type { ReadySignal } from '../control-protocol.js'
+import { DEFAULTS, type LauncherOptions } from '../options.js'
+import { healthOptions } from './health.js'
+import { type CommandLine, usage } from './parse.js'
+import { launcherName, ports, text, texts, timeOr, workers } from './values.js'
+
+/** What a launcher is to be, from the command line that starts it. Throws ERR_USAGE. */
+export function launcherOptions({ values, command }: CommandLine, directory: string): LauncherOptions {
+  if (command.length === 0) throw usage('no command to run', 'For example: reuseport-run -n 2 -- node app.js')
+  const logFormat = text(values, 'log-format') ?? DEFAULTS.logFormat
+  if (logFormat !== 'text' && logFormat !== 'json')
+    throw usage(`--log-format ${JSON.stringify(logFormat)} is neither text nor json`)
+  const time = (name: string, fallback: number): number => timeOr(values, name, fallback)
+  return {
+    name: launcherName(values, directory),
+    runtimeDir: text(values, 'runtime-dir'),
+    command,
+    workers: workers(text(values, 'workers')),
+    ports: ports(text(values, 'ports')),
+    readyTimeoutMs: time('ready-timeout', DEFAULTS.readyTimeoutMs),
+    drainTimeoutMs: time('drain-timeout', DEFAULTS.drainTimeoutMs),
+    killAfterMs: time('kill-after', DEFAULTS.killAfterMs),
+    ready: readySignal(text(values, 'ready')),
+    strategy: DEFAULTS.strategy,
+    surge: DEFAULTS.surge,
+    bakeMs: DEFAULTS.bakeMs,
+    bakeMax5xx: DEFAULTS.bakeMax5xx,
+    health: healthOptions(values),
+    envFiles: texts(values, 'env-file'),
+    logFormat,
+  }
+}
+
+function readySignal(given: string | undefined): ReadySignal {
+  const known: readonly ReadySignal[] = ['listening', 'message', 'notify']
+  const found = known.find((signal) => signal === (given ?? DEFAULTS.ready))
+  if (found === undefined) throw usage(`--ready ${JSON.stringify(given)} is none of ${known.join(', ')}`)
+  return found
+}
