@@ -22,6 +22,8 @@ export const MAX_MESSAGE_BYTES: number = 64 * 1024
 /** Environment given to a spawn. The agent takes them out of `process.env` before the program runs. */
 export const ENV_CHANNEL = 'REUSEPORT_RUN_CHANNEL'
 export const ENV_TOKEN = 'REUSEPORT_RUN_TOKEN'
+/** 'message': the program's `process.send('ready')` is waited for. */
+export const ENV_READY = 'REUSEPORT_RUN_READY'
 
 /** A listening address as `listen()` was asked for it, after DNS. `host` null: every address (dual stack `::`, else `0.0.0.0`). */
 export type ListenAddress =
@@ -44,6 +46,8 @@ export type Report =
   | { readonly type: 'claim'; readonly id: number; readonly address: ListenAddress; readonly backlog: number }
   /** The program's `listen()` succeeded: 'listening' was emitted for this claim. */
   | { readonly type: 'listening'; readonly id: number }
+  /** The program has said that it is ready (`process.send('ready')`). */
+  | { readonly type: 'ready' }
   /** The program closed the server of this claim (or its `listen()` failed after the claim). */
   | { readonly type: 'released'; readonly id: number }
   /** Every connection of a draining worker has ended; time for the stop signal. */

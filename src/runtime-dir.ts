@@ -19,7 +19,8 @@ import { ReuseportError } from './errors.js'
 import { native } from './native.js'
 
 /**
- * Where a launcher lives on this machine: `<runtime directory>/<name>/` with `lock`, `pid`, `control.sock`, `channel.sock`.
+ * Where a launcher lives on this machine: `<runtime directory>/<name>/` with `lock`, `pid`, `control.sock`, `channel.sock`,
+ * and `notify.sock` if workers are to say that they are ready by it.
  *
  * The runtime directory is the first that fits of: `--runtime-dir`, `$RUNTIME_DIRECTORY` (systemd; a colon list, the first counts),
  * `$XDG_RUNTIME_DIR/reuseport-run`, `/run/reuseport-run` (root only), `/tmp/reuseport-run-<uid>`. The launcher's own directory is 0700
@@ -29,6 +30,7 @@ export interface RuntimeDir {
   readonly directory: string
   readonly controlSocket: string
   readonly channelSocket: string
+  readonly notifySocket: string
   /** Removes the launcher's files and its directory, and gives the lock up. Idempotent. */
   release(): void
 }
@@ -90,7 +92,7 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
   const at = (file: string): string => join(directory, file)
   checkLength(at('control.sock'))
   const lock = takeLock(directory, name, startedFrom)
-  const files = ['control.sock', 'channel.sock', 'pid'].map(at)
+  const files = ['control.sock', 'channel.sock', 'notify.sock', 'pid'].map(at)
   let released = false
   const release = (): void => {
     if (released) return
@@ -111,7 +113,13 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
     release()
     throw notUsable(directory, cause)
   }
-  return { directory, controlSocket: at('control.sock'), channelSocket: at('channel.sock'), release }
+  return {
+    directory,
+    controlSocket: at('control.sock'),
+    channelSocket: at('channel.sock'),
+    notifySocket: at('notify.sock'),
+    release,
+  }
 }
 
 function removeEmpty(directory: string): void {

@@ -245,6 +245,8 @@ export class Channels {
         })
       case 'listening':
         return this.#post({ type: 'listening', worker, claim: `${channel.id}:${report.id}` })
+      case 'ready':
+        return this.#post({ type: 'ready', worker })
       case 'released':
         channel.claims.delete(report.id)
         return this.#post({ type: 'released', worker, claim: `${channel.id}:${report.id}` })

@@ -1,7 +1,8 @@
 import { accessSync, constants, realpathSync, statSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
+import type { ReadySignal } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
-import { ENV_CHANNEL, ENV_TOKEN } from '../protocol.js'
+import { ENV_CHANNEL, ENV_READY, ENV_TOKEN } from '../protocol.js'
 
 /** What the workers of one generation run: fixed when the generation begins, kept for its respawns. */
 export interface Spec {
@@ -66,13 +67,18 @@ export function resolveCommand(command: readonly string[], directory: string): S
 }
 
 /** The environment of one spawn: the agent is preloaded into every Node process of it, and finds the launcher by these variables. */
-export function workerEnvironment(spec: Spec, spawn: { channel: string; token: string; preload: string }): string[] {
+export function workerEnvironment(
+  spec: Spec,
+  spawn: { channel: string; token: string; preload: string; ready: ReadySignal; notify: string },
+): string[] {
   const options = spec.env['NODE_OPTIONS']
   const preload = `--require "${spawn.preload.replace(/["\\]/g, '\\$&')}"`
   const env = {
     ...spec.env,
     [ENV_CHANNEL]: spawn.channel,
     [ENV_TOKEN]: spawn.token,
+    ...(spawn.ready === 'message' ? { [ENV_READY]: spawn.ready } : {}),
+    ...(spawn.ready === 'notify' ? { NOTIFY_SOCKET: spawn.notify } : {}),
     NODE_OPTIONS: options === undefined || options === '' ? preload : `${options} ${preload}`,
   }
   return Object.entries(env).map(([name, value]) => `${name}=${value}`)

@@ -12,6 +12,7 @@ import { step } from './brain/step.js'
 import { Channels, type Standing } from './channels.js'
 import { logicalDirectory, resolveCommand, type Spec } from './command.js'
 import { ControlServer } from './control-server.js'
+import type { NotifySocket } from './notify-socket.js'
 import type { Prober } from './probe/prober.js'
 import { Processes } from './processes.js'
 import { Sockets } from './sockets.js'
@@ -46,6 +47,7 @@ export class Launcher {
   readonly #counters = new Map<number, NetworkCounters | null>()
   readonly #ended: Promise<number>
   #resolveEnded: (code: number) => void = () => {}
+  readonly #notify: NotifySocket | undefined
   readonly #prober: Prober | undefined
   #state: State
   #queue: Event[] = []
@@ -80,6 +82,8 @@ export class Launcher {
     this.#processes = new Processes({
       channel: runtime.channelSocket,
       preload: join(__dirname, '..', 'worker', 'preload.js'),
+      ready: options.ready,
+      notify: runtime.notifySocket,
       post: (event) => this.#post(event),
     })
     this.#channels = new Channels({
@@ -90,6 +94,7 @@ export class Launcher {
       post: (event) => this.#post(event),
       log,
     })
+    this.#notify = options.ready === 'notify' ? this.#makeNotifySocket() : undefined
     this.#prober = options.health && this.#makeProber(options.health)
     this.#control = new ControlServer({
       status: () => this.status(),
@@ -182,6 +187,12 @@ export class Launcher {
       for (const effect of effects) this.#perform(effect)
     }
     this.#isStepping = false
+  }
+
+  #makeNotifySocket(): NotifySocket {
+    const { NotifySocket } = require('./notify-socket.js') as typeof import('./notify-socket.js')
+    const path = this.#runtime.notifySocket
+    return new NotifySocket({ path, processes: this.#processes, post: (event) => this.#post(event), log: this.#log })
   }
 
   /** Loaded only when a health check was asked for. */
@@ -346,6 +357,7 @@ export class Launcher {
   async #end(code: number, callers: readonly number[]): Promise<void> {
     for (const timer of this.#timers.values()) clearTimeout(timer)
     this.#prober?.close()
+    this.#notify?.close()
     this.#channels.close()
     this.#processes.close()
     this.#sockets.closeAll()

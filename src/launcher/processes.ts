@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
+import type { ReadySignal } from '../control-protocol.js'
 import { type Native, native, type Poller, READABLE } from '../native.js'
 import type { WorkerEvent } from './brain/events.js'
 import { type Spec, workerEnvironment } from './command.js'
@@ -11,6 +12,8 @@ type Post = (event: WorkerEvent) => void
 /** Lines of stderr that are kept of a candidate: what is shown when it fails. */
 const STDERR_LINES = 20
 const LONGEST_LINE = 1_000
+/** Generations of processes below a worker that are looked through for one that speaks: no wrapper nests deeper. */
+const DEEPEST = 64
 /** Raised for processes that serve nobody yet: when memory runs out, the new goes before the old (reliability.md D-18). */
 const CANDIDATE_OOM_SCORE = 200
 
@@ -18,13 +21,12 @@ const CANDIDATE_OOM_SCORE = 200
 export class Processes {
   readonly #byWorker = new Map<number, WorkerProcess>()
   readonly #native: Native = native()
-  readonly #channel: string
-  readonly #preload: string
+  readonly #handed: { channel: string; preload: string; ready: ReadySignal; notify: string }
   readonly #post: Post
 
-  constructor(options: { channel: string; preload: string; post: Post }) {
-    this.#channel = options.channel
-    this.#preload = options.preload
+  constructor(options: { channel: string; preload: string; ready: ReadySignal; notify: string; post: Post }) {
+    const { channel, preload, ready, notify } = options
+    this.#handed = { channel, preload, ready, notify }
     this.#post = options.post
     // A worker's child whose parent (npm, sh) ends must not escape: it becomes ours, and we reap it.
     this.#native.setChildSubreaper()
@@ -34,7 +36,7 @@ export class Processes {
   /** Starts the process of a worker. Throws what posix_spawn gives. */
   spawn(worker: number, spec: Spec, expendable: boolean): number {
     const token = randomBytes(16).toString('hex')
-    const env = workerEnvironment(spec, { channel: this.#channel, token, preload: this.#preload })
+    const env = workerEnvironment(spec, { ...this.#handed, token })
     const started = new WorkerProcess(worker, token, { ...spec, env }, (event) => {
       if (event.type === 'exited') {
         this.#byWorker.delete(worker)
@@ -54,6 +56,22 @@ export class Processes {
   withToken(token: string): WorkerProcess | undefined {
     // At most a few dozen. Tokens are random and used once: comparing them leaks nothing that could be used later.
     return [...this.#byWorker.values()].find((process) => process.token === token)
+  }
+
+  /** The worker below whose process this one is: itself, a child of it, or one that only its group tells of. */
+  ownerOf(pid: number): WorkerProcess | undefined {
+    const workers = [...this.#byWorker.values()]
+    let at = pid
+    for (let depth = 0; depth < DEEPEST && at > 1 && at !== process.pid; depth++) {
+      const owner = workers.find((worker) => worker.owns(at))
+      if (owner !== undefined) return owner
+      const place = placeOf(at)
+      if (place === undefined) return undefined
+      // Its parent has ended: it is our child now, and still in the group that its worker's spawn began.
+      if (place.parent === process.pid) return workers.find((worker) => worker.leads(place.group))
+      at = place.parent
+    }
+    return undefined
   }
 
   close(): void {
@@ -80,6 +98,8 @@ export class WorkerProcess {
   readonly token: string
   readonly pid: number
   readonly startedAt: Date = new Date()
+  /** What the program said of itself last, by sd_notify's STATUS. */
+  statusText: string | null = null
   /** Read end of the pipe that is the worker's stderr until it serves. */
   readonly stderrReader: number
   readonly #native: Native = native()
@@ -127,6 +147,11 @@ export class WorkerProcess {
 
   get agentPid(): number {
     return this.#agent?.pid ?? this.pid
+  }
+
+  /** Whether this is the process group of the spawn. */
+  leads(group: number): boolean {
+    return this.#spawned !== null && group === this.pid
   }
 
   owns(pid: number): boolean {
@@ -245,6 +270,18 @@ export class WorkerProcess {
   /** Whether the pipe is still there to be lent. */
   get hasStderr(): boolean {
     return this.#stderr !== null
+  }
+}
+
+/** Parent and process group, from /proc (proc(5)); undefined when it has ended. */
+function placeOf(pid: number): { parent: number; group: number } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    // The name in parentheses may hold spaces and parentheses itself.
+    const [, parent, group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return { parent: Number(parent), group: Number(group) }
+  } catch {
+    return undefined
   }
 }
 

@@ -24,6 +24,7 @@ const CHECKS: Readonly<Record<Report['type'], (report: Fields) => boolean>> = {
   hello: () => true,
   claim: ({ id, address, backlog }) => isNumber(id) && isAddress(address) && isNumber(backlog),
   listening: ({ id }) => isNumber(id),
+  ready: () => true,
   released: ({ id }) => isNumber(id),
   drained: ({ outcome }) => isRecord(outcome) && ['ended', 'closed', 'cut'].every((key) => isCount(outcome[key])),
   ack: ({ seq, result }) => isNumber(seq) && (result === undefined || isResult(result)),

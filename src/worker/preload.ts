@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { type Handed, takeEnvironment } from './environment.js'
 import { passOn } from './pass-on.js'
+import type { ReadyMessage } from './ready-message.js'
 
 /** Published by net.Server.listen() before it does anything (Node 20.19): what a server needs from us is loaded only then. */
 const LISTEN_STARTS = 'tracing:net.server.listen:asyncStart'
@@ -14,13 +15,18 @@ const handed = bun === undefined && deno === undefined ? takeEnvironment(__filen
 
 if (handed !== undefined && !isLockedOut(handed)) {
   const endPassingOn = handed.thread === 0 ? passOn(handed) : () => {}
+  const ready = handed.ready === 'message' && handed.thread === 0 ? provideSend() : undefined
   const install = (): void => {
     // Not inside the channel's own loop over its subscribers.
     process.nextTick(() => unsubscribe(LISTEN_STARTS, install))
     const { installListenHook } = require('./listen-hook.js') as typeof import('./listen-hook.js')
-    installListenHook(handed, endPassingOn)
+    installListenHook(handed, endPassingOn, ready)
   }
   subscribe(LISTEN_STARTS, install)
+}
+
+function provideSend(): ReadyMessage {
+  return (require('./ready-message.js') as typeof import('./ready-message.js')).provideSend()
 }
 
 function isLockedOut(handed: Handed): boolean {
