@@ -15,12 +15,16 @@ import {
   type ToWorker,
 } from '../protocol.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
+import { Heartbeat, PING_EVERY_MS } from './heartbeat.js'
 import type { Processes, WorkerProcess } from './processes.js'
 import { parseReport } from './report.js'
 import type { Sockets } from './sockets.js'
 
 /** Connections that may wait while the launcher is busy: every worker of a large machine at once. */
 const CHANNEL_BACKLOG = 511
+
+/** Of the questions that wait for nothing: nobody else's is 0. */
+const PING_SEQ = 0
 
 /** Until the next try to accept when descriptors have run out: long enough not to spin, short for a worker that waits (10 s, its ANSWER_MS). */
 const ACCEPT_PAUSE_MS = 200
@@ -60,6 +64,7 @@ export class Channels {
   readonly #all = new Set<Channel>()
   /** Orders on their way, by seq. */
   readonly #orders = new Map<number, Pending>()
+  readonly #beat: NodeJS.Timeout
   #pause: NodeJS.Timeout | undefined
   #nextId = 1
   /** Seqs of our own; the brain's count upwards from 1. */
@@ -86,10 +91,15 @@ export class Channels {
     this.#poller = new this.#native.Poller(this.#fd, () => this.#accept())
     this.#poller.start(READABLE)
     this.#poller.ref()
+    this.#beat = setInterval(() => {
+      const now = performance.now()
+      for (const channel of this.#all) if (channel.process !== null) channel.heartbeat.tick(now)
+    }, PING_EVERY_MS).unref()
   }
 
   close(): void {
     clearTimeout(this.#pause)
+    clearInterval(this.#beat)
     this.#poller.close()
     this.#native.close(this.#fd)
     for (const channel of this.#all) channel.close()
@@ -203,6 +213,7 @@ export class Channels {
         message: (report, fds) => this.#receive(channel, report, fds),
         malformed: (reason) => this.#malformed(channel, reason),
         closed: (reason) => this.#closed(channel, reason),
+        beat: (lostMs) => this.#beatOf(channel, lostMs),
       })
       this.#all.add(channel)
     }
@@ -269,6 +280,14 @@ export class Channels {
       default:
         channel.send({ type: 'unknown', of: String((report as { type: unknown }).type) }, [])
     }
+  }
+
+  /** Of several threads one that is stuck is enough; the worker is back when none is. */
+  #beatOf(channel: Channel, lostMs: number | null): void {
+    const worker = channel.process?.worker
+    if (worker === undefined) return
+    if (this.#of(worker).some((other) => other !== channel && other.heartbeat.isLost)) return
+    this.#post(lostMs === null ? { type: 'heartbeat-back', worker } : { type: 'heartbeat-lost', worker, ms: lostMs })
   }
 
   /** A worker has drained when every thread of it has. */
@@ -384,6 +403,7 @@ interface ChannelEvents {
   /** A packet that is no message; the channel goes on. */
   malformed(reason: string): void
   closed(reason: string): void
+  beat(lostMs: number | null): void
 }
 
 /** One channel: its descriptor, what waits to be sent, and whose it is. */
@@ -398,6 +418,7 @@ class Channel {
   isSuspect = false
   outcome: DrainOutcome | null = null
   readonly claims = new Map<number, ListenerKey>()
+  readonly heartbeat: Heartbeat
   readonly #native: Native = native()
   readonly #poller: Poller
   readonly #on: ChannelEvents
@@ -414,6 +435,10 @@ class Channel {
       if ((events & READABLE) !== 0) this.#read()
     })
     this.#poller.start(READABLE)
+    this.heartbeat = new Heartbeat(
+      () => this.send({ type: 'ping', seq: PING_SEQ }, []),
+      (lostMs) => on.beat(lostMs),
+    )
   }
 
   /** The descriptors stay the caller's. */
@@ -463,6 +488,7 @@ class Channel {
         return this.#end(String(error))
       }
       if (received === null) return
+      this.heartbeat.heard()
       if (received.data.length === 0) return this.#end('end of channel')
       if (received.truncated) return this.#end('a message was too large')
       let report: Report
