@@ -93,10 +93,19 @@ export interface Verdict {
   readonly changes: readonly Change[]
   readonly from: number | null
   readonly to: number
+  /** After a fault in the bake: when the old generation accepted again. null: nothing was undone. */
+  readonly undo: UndoVerdict | null
+  /** What a person should know of it, beside its result. */
+  readonly notes: readonly string[]
   readonly workers: readonly WorkerVerdict[]
-  /** Old workers that are still draining. */
+  /** Workers that are still on their way out: the old ones, or after an undo the new ones. */
   readonly draining: number
   readonly kernel: KernelCounters
+}
+
+export interface UndoVerdict {
+  /** Milliseconds from the fault to the last old worker's word that it accepts again; null: none of them said so. */
+  readonly ms: number | null
 }
 
 export interface WorkerVerdict {
@@ -104,8 +113,17 @@ export interface WorkerVerdict {
   readonly oldPid: number | null
   readonly newPid: number | null
   /** Milliseconds since the reload began, per step that this slot has reached. */
-  readonly ms: Partial<Record<'spawned' | 'claimed' | 'ready' | 'admitted' | 'paused' | 'drained' | 'exited', number>>
-  /** Connections of the old worker: given to the new one, ended by a last answer or after the linger, cut at the deadline. */
+  readonly ms: Partial<
+    Record<
+      'spawned' | 'claimed' | 'ready' | 'proven' | 'admitted' | 'paused' | 'resumed' | 'drained' | 'exited',
+      number
+    >
+  >
+  /** Connections that the old worker had open when it paused, and went on answering; null: not known. */
+  readonly kept: number | null
+  /** HTTP answers of the new worker in the bake, and those of them with a status of 500 or more; null: not counted. */
+  readonly answered: { readonly responses: number; readonly errors: number } | null
+  /** Connections of the worker that leaves: given to the other one, ended by a last answer or after the linger, cut at the deadline. */
   readonly moved: number
   readonly closed: number
   readonly cut: number

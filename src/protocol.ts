@@ -52,6 +52,8 @@ export type Report =
   | { readonly type: 'released'; readonly id: number }
   /** Every connection of a draining worker has ended; time for the stop signal. */
   | { readonly type: 'drained'; readonly outcome: DrainOutcome }
+  /** While `count` is in force: HTTP answers since then, and those of them with a status of 500 or more. */
+  | { readonly type: 'answered'; readonly responses: number; readonly errors: number }
   | { readonly type: 'ack'; readonly seq: number; readonly result?: AckResult }
   | { readonly type: 'nack'; readonly seq: number; readonly code: string; readonly message: string }
   /** Answer to `collect`: the sockets themselves, in batches; `last` on the final one. */
@@ -172,6 +174,8 @@ export type Order =
   | { readonly type: 'term'; readonly seq: number; readonly term: number; readonly working: number }
   /** From now on fd 2 is the attached descriptor. */
   | { readonly type: 'stderr'; readonly seq: number; readonly fds: readonly ['stderr'] }
+  /** Say how many HTTP answers were given, and how many were 5xx, from now on and every so many ms; 0: no more. */
+  | { readonly type: 'count'; readonly seq: number; readonly everyMs: number }
   /** Finish what is open and report `drained`; at the deadline report what is left. Implies pause. `last`: accept until the queue is empty first. */
   | { readonly type: 'drain'; readonly seq: number; readonly deadlineMs: number; readonly last: boolean }
   /** Give the attached connection to the server of this listener, as if it had been accepted: also in a worker that is held. */

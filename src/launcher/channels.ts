@@ -41,6 +41,8 @@ export interface Standing {
 interface Pending {
   readonly worker: number
   readonly from: Set<Channel>
+  /** Sum of what the answers said about open connections. */
+  connections?: number
   /** Of one channel: what it says, or null when it has closed without an answer. */
   tell?: (answer: Ack | Nack | null) => void
 }
@@ -191,7 +193,11 @@ export class Channels {
     const order = this.#orders.get(seq)
     // Only who was asked may answer.
     if (order === undefined || !order.from.delete(channel)) return
-    if (order.tell === undefined && report.type === 'ack') return this.#settle(seq)
+    if (order.tell === undefined && report.type === 'ack') {
+      const connections = report.result?.connections
+      if (connections !== undefined) order.connections = (order.connections ?? 0) + connections
+      return this.#settle(seq)
+    }
     this.#orders.delete(seq)
     if (order.tell !== undefined) order.tell(report)
     else if (report.type === 'nack')
@@ -204,7 +210,10 @@ export class Channels {
     if (order === undefined || order.from.size > 0) return
     this.#orders.delete(seq)
     if (order.tell !== undefined) order.tell(null)
-    else this.#post({ type: 'acked', worker: order.worker, seq })
+    else {
+      const { worker, connections } = order
+      this.#post({ type: 'acked', worker, seq, ...(connections === undefined ? {} : { connections }) })
+    }
   }
 
   #accept(): void {
@@ -264,6 +273,8 @@ export class Channels {
       case 'ack':
       case 'nack':
         return this.#answered(channel, report)
+      case 'answered':
+        return this.#counted(channel, worker, report)
       case 'drained':
         return this.#drained(channel, worker, report.outcome)
       case 'warning':
@@ -288,6 +299,18 @@ export class Channels {
     if (worker === undefined) return
     if (this.#of(worker).some((other) => other !== channel && other.heartbeat.isLost)) return
     this.#post(lostMs === null ? { type: 'heartbeat-back', worker } : { type: 'heartbeat-lost', worker, ms: lostMs })
+  }
+
+  /** HTTP answers of a worker are those of all its threads. */
+  #counted(channel: Channel, worker: number, { responses, errors }: { responses: number; errors: number }): void {
+    channel.answered = { responses, errors }
+    const all = this.#of(worker).map((other) => other.answered)
+    this.#post({
+      type: 'answered',
+      worker,
+      responses: all.reduce((sum, one) => sum + one.responses, 0),
+      errors: all.reduce((sum, one) => sum + one.errors, 0),
+    })
   }
 
   /** A worker has drained when every thread of it has. */
@@ -417,6 +440,7 @@ class Channel {
   /** It has sent what is no message. */
   isSuspect = false
   outcome: DrainOutcome | null = null
+  answered = { responses: 0, errors: 0 }
   readonly claims = new Map<number, ListenerKey>()
   readonly heartbeat: Heartbeat
   readonly #native: Native = native()

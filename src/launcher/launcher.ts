@@ -338,7 +338,8 @@ export class Launcher {
         ListenOverflows: change('ListenOverflows'),
       },
     }
-    this.#lastReload = full
+    // An older one that has only now come to its end does not take the place of a newer one's.
+    if (full.id >= (this.#lastReload?.id ?? 0)) this.#lastReload = full
     this.#control.verdict(callers, full)
     if (verdict.draining === 0) this.#counters.delete(run)
   }

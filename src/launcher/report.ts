@@ -28,6 +28,7 @@ const CHECKS: Readonly<Record<Report['type'], (report: Fields) => boolean>> = {
   released: ({ id }) => isNumber(id),
   drained: ({ outcome }) => isRecord(outcome) && ['ended', 'closed', 'cut'].every((key) => isCount(outcome[key])),
   ack: ({ seq, result }) => isNumber(seq) && (result === undefined || isResult(result)),
+  answered: ({ responses, errors }) => isCount(responses) && isCount(errors),
   nack: ({ seq, code, message }) => isNumber(seq) && isText(code) && isText(message),
   sockets: ({ seq }) => isNumber(seq),
   warning: ({ code, message }) => isText(code) && isText(message),
@@ -37,7 +38,9 @@ const CHECKS: Readonly<Record<Report['type'], (report: Fields) => boolean>> = {
 const SPEAKS: readonly unknown[] = ['http', 'https', 'h2', 'h2c', 'tls', 'tcp'] satisfies Speaks[]
 
 function isResult(value: unknown): boolean {
-  return isRecord(value) && (value['speaks'] === undefined || SPEAKS.includes(value['speaks']))
+  if (!isRecord(value)) return false
+  const { speaks, connections } = value
+  return (speaks === undefined || SPEAKS.includes(speaks)) && (connections === undefined || isCount(connections))
 }
 
 function isAddress(value: unknown): value is ListenAddress {

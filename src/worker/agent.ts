@@ -40,6 +40,7 @@ export class Agent implements OrderWorld {
   state: OrderWorld['state']
   place: OrderWorld['place']
   drain: Drain | undefined
+  answers: OrderWorld['answers']
   stderrReader: number | undefined
   readonly #handed: Handed
   readonly #link: LauncherLink

@@ -1,5 +1,6 @@
 import type { Native } from '../native.js'
 import type { AckResult, Order, OrderType, SocketName, ToLauncher } from '../protocol.js'
+import { Answers } from './answers.js'
 import type { Incoming } from './channel.js'
 import type { Claim } from './claim.js'
 import { Drain } from './drain/drain.js'
@@ -24,6 +25,8 @@ export interface OrderWorld {
     | { readonly generation: number; readonly slot: number; readonly term: number; readonly working: number }
     | undefined
   drain: Drain | undefined
+  /** While the launcher wants answers to be counted. */
+  answers: Answers | undefined
   /** Read end of the pipe that fd 2 is, when the launcher pipes it: without it a write would be EPIPE once the launcher is dead. */
   stderrReader: number | undefined
   send(message: ToLauncher, fds?: readonly number[]): boolean
@@ -64,6 +67,16 @@ const handlers = {
   },
   term(world, { term, working }) {
     if (world.place !== undefined) world.place = { ...world.place, term, working }
+    return undefined
+  },
+  count(world, { everyMs }) {
+    world.answers?.stop()
+    world.answers = undefined
+    if (everyMs === 0) return undefined
+    const servers = [...world.claims.values()].map((claim) => claim.facts.server)
+    world.answers = new Answers(servers, everyMs, (responses, errors) =>
+      world.send({ type: 'answered', responses, errors }),
+    )
     return undefined
   },
   async stderr(world, _order, fds) {

@@ -14,6 +14,15 @@ export type Conduct =
   | 'dies-admitted'
   | 'never-pauses'
   | 'never-drains'
+  /** Listens, and does not say that it is ready. */
+  | 'never-says'
+  | 'fails-proof'
+  /** The rest serve well until the service is theirs. */
+  | 'dies-baking'
+  | 'fails-watch'
+  | 'stands-still'
+  | 'errs'
+  | 'never-resumes'
 
 /**
  * The world around the brain, in memory: processes that behave as told, a clock that is moved by hand, and a kernel that knows which
@@ -29,13 +38,16 @@ export class World {
   readonly sockets = new Map<string, boolean>()
   /** Workers that accept, by slot of the socket: what the kernel would see. */
   readonly acceptors = new Map<number, Set<number>>()
-  pending: { worker: number; event: Unstamped }[] = []
+  pending: { worker: number; event: Unstamped | 'crash' }[] = []
+  /** What each living worker is asked by the prober. */
+  readonly probes = new Map<number, 'prove' | 'watch'>()
   readonly verdicts: Extract<Effect, { do: 'verdict' }>[] = []
   exitCode: number | null = null
-  conduct: (generation: number) => Conduct
-  readonly #sockets = new Map<number, Set<number>>()
+  conduct: (generation: number, slot: number) => Conduct
+  /** Workers whose event loop stands still: they do nothing any more. */
+  readonly #still = new Set<number>()
 
-  constructor(settings: Partial<Settings> = {}, conduct: (generation: number) => Conduct = () => 'good') {
+  constructor(settings: Partial<Settings> = {}, conduct: (generation: number, slot: number) => Conduct = () => 'good') {
     this.conduct = conduct
     this.state = initialState({
       slots: 2,
@@ -75,7 +87,9 @@ export class World {
   /** Lets one of the waiting things happen. */
   happen(index: number): void {
     const [next] = this.pending.splice(index, 1)
-    if (next !== undefined && (this.alive.has(next.worker) || next.event.type === 'exited')) this.tell(next.event)
+    if (next === undefined) return
+    if (next.event === 'crash') this.crash(next.worker)
+    else if (this.alive.has(next.worker) || next.event.type === 'exited') this.tell(next.event)
   }
 
   /** Kills a worker's process, as `kill -9` would. */
@@ -124,7 +138,7 @@ export class World {
       case 'spawn':
         this.alive.add(effect.worker)
         outcomes.push({ type: 'spawned', worker: effect.worker, pid: 1_000 + effect.worker })
-        this.#boot(effect.worker, effect.generation)
+        this.#boot(effect.worker, effect.generation, effect.slot)
         return
       case 'open': {
         const id = `${effect.slot} ${effect.listener}`
@@ -143,6 +157,14 @@ export class World {
         return this.#claimed(effect)
       case 'order':
         return this.#obey(effect)
+      case 'probe':
+        return this.#probe(effect.worker, effect.mode)
+      case 'unprobe':
+        this.probes.delete(effect.worker)
+        this.pending = this.pending.filter(
+          ({ worker, event }) => worker !== effect.worker || event === 'crash' || event.type !== 'probed',
+        )
+        return
       case 'terminate':
         return this.#end(effect.worker, 'SIGTERM')
       case 'kill':
@@ -165,8 +187,8 @@ export class World {
     }
   }
 
-  #boot(worker: number, generation: number): void {
-    const conduct = this.conduct(generation)
+  #boot(worker: number, generation: number, slot: number): void {
+    const conduct = this.conduct(generation, slot)
     const post = (event: Unstamped): void => void this.pending.push({ worker, event })
     if (conduct === 'exits') {
       this.alive.delete(worker)
@@ -187,12 +209,34 @@ export class World {
     if (answer.mode !== 'hold' && answer.mode !== 'go') return
     if (answer.mode === 'go') this.#accept(worker, answer.slot)
     this.pending.push({ worker, event: { type: 'listening', worker, claim } })
+    if (this.state.settings.ready !== 'listening' && this.#conductOf(worker) !== 'never-says')
+      this.pending.push({ worker, event: { type: 'ready', worker } })
+  }
+
+  #probe(worker: number, mode: 'prove' | 'watch'): void {
+    this.probes.set(worker, mode)
+    const conduct = this.#conductOf(worker)
+    const post = (passed: boolean): void =>
+      void this.pending.push({
+        worker,
+        event: { type: 'probed', worker, passed, reason: passed ? null : 'GET /health answered 500', attempts: 1 },
+      })
+    if (mode === 'watch') {
+      if (conduct === 'fails-watch') post(false)
+    } else post(conduct !== 'fails-proof')
+  }
+
+  #conductOf(worker: number): Conduct {
+    const record = this.state.workers[worker]
+    return record === undefined ? 'good' : this.conduct(record.generation, record.slot)
   }
 
   #obey({ worker, seq, order }: Extract<Effect, { do: 'order' }>): void {
     const record = this.state.workers[worker]
     if (record === undefined || !this.alive.has(worker)) return
-    const conduct = this.conduct(record.generation)
+    const conduct = this.conduct(record.generation, record.slot)
+    if (order.type === 'resume' && conduct === 'never-resumes') return
+    if (this.#still.has(worker)) return
     if (order.type === 'admit' && conduct === 'never-admits') return
     if (order.type === 'pause' && conduct === 'never-pauses') return
     if (order.type === 'admit' || order.type === 'resume') this.#accept(worker, record.slot)
@@ -201,8 +245,20 @@ export class World {
     if (order.type === 'unadopt') this.acceptors.get(order.socket.slot)?.delete(worker)
     if (order.type === 'admit' && conduct === 'dies-admitted') return this.crash(worker)
     this.pending.push({ worker, event: { type: 'acked', worker, seq } })
+    if (order.type === 'term' && order.working === record.generation) this.#turnBad(worker, conduct)
+    if (order.type === 'count' && order.everyMs > 0 && conduct === 'errs')
+      this.pending.push({ worker, event: { type: 'answered', worker, responses: 200, errors: 100 } })
     if (order.type === 'drain' && conduct !== 'never-drains')
       this.pending.push({ worker, event: { type: 'drained', worker, outcome: { ended: 1, closed: 0, cut: 0 } } })
+  }
+
+  /** It has the service, and shows what it is. */
+  #turnBad(worker: number, conduct: Conduct): void {
+    if (conduct === 'dies-baking') this.pending.push({ worker, event: 'crash' })
+    if (conduct !== 'stands-still') return
+    this.#still.add(worker)
+    this.#stopAccepting(worker)
+    this.pending.push({ worker, event: { type: 'heartbeat-lost', worker, ms: 2_000 } })
   }
 
   #end(worker: number, signal: string): void {
@@ -215,7 +271,6 @@ export class World {
   #accept(worker: number, slot: number): void {
     const set = this.acceptors.get(slot) ?? new Set()
     this.acceptors.set(slot, set.add(worker))
-    this.#sockets.set(worker, (this.#sockets.get(worker) ?? new Set()).add(slot))
   }
 
   #stopAccepting(worker: number): void {

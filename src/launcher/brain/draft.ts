@@ -33,6 +33,13 @@ export class Draft {
       .sort((a, b) => a.slot - b.slot)
   }
 
+  /** Living workers of the working generation of their slot, in slot order. */
+  get members(): Worker[] {
+    return this.workers
+      .filter((worker) => worker.generation === this.state.slots[worker.slot]?.working && worker.state !== 'exited')
+      .sort((a, b) => a.slot - b.slot)
+  }
+
   /** The living worker of a slot in a generation, unless it is on its way out. */
   inSlot(generation: number | null, slot: number): Worker | undefined {
     return this.of(generation).find((worker) => worker.slot === slot && worker.state !== 'stopping')
@@ -69,6 +76,10 @@ export class Draft {
       generation,
       role,
       state: 'spawned',
+      proof: 'none',
+      said: false,
+      doubt: null,
+      stuck: false,
       pid: null,
       claims: {},
       orders: {},

@@ -61,7 +61,8 @@ export type WorkerEvent = { readonly worker: number } & (
   | { readonly type: 'heartbeat-back' }
   /** HTTP answers given since it was told to count, and how many of them had a status of 500 or more. */
   | { readonly type: 'answered'; readonly responses: number; readonly errors: number }
-  | { readonly type: 'acked'; readonly seq: number }
+  /** `connections`: open on its servers at that moment, where the order's answer says so. */
+  | { readonly type: 'acked'; readonly seq: number; readonly connections?: number }
   | { readonly type: 'refused'; readonly seq: number; readonly code: string; readonly message: string }
   | { readonly type: 'drained'; readonly outcome: DrainOutcome }
   /** The process that listens has ended, its wrapper (npm, sh) has not. */
@@ -81,6 +82,7 @@ export type TimerId =
   | `drain:${number}`
   | `kill:${number}`
   | `respawn:${number}`
+  | `bake:${number}`
 
 /** What the brain wants done. The hands do them in order, and post what comes of it as events. */
 export type Effect =
@@ -156,4 +158,5 @@ export type BrainOrder =
   | { readonly type: 'unadopt'; readonly socket: SocketName }
   | { readonly type: 'spares'; readonly add: readonly SocketName[]; readonly drop: readonly SocketName[] }
   | { readonly type: 'term'; readonly term: number; readonly working: number }
+  | { readonly type: 'count'; readonly everyMs: number }
   | { readonly type: 'drain'; readonly deadlineMs: number; readonly last: boolean }

@@ -1,8 +1,8 @@
 import { Draft } from './draft.js'
-import { pauseOver, settleSlots } from './endings.js'
+import { pauseOver, settleGenerations, settleSlots } from './endings.js'
 import type { Effect, Event } from './events.js'
 import { settleListeners } from './listeners.js'
-import { requestReload, resolved, settleReload } from './reload.js'
+import { bakeOver, requestReload, resolved, settleReload } from './reload.js'
 import { begin, settleStart } from './start.js'
 import type { State } from './state.js'
 import { beginStop, pressStop, settleStop } from './stop.js'
@@ -18,6 +18,7 @@ export function step(before: State, event: Event): { state: State; effects: Effe
   note(draft, event)
   settleStart(draft)
   settleReload(draft)
+  settleGenerations(draft)
   settleSlots(draft)
   settleListeners(draft)
   settleStop(draft)
@@ -46,6 +47,7 @@ function note(draft: Draft, event: Event): void {
 function ring(draft: Draft, id: string): void {
   const [topic, subject, seq] = id.split(':')
   if (topic === 'respawn') return pauseOver(draft, Number(subject))
+  if (topic === 'bake') return bakeOver(draft, Number(subject))
   const worker = draft.state.workers[Number(subject)]
   if (worker === undefined) return
   if (topic === 'order') workerStep(draft, worker, { type: 'order-late', seq: Number(seq) })
