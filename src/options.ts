@@ -19,8 +19,8 @@ export interface LauncherOptions {
   /** What a worker must say before it may be probed and admitted. */
   readonly ready: ReadySignal
   readonly strategy: Strategy
-  /** Most workers that `rolling` runs beyond the number of slots. */
-  readonly surge: number
+  /** 'rolling': most workers beyond the number of slots, 1 if undefined. 'all': candidates that start at one time, all if undefined. */
+  readonly surge: number | undefined
   /** How long the old generation is kept paused after the handover, to be gone back to; 0: not at all. */
   readonly bakeMs: number
   /** Share (0…1) of 5xx answers above which a bake is undone; undefined: answers are not counted. */
@@ -84,7 +84,7 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   killAfterMs: 5_000,
   ready: 'listening',
   strategy: 'all',
-  surge: 1,
+  surge: undefined,
   // Time for the first requests of most kinds, short for a deploy that waits; memory for two generations that long (reliability.md R11).
   bakeMs: 5_000,
   bakeMax5xx: undefined,

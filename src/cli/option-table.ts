@@ -93,6 +93,30 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'environment of the program, read again at each reload; may be given again, the last one wins',
   },
   {
+    name: 'strategy',
+    value: 'all|rolling',
+    verbs: RUNS,
+    help: 'all (default): every new worker proves itself, then all take over together; rolling: slot by slot, for memory',
+  },
+  {
+    name: 'surge',
+    value: 'N',
+    verbs: RUNS,
+    help: 'rolling: at most so many workers more than usual (default: 1); all: so many start at one time (default: all)',
+  },
+  {
+    name: 'bake',
+    value: 'TIME',
+    verbs: RUNS,
+    help: 'keep the old version this long after the handover, and go back to it if the new one fails (default: 5s; verify: 0)',
+  },
+  {
+    name: 'bake-max-5xx',
+    value: 'SHARE%',
+    verbs: RUNS,
+    help: 'in the bake more 5xx answers than this are a failure of the new version (default: not counted)',
+  },
+  {
     name: 'drain-timeout',
     value: 'TIME',
     verbs: RUNS,

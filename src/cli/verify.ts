@@ -19,9 +19,15 @@ const PASSED_ON = [
   'health-failures',
   'liveness',
   'env-file',
+  'strategy',
+  'surge',
+  'bake',
+  'bake-max-5xx',
   'drain-timeout',
   'kill-after',
 ] as const
+
+const NO_BAKE = ['--bake', '0'] as const
 
 export async function verifyCommand({ values, command }: CommandLine): Promise<number> {
   if (command.length === 0) throw usage('no command to verify', 'For example: reuseport-run verify -n 2 -- node app.js')
@@ -44,12 +50,16 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
       network,
       path: text(values, 'path'),
       slowPath: text(values, 'slow-path'),
-      launcherOptions: PASSED_ON.flatMap((name) => {
-        const once = text(values, name)
-        const given = once === undefined ? texts(values, name) : [once]
-        // In one word: a value may begin with a dash.
-        return given.map((value) => `--${name}=${value}`)
-      }),
+      // The clients have nothing to do with the bake: it would only make the run longer.
+      launcherOptions: [
+        ...NO_BAKE,
+        ...PASSED_ON.flatMap((name) => {
+          const once = text(values, name)
+          const given = once === undefined ? texts(values, name) : [once]
+          // In one word: a value may begin with a dash.
+          return given.map((value) => `--${name}=${value}`)
+        }),
+      ],
       log: (line) => process.stderr.write(`${line}\n`),
     })
     process.stdout.write(isJson ? `${JSON.stringify(report)}\n` : renderReport(report))

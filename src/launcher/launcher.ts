@@ -75,7 +75,7 @@ export class Launcher {
       probes: options.health !== undefined,
       liveness: options.health?.livenessMs !== undefined,
       strategy: options.strategy,
-      surge: options.surge,
+      surge: options.surge ?? null,
       bakeMs: options.bakeMs,
       bakeMax5xx: options.bakeMax5xx ?? null,
     })

@@ -59,7 +59,7 @@ export class World {
       probes: false,
       liveness: false,
       strategy: 'all',
-      surge: 1,
+      surge: null,
       bakeMs: 0,
       bakeMax5xx: null,
       ...settings,
