@@ -384,6 +384,7 @@ export class Channels {
 
   #closed(channel: Channel, _reason: string): void {
     if (!this.#all.delete(channel)) return
+    channel.heartbeat.stop()
     for (const [seq, order] of this.#orders) if (order.from.delete(channel)) this.#settle(seq)
     const { process } = channel
     if (process === null || channel.claims.size === 0) return

@@ -10,7 +10,7 @@ import type { Effect, Event, TimerId } from './brain/events.js'
 import { initialState, type State } from './brain/state.js'
 import { step } from './brain/step.js'
 import { Channels, type Standing } from './channels.js'
-import { logicalDirectory, resolveCommand, type Spec } from './command.js'
+import { changesBetween, logicalDirectory, resolveCommand, type Spec } from './command.js'
 import { ControlServer } from './control-server.js'
 import type { NotifySocket } from './notify-socket.js'
 import type { Prober } from './probe/prober.js'
@@ -109,7 +109,7 @@ export class Launcher {
    */
   static async start(options: LauncherOptions, log: Log): Promise<Launcher> {
     const directory = logicalDirectory()
-    const spec = resolveCommand(options.command, directory)
+    const spec = resolveCommand(options.command, directory, options.envFiles)
     const runtime = takeRuntimeDir(options.name, { runtimeDir: options.runtimeDir, startedFrom: directory })
     let launcher: Launcher | undefined
     try {
@@ -122,6 +122,7 @@ export class Launcher {
         directory,
         control: runtime.controlSocket,
       })
+      launcher.#tellShadowed(spec)
       launcher.#post({ type: 'start' })
       return launcher
     } catch (error) {
@@ -260,12 +261,23 @@ export class Launcher {
 
   #resolve(run: number, generation: number): void {
     this.#counters.set(run, readNetworkCounters())
+    const old = this.#specs.get(this.#state.run?.from ?? 0)
     try {
-      this.#specs.set(generation, resolveCommand(this.#options.command, this.#directory))
-      this.#outcome({ type: 'resolved', run, error: null, changes: [] })
+      const spec = resolveCommand(this.#options.command, this.#directory, this.#options.envFiles)
+      this.#specs.set(generation, spec)
+      this.#tellShadowed(spec)
+      this.#outcome({ type: 'resolved', run, error: null, changes: old === undefined ? [] : changesBetween(old, spec) })
     } catch (error) {
       this.#outcome({ type: 'resolved', run, error: describe(error), changes: [] })
     }
+  }
+
+  #tellShadowed({ shadowed }: Spec): void {
+    if (shadowed.length > 0)
+      this.#log('warn', 'env-file.shadowed', {
+        variables: shadowed,
+        text: "the launcher's own environment has them with other values, and those count",
+      })
   }
 
   #spawn({ worker, generation, expendable }: Extract<Effect, { do: 'spawn' }>): void {
