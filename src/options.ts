@@ -34,10 +34,13 @@ export interface LauncherOptions {
 
 /** The health check: what is asked, over a connection that only the worker in question has, and what is a good answer. */
 export interface HealthOptions {
-  /** 'http': `path` is asked for, by the protocol that the server speaks. 'tcp': that the server takes a connection is enough. */
-  readonly kind: 'http' | 'tcp'
-  /** Path and query, as they go into the request. */
-  readonly path: string
+  /**
+   * 'http': `target` is asked for, by the protocol that the server speaks. 'tcp': that the server takes a connection is enough. 'command':
+   * `target` is run by a shell and must exit with 0.
+   */
+  readonly kind: 'http' | 'tcp' | 'command'
+  /** 'http': path and query, as they go into the request. 'command': what the shell gets. */
+  readonly target: string
   /** The listener that is asked: of this port; undefined: the one that the program opened first. */
   readonly port: number | undefined
   /** `Host`, and the name for TLS (SNI). */
@@ -57,7 +60,7 @@ export interface HealthOptions {
   readonly livenessMs: number | undefined
 }
 
-export const HEALTH_DEFAULTS: Omit<HealthOptions, 'kind' | 'path'> = {
+export const HEALTH_DEFAULTS: Omit<HealthOptions, 'kind' | 'target'> = {
   port: undefined,
   host: 'localhost',
   headers: [],

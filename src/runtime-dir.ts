@@ -31,6 +31,8 @@ export interface RuntimeDir {
   readonly controlSocket: string
   readonly channelSocket: string
   readonly notifySocket: string
+  /** Path of a socket on which a health command reaches this worker; its directory is there. */
+  healthSocket(worker: number): string
   /** Removes the launcher's files and its directory, and gives the lock up. Idempotent. */
   release(): void
 }
@@ -92,12 +94,12 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
   const at = (file: string): string => join(directory, file)
   checkLength(at('control.sock'))
   const lock = takeLock(directory, name, startedFrom)
-  const files = ['control.sock', 'channel.sock', 'notify.sock', 'pid'].map(at)
+  const files = ['control.sock', 'channel.sock', 'notify.sock', 'pid', 'health'].map(at)
   let released = false
   const release = (): void => {
     if (released) return
     released = true
-    for (const file of files) rmSync(file, { force: true })
+    for (const file of files) rmSync(file, { force: true, recursive: true })
     // The lock file goes while the lock is held: a newcomer that opened it before sees another inode at the path and tries again.
     rmSync(at('lock'), { force: true })
     closeSync(lock)
@@ -105,7 +107,7 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
   }
   try {
     // The lock is ours: whatever a dead predecessor left here may go.
-    for (const file of files) rmSync(file, { force: true })
+    for (const file of files) rmSync(file, { force: true, recursive: true })
     writeFileSync(at('pid'), `${process.pid}\n`, { mode: 0o644 })
     ftruncateSync(lock)
     writeSync(lock, JSON.stringify({ pid: process.pid, startedFrom } satisfies LockRecord), 0)
@@ -118,6 +120,10 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
     controlSocket: at('control.sock'),
     channelSocket: at('channel.sock'),
     notifySocket: at('notify.sock'),
+    healthSocket: (worker) => {
+      mkdirSync(at('health'), { recursive: true, mode: 0o700 })
+      return join(at('health'), String(worker))
+    },
     release,
   }
 }

@@ -3,11 +3,11 @@ import { HEALTH_DEFAULTS, type HealthOptions } from '../options.js'
 import { type CommandLine, usage } from './parse.js'
 import { count, ports, text, texts, timeOr } from './values.js'
 
+/** What only a request has. */
+const OF_A_REQUEST = ['health-host', 'health-header', 'health-status'] as const
 const NEEDS_HEALTH = [
+  ...OF_A_REQUEST,
   'health-port',
-  'health-host',
-  'health-header',
-  'health-status',
   'health-timeout',
   'health-interval',
   'health-successes',
@@ -17,14 +17,20 @@ const NEEDS_HEALTH = [
 
 /** The health check that the command line words; undefined: none. Throws ERR_USAGE. */
 export function healthOptions(values: CommandLine['values']): HealthOptions | undefined {
-  const asked = text(values, 'health')
-  if (asked === undefined) {
+  const [asked, command] = [text(values, 'health'), text(values, 'health-command')]
+  if (asked === undefined && command === undefined) {
     const alone = NEEDS_HEALTH.find((name) => values[name] !== undefined)
     if (alone !== undefined) throw usage(`--${alone} needs --health`, 'For example: --health /healthz')
     return undefined
   }
+  if (asked !== undefined && command !== undefined)
+    throw usage('--health and --health-command are two checks: give one')
+  const kind = command !== undefined ? 'command' : asked === 'tcp' ? 'tcp' : 'http'
+  const target = command ?? (asked === 'tcp' ? '/' : (asked as string))
+  const unused = kind === 'http' ? undefined : OF_A_REQUEST.find((name) => values[name] !== undefined)
+  if (unused !== undefined) throw usage(`--${unused} belongs to --health PATH`)
   // A path goes into the request as it is: nothing in it may end the request line.
-  if (asked !== 'tcp' && !/^\/[!-~]*$/.test(asked))
+  if (kind === 'http' && !/^\/[!-~]*$/.test(target))
     throw usage(
       `--health ${JSON.stringify(asked)} is neither a path nor tcp`,
       'A path begins with "/" and is percent-encoded.',
@@ -35,8 +41,8 @@ export function healthOptions(values: CommandLine['values']): HealthOptions | un
   }
   const status = text(values, 'health-status')
   return {
-    kind: asked === 'tcp' ? 'tcp' : 'http',
-    path: asked === 'tcp' ? '/' : asked,
+    kind,
+    target,
     port: port(text(values, 'health-port')),
     host: host(text(values, 'health-host') ?? HEALTH_DEFAULTS.host),
     headers: texts(values, 'health-header').map(header),

@@ -56,6 +56,12 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'a new worker must answer GET PATH, over a connection of its own, before it gets any other; tcp: must accept one (default: not asked)',
   },
   {
+    name: 'health-command',
+    value: 'COMMAND',
+    verbs: RUNS,
+    help: 'in place of --health: a shell command that must exit with 0; $HEALTH_SOCKET is a unix socket that leads to that worker',
+  },
+  {
     name: 'health-port',
     value: 'PORT',
     verbs: RUNS,

@@ -9,6 +9,7 @@ const PASSED_ON = [
   'ready',
   'ready-timeout',
   'health',
+  'health-command',
   'health-port',
   'health-host',
   'health-header',

@@ -7,13 +7,15 @@ import type { HealthOptions, LauncherOptions } from '../options.js'
 import { notUsable, type RuntimeDir, takeRuntimeDir } from '../runtime-dir.js'
 import { VERSION } from '../version.js'
 import type { Effect, Event, TimerId } from './brain/events.js'
-import { initialState, type State } from './brain/state.js'
+import { initialState, type State, type Worker } from './brain/state.js'
 import { step } from './brain/step.js'
 import { Channels, type Standing } from './channels.js'
 import { changesBetween, logicalDirectory, resolveCommand, type Spec } from './command.js'
 import { ControlServer } from './control-server.js'
 import type { NotifySocket } from './notify-socket.js'
-import type { Prober } from './probe/prober.js'
+import type { Hand } from './probe/attempt.js'
+import type { CommandPlace } from './probe/command.js'
+import type { Prober, Try } from './probe/prober.js'
 import { Processes } from './processes.js'
 import { Sockets } from './sockets.js'
 import { statusOf } from './status.js'
@@ -202,9 +204,33 @@ export class Launcher {
     return new Prober({
       health,
       bakeMs: this.#options.bakeMs,
-      hand: (worker) => (fd, answered) => this.#channels.hand(worker, health.port, fd, answered),
+      tryOn: (worker) => this.#tryOn(worker, health),
       post: (event) => this.#post(event),
     })
+  }
+
+  #tryOn(worker: number, health: HealthOptions): Try {
+    const hand: Hand = (fd, answered) => this.#channels.hand(worker, health.port, fd, answered)
+    if (health.kind !== 'command') {
+      const { Attempt } = require('./probe/attempt.js') as typeof import('./probe/attempt.js')
+      return (done) => new Attempt(health, hand, done)
+    }
+    const { CommandAttempt } = require('./probe/command.js') as typeof import('./probe/command.js')
+    return (done) => new CommandAttempt(health, this.#placeOf(worker), hand, done)
+  }
+
+  /** Where a health command runs: as the worker does, and with the way to it. */
+  #placeOf(worker: number): CommandPlace {
+    const { generation, slot } = this.#state.workers[worker] as Worker
+    const { cwd, env } = this.#specs.get(generation) as Spec
+    return {
+      cwd,
+      env,
+      pid: this.#processes.get(worker)?.agentPid ?? 0,
+      slot,
+      socket: this.#runtime.healthSocket(worker),
+      own: (pid) => this.#processes.own(pid),
+    }
   }
 
   #outcome(event: Unstamped<Event>): void {

@@ -20,6 +20,7 @@ const CANDIDATE_OOM_SCORE = 200
 /** All processes of the workers. Each is watched by pidfd, from its spawn to its reaping; a bare pid is never signalled. */
 export class Processes {
   readonly #byWorker = new Map<number, WorkerProcess>()
+  readonly #owned = new Set<number>()
   readonly #native: Native = native()
   readonly #handed: { channel: string; preload: string; ready: ReadySignal; notify: string }
   readonly #post: Post
@@ -31,6 +32,15 @@ export class Processes {
     // A worker's child whose parent (npm, sh) ends must not escape: it becomes ours, and we reap it.
     this.#native.setChildSubreaper()
     process.on('SIGCHLD', this.#reapOrphans)
+  }
+
+  /** A child that somebody else here waits for: it is not reaped as an orphan. Returns what ends that. */
+  own(pid: number): () => void {
+    this.#owned.add(pid)
+    return () => {
+      this.#owned.delete(pid)
+      this.#reapOrphans()
+    }
   }
 
   /** Starts the process of a worker. Throws what posix_spawn gives. */
@@ -86,7 +96,7 @@ export class Processes {
   readonly #reapOrphans = (): void => {
     for (;;) {
       const pid = this.#native.peekExited()
-      if (pid === 0 || [...this.#byWorker.values()].some((worker) => worker.owns(pid))) return
+      if (pid === 0 || this.#owned.has(pid) || [...this.#byWorker.values()].some((worker) => worker.owns(pid))) return
       if (!this.#native.reap(pid)) return
     }
   }

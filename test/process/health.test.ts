@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ask, Clients, tryConnect } from '../support/clients'
@@ -17,8 +17,12 @@ interface Scene {
 
 async function start(options: readonly string[] = [], more: readonly string[] = []): Promise<Scene> {
   const [port, versions] = [await freePort(), new Versions()]
-  const health = (version: string, answer: string): void =>
-    writeFileSync(join(versions.directory, `health-${version}`), answer)
+  const health = (version: string, answer: string): void => {
+    // It may be read at any moment: never half of it.
+    const file = join(versions.directory, `health-${version}`)
+    writeFileSync(`${file}~`, answer)
+    renameSync(`${file}~`, file)
+  }
   health('one', '200')
   const launcher = await startLauncher({
     command: ['node', fixture('servers/patient.cjs'), String(port), ...more],
@@ -104,11 +108,41 @@ test('at the first start nothing is open before the version is well', async () =
     cwd: versions.directory,
     options: ['--health', '/healthz', '--health-interval', '20ms'],
   })
+  writeFileSync(join(versions.directory, 'healthy'), '200')
   await launcher.event('worker.spawned')
   for (let n = 0; n < 20; n++) expect(await tryConnect(port)).toBe('ECONNREFUSED')
-  writeFileSync(join(versions.directory, 'health-one'), '200')
+  renameSync(join(versions.directory, 'healthy'), join(versions.directory, 'health-one'))
   await launcher.serving()
   expect(await ask(port, '/version')).toBe('one')
+  await launcher.stop()
+})
+
+test('a health command asks the very worker, runs where it runs, and leaves nothing', async () => {
+  const [port, versions] = [await freePort(), new Versions()]
+  writeFileSync(join(versions.directory, '.env'), 'WANTED=one')
+  // What it reads over its socket must be the version that its own environment wants.
+  const script = `require('http').get({ socketPath: process.env.HEALTH_SOCKET, path: '/version' }, (answer) =>
+    answer.on('data', (data) => { console.log(String(data)); process.exitCode = String(data) === process.env.WANTED ? 0 : 3 }))`
+  writeFileSync(join(versions.directory, 'check.cjs'), script)
+  const launcher = await startLauncher({
+    command: ['node', fixture('servers/patient.cjs'), String(port)],
+    cwd: versions.directory,
+    options: [
+      ...['-n', '2', '--ready-timeout', '2s', '--env-file', '.env', '--health-interval', '20ms'],
+      ...['--health-command', 'node check.cjs', '--health-timeout', '5s'],
+    ],
+  })
+  const clients = new Clients(port)
+  versions.deploy('two')
+  expect(await launcher.reload()).toMatchObject({
+    result: 'aborted',
+    step: 'probe',
+    reason: expect.stringContaining('its health command exited with code 3: "two"'),
+  })
+  writeFileSync(join(versions.directory, '.env'), 'WANTED=two')
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  expect(await ask(port, '/version')).toBe('two')
+  expect((await clients.stop()).failures).toEqual([])
   await launcher.stop()
 })
 

@@ -24,9 +24,17 @@ describe('the health check on the command line', () => {
     expect(optionsOf('--health', '/healthz?deep=1').health).toEqual({
       ...HEALTH_DEFAULTS,
       kind: 'http',
-      path: '/healthz?deep=1',
+      target: '/healthz?deep=1',
     })
-    expect(optionsOf('--health', 'tcp').health).toEqual({ ...HEALTH_DEFAULTS, kind: 'tcp', path: '/' })
+    expect(optionsOf('--health', 'tcp').health).toEqual({ ...HEALTH_DEFAULTS, kind: 'tcp', target: '/' })
+  })
+
+  it('may be a command', () => {
+    expect(optionsOf('--health-command', 'curl -f --unix-socket $HEALTH_SOCKET http://x/').health).toEqual({
+      ...HEALTH_DEFAULTS,
+      kind: 'command',
+      target: 'curl -f --unix-socket $HEALTH_SOCKET http://x/',
+    })
   })
 
   it('can be worded in full', () => {
@@ -41,7 +49,7 @@ describe('the health check on the command line', () => {
     const headers = ['--health-header', 'X-One: 1', '--health-header', 'X-Two:  a: b ']
     expect(optionsOf(...words, ...times, ...counts, ...headers).health).toEqual({
       kind: 'http',
-      path: '/up',
+      target: '/up',
       port: 9090,
       host: 'shop.example:8080',
       headers: [
@@ -71,6 +79,9 @@ describe('the health check on the command line', () => {
     [['--health', '/', '--health-status', '300-200'], '--health-status "300-200" is no status'],
     [['--health', '/', '--health-successes', '0'], '--health-successes "0" is no number of at least 1'],
     [['--health', '/', '--health-timeout', 'soon'], '--health-timeout "soon" is no time'],
+    [['--health', '/', '--health-command', 'true'], '--health and --health-command are two checks: give one'],
+    [['--health-command', 'true', '--health-status', '200'], '--health-status belongs to --health PATH'],
+    [['--health', 'tcp', '--health-header', 'A: b'], '--health-header belongs to --health PATH'],
     [['--ready', 'soon'], '--ready "soon" is none of listening, message, notify'],
   ])('%j is refused', (words, message) => {
     expect(refused(...words)).toBe(message)

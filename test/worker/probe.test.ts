@@ -1,4 +1,8 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { CommandAttempt, type CommandPlace } from '../../src/launcher/probe/command.js'
 import { loopbackPair } from '../../src/launcher/probe/pair.js'
 import type { HealthOptions } from '../../src/options.js'
 import { openFiles, sameFilesAs } from '../native/support/open-files.js'
@@ -8,7 +12,7 @@ import { askHttp } from '../support/worker/clients.js'
 import { FakeLauncher, type FakeWorker } from '../support/worker/fake-launcher.js'
 import { freePort } from '../support/worker/ports.js'
 import { attempt, handTo, healthOf } from '../support/worker/probing.js'
-import { fixture, type Program } from '../support/worker/program.js'
+import { fixture, type Program, TEST_NODE } from '../support/worker/program.js'
 
 let launcher: FakeLauncher
 let before: number[]
@@ -88,7 +92,7 @@ test.each<[string, string | RegExp | null, Partial<HealthOptions>?]>([
   ['/headers', /^its answer to GET \/headers is no HTTP\/1\.1: .*Header overflow/],
 ])('an answer of %s is judged: %s', async (path, answer, more) => {
   const { program, ask } = await held('health.cjs')
-  const said = await ask({ path, ...more })
+  const said = await ask({ target: path, ...more })
   if (answer instanceof RegExp) expect(said).toMatch(answer)
   else expect(said).toBe(answer)
   // An address of this machine, and it is not a connection to itself.
@@ -98,7 +102,7 @@ test.each<[string, string | RegExp | null, Partial<HealthOptions>?]>([
 test('what is asked can be worded: path, host and headers', async () => {
   const { ask } = await held('health.cjs')
   const said = await ask({
-    path: '/echo',
+    target: '/echo',
     host: 'shop.example:8080',
     headers: [['X-Check', 'yes']],
     statuses: [[400, 400]],
@@ -115,7 +119,7 @@ test.each(['https.cjs', 'http2-secure.cjs', 'h2c.cjs'])('a bad answer of %s is n
 
 test('a loop that does not turn is not taken for a slow answer', async () => {
   const { ask } = await held('health.cjs')
-  expect(await ask({ path: '/busy', timeoutMs: 500 })).toBe('it did not answer GET /busy within 500 ms')
+  expect(await ask({ target: '/busy', timeoutMs: 500 })).toBe('it did not answer GET /busy within 500 ms')
   expect(await ask({ timeoutMs: 500 })).toBe(
     'it did not take the connection of the health check within 500 ms: its event loop is busy',
   )
@@ -125,7 +129,7 @@ test('a loop that does not turn is not taken for a slow answer', async () => {
 test('a listener that is not there, and one that is closed, are named', async () => {
   const { worker, port, ask } = await held('health.cjs')
   expect(await attempt(handTo(worker, 'tcp *:1'), healthOf())).toBe('no claim on tcp *:1')
-  expect(await ask({ path: '/stop-listening' })).toBe(null)
+  expect(await ask({ target: '/stop-listening' })).toBe(null)
   await worker.report('released')
   expect(await ask()).toBe(`no claim on tcp *:${port}`)
 })
@@ -159,6 +163,74 @@ test('a thousand checks of two generations on one port reach the process that wa
   await Promise.all(clients)
   expect(Object.fromEntries(answers)).toEqual({ right: 1_000 })
   expect(publicAnswers).toEqual(new Set([String(serving.pid)]))
+})
+
+describe('a health command', () => {
+  /** Runs it once, on a held worker. */
+  async function run(
+    command: string,
+    more: Partial<HealthOptions> = {},
+  ): Promise<{ said: string | null; pid: number }> {
+    const { worker, port } = await held('http.cjs')
+    const directory = mkdtempSync(join(tmpdir(), 'probe-'))
+    const place: CommandPlace = {
+      cwd: directory,
+      env: { PATH: process.env['PATH'] as string, COLOUR: 'red', NODE: TEST_NODE },
+      pid: worker.pid,
+      slot: 3,
+      socket: join(directory, 'worker.sock'),
+      own: () => () => {},
+    }
+    const health = healthOf({ kind: 'command', target: command, timeoutMs: 10_000, ...more })
+    const hand = handTo(worker, `tcp *:${port}`)
+    const said = await new Promise<string | null>((done) => new CommandAttempt(health, place, hand, done))
+    expect(readdirSync(directory)).toEqual([])
+    rmSync(directory, { recursive: true })
+    return { said, pid: worker.pid }
+  }
+
+  /** What curl would do, without curl. */
+  const GET = `"$NODE" -e 'require("http").get({ socketPath: process.env.HEALTH_SOCKET }, (r) => r.pipe(process.stdout))'`
+
+  test('reaches the very worker by its socket, and is given its facts', async () => {
+    const { said, pid } = await run(`test "$(${GET})" = "$HEALTH_PID" && test $HEALTH_SLOT = 3`)
+    expect(said).toBe(null)
+    expect(pid).toBeGreaterThan(0)
+  })
+
+  test.each<[string, string, Partial<HealthOptions>?]>([
+    ['echo one; echo two >&2; exit 7', 'its health command exited with code 7: "one\\ntwo"'],
+    ['exit 1', 'its health command exited with code 1'],
+    ['no-such-command-at-all 2>/dev/null', 'its health command exited with code 127'],
+    ['kill -9 $$', 'its health command was ended by SIGKILL'],
+    ['echo $COLOUR; exec sleep 60', 'its health command did not end within 300 ms: "red"', { timeoutMs: 300 }],
+    [
+      'yes',
+      `its health command did not end within 300 ms: ${JSON.stringify('y\n'.repeat(100).trim())}`,
+      { timeoutMs: 300 },
+    ],
+  ])('%s is told by %s', async (command, answer, more) => {
+    expect((await run(command, more)).said).toBe(answer)
+  })
+
+  test('in a directory that has gone could not be run', async () => {
+    const { worker, port } = await held('http.cjs')
+    const directory = mkdtempSync(join(tmpdir(), 'probe-'))
+    const place = {
+      cwd: join(directory, 'gone'),
+      env: {},
+      pid: 1,
+      slot: 0,
+      socket: join(directory, 's'),
+      own: () => () => {},
+    }
+    const health = healthOf({ kind: 'command', target: 'true' })
+    const hand = handTo(worker, `tcp *:${port}`)
+    const said = await new Promise<string | null>((done) => new CommandAttempt(health, place, hand, done))
+    expect(said).toMatch(/^its health command could not be run: chdir ENOENT/)
+    expect(readdirSync(directory)).toEqual([])
+    rmSync(directory, { recursive: true })
+  })
 })
 
 test('a pair is two ends of one connection, and strangers get none of it', async () => {

@@ -4,8 +4,8 @@ import type { HealthOptions } from '../../options.js'
 export type Answer = string | null
 
 /** What is asked, in words. */
-export function describe({ kind, path }: HealthOptions): string {
-  return kind === 'tcp' ? 'a connection' : `GET ${path}`
+export function describe({ kind, target }: HealthOptions): string {
+  return kind === 'tcp' ? 'a connection' : `GET ${target}`
 }
 
 /** What of a bad answer is shown (reliability.md D-04). */

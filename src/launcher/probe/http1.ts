@@ -8,7 +8,7 @@ import { type Answer, describe, ResponseJudge } from './answer.js'
 export function askHttp(connection: Duplex, health: HealthOptions, done: (answer: Answer) => void): void {
   const call = request({
     createConnection: () => connection,
-    path: health.path,
+    path: health.target,
     setHost: false,
     headers: headersOf(health),
     // What a reply's head may take at most, 16 KiB, is Node's default.

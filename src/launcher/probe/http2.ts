@@ -19,7 +19,7 @@ export function askHttp2(connection: Duplex, health: HealthOptions, done: (answe
   const host = headers.find(([name]) => name === 'host')?.[1] ?? health.host
   const stream = session.request({
     ...Object.fromEntries(headers.filter(([name]) => !NOT_IN_HTTP2.includes(name))),
-    [constants.HTTP2_HEADER_PATH]: health.path,
+    [constants.HTTP2_HEADER_PATH]: health.target,
     [constants.HTTP2_HEADER_AUTHORITY]: host,
   })
   stream.on('error', fail)

@@ -1,15 +1,17 @@
 import type { HealthOptions } from '../../options.js'
 import type { WorkerEvent } from '../brain/events.js'
 import type { Answer } from './answer.js'
-import { Attempt, type Hand } from './attempt.js'
 
 export type ProbeMode = 'prove' | 'watch'
+
+/** Begins one attempt; `done` is called once, unless it is stopped before. */
+export type Try = (done: (answer: Answer) => void) => { stop(): void }
 
 /** Asks workers again and again: a candidate until it has proven itself, one that serves until it is told to stop. */
 export class Prober {
   readonly #health: HealthOptions
   readonly #bakeMs: number
-  readonly #hand: (worker: number) => Hand
+  readonly #tryOn: (worker: number) => Try
   readonly #post: (event: Extract<WorkerEvent, { type: 'probed' }>) => void
   readonly #series = new Map<number, Series>()
 
@@ -17,20 +19,20 @@ export class Prober {
     health: HealthOptions
     /** A watch begins with the bake, and asks less often when that has passed. */
     bakeMs: number
-    /** How a connection reaches this worker. */
-    hand: (worker: number) => Hand
+    /** How this worker is asked once. */
+    tryOn: (worker: number) => Try
     post: (event: Extract<WorkerEvent, { type: 'probed' }>) => void
   }) {
     this.#health = options.health
     this.#bakeMs = options.bakeMs
-    this.#hand = options.hand
+    this.#tryOn = options.tryOn
     this.#post = options.post
   }
 
   start(worker: number, mode: ProbeMode): void {
     this.stop(worker)
     const bakedAt = mode === 'watch' ? performance.now() + this.#bakeMs : Number.POSITIVE_INFINITY
-    const series = new Series(this.#health, bakedAt, this.#hand(worker), ({ passed, reason, attempts }) => {
+    const series = new Series(this.#health, bakedAt, this.#tryOn(worker), ({ passed, reason, attempts }) => {
       if (passed) this.#series.delete(worker)
       this.#post({ type: 'probed', worker, passed, reason, attempts })
     })
@@ -58,18 +60,18 @@ class Series {
   readonly #health: HealthOptions
   /** Infinity: never, it has to prove itself first. */
   readonly #bakedAt: number
-  readonly #hand: Hand
+  readonly #begin: Try
   readonly #tell: (outcome: Outcome) => void
-  #attempt: Attempt | undefined
+  #attempt: { stop(): void } | undefined
   #timer: NodeJS.Timeout | undefined
   #attempts = 0
   #successes = 0
   #failures = 0
 
-  constructor(health: HealthOptions, bakedAt: number, hand: Hand, tell: (outcome: Outcome) => void) {
+  constructor(health: HealthOptions, bakedAt: number, begin: Try, tell: (outcome: Outcome) => void) {
     this.#health = health
     this.#bakedAt = bakedAt
-    this.#hand = hand
+    this.#begin = begin
     this.#tell = tell
     this.#try()
   }
@@ -81,7 +83,7 @@ class Series {
 
   #try(): void {
     this.#attempts++
-    this.#attempt = new Attempt(this.#health, this.#hand, (answer) => this.#answered(answer))
+    this.#attempt = this.#begin((answer) => this.#answered(answer))
   }
 
   #answered(answer: Answer): void {

@@ -7,7 +7,7 @@ import type { FakeWorker } from './fake-launcher.js'
 export const healthOf = (more: Partial<HealthOptions> = {}): HealthOptions => ({
   ...HEALTH_DEFAULTS,
   kind: 'http',
-  path: '/',
+  target: '/',
   ...more,
 })
 
