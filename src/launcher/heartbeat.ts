@@ -32,7 +32,7 @@ export class Heartbeat {
       setImmediate(() => {
         if (this.#askedAt !== askedAt || this.#isLost) return
         this.#isLost = true
-        this.#changed(now - askedAt)
+        this.#changed(Math.round(now - askedAt))
       })
     }
   }
