@@ -50,6 +50,8 @@ export interface WorkerStatus {
   readonly state: WorkerState
   /** Start time, ISO 8601. */
   readonly startedAt: string
+  /** What the program said of itself last (sd_notify's STATUS; only with `--ready notify`); null: nothing. */
+  readonly text: string | null
 }
 
 export interface SocketStatus {

@@ -6,6 +6,8 @@ import type { Processes } from './processes.js'
 
 /** systemd's own limit is the page; nobody has more to say (sd_notify(3)). */
 const MOST_BYTES = 4_096
+/** One line of a terminal, and a little. */
+const LONGEST_STATUS = 200
 /** Datagrams that are taken in one turn: a worker that floods must not keep the launcher from everything else. */
 const MOST_AT_ONCE = 64
 
@@ -59,7 +61,7 @@ export class NotifySocket {
   #hear(pid: number, text: string): void {
     const said = new Map(text.split('\n').flatMap((line) => assignment(line) ?? []))
     const isReady = said.get('READY') === '1'
-    const status = said.get('STATUS')
+    const status = said.get('STATUS')?.slice(0, LONGEST_STATUS)
     if (!isReady && status === undefined) return
     const owner = this.#processes.ownerOf(pid)
     if (owner === undefined)

@@ -36,6 +36,7 @@ export function statusOf(
                 generation: worker.generation,
                 state: worker.state,
                 startedAt: (facts.processes.get(worker.id)?.startedAt ?? new Date(0)).toISOString(),
+                text: facts.processes.get(worker.id)?.statusText ?? null,
               },
         adoptedBy: adopterOf(state, slot),
       }

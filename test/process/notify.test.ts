@@ -26,6 +26,9 @@ test('a worker and its children speak for it, strangers do not', async () => {
   const [pid] = await launcher.pids()
   for (const text of ['warming up', 'deeper']) await launcher.event('worker.status', (event) => event['text'] === text)
 
+  expect((await launcher.status()).slots[0]?.worker?.text).toBe('deeper')
+  expect((await launcher.run('status')).stdout).toContain('says "deeper"')
+
   const socket = native().socket('unix', 'datagram')
   const path = join(launcher.directory, 'notify.sock')
   const send = (text: string): void => native().sendDatagram(socket, path, Buffer.from(text))
