@@ -2,6 +2,9 @@ import type { Effect, Event } from '../../src/launcher/brain/events.js'
 import { initialState, type Settings, type State } from '../../src/launcher/brain/state.js'
 import { step } from '../../src/launcher/brain/step.js'
 
+/** The brain under test; a mutant of it takes its place. */
+export type Step = typeof step
+
 export type Unstamped = Event extends infer E ? (E extends unknown ? Omit<E, 'at'> : never) : never
 type Answer = Extract<Effect, { do: 'answer' }>
 
@@ -38,17 +41,24 @@ export class World {
   readonly sockets = new Map<string, boolean>()
   /** Workers that accept, by slot of the socket: what the kernel would see. */
   readonly acceptors = new Map<number, Set<number>>()
-  pending: { worker: number; event: Unstamped | 'crash' }[] = []
+  pending: { worker: number; event: Unstamped | 'crash' | 'freeze' }[] = []
   /** What each living worker is asked by the prober. */
   readonly probes = new Map<number, 'prove' | 'watch'>()
   readonly verdicts: Extract<Effect, { do: 'verdict' }>[] = []
   exitCode: number | null = null
   conduct: (generation: number, slot: number) => Conduct
-  /** Workers whose event loop stands still: they do nothing any more. */
-  readonly #still = new Set<number>()
+  /** Workers whose event loop stands still: from which sockets they accept once it turns again, and what lies in their channel. */
+  readonly #frozen = new Map<number, { slots: number[]; orders: Extract<Effect, { do: 'order' }>[] }>()
 
-  constructor(settings: Partial<Settings> = {}, conduct: (generation: number, slot: number) => Conduct = () => 'good') {
+  readonly #step: Step
+
+  constructor(
+    settings: Partial<Settings> = {},
+    conduct: (generation: number, slot: number) => Conduct = () => 'good',
+    brain: Step = step,
+  ) {
     this.conduct = conduct
+    this.#step = brain
     this.state = initialState({
       slots: 2,
       ports: undefined,
@@ -68,7 +78,7 @@ export class World {
 
   /** Tells the brain one thing, and does what it says at once; results of effects are told before anything else. */
   tell(event: Unstamped): void {
-    const { state, effects } = step(this.state, { ...event, at: this.now } as Event)
+    const { state, effects } = this.#step(this.state, { ...event, at: this.now } as Event)
     this.state = state
     this.effects.push(...effects)
     const outcomes: Unstamped[] = []
@@ -88,8 +98,11 @@ export class World {
   happen(index: number): void {
     const [next] = this.pending.splice(index, 1)
     if (next === undefined) return
-    if (next.event === 'crash') this.crash(next.worker)
-    else if (this.alive.has(next.worker) || next.event.type === 'exited') this.tell(next.event)
+    if (next.event === 'crash' || next.event === 'freeze') this.#showVice(next.worker, next.event)
+    else if (this.alive.has(next.worker) || next.event.type === 'exited') {
+      if (next.event.type === 'heartbeat-back') this.#thaw(next.worker)
+      this.tell(next.event)
+    }
   }
 
   /** Kills a worker's process, as `kill -9` would. */
@@ -162,7 +175,7 @@ export class World {
       case 'unprobe':
         this.probes.delete(effect.worker)
         this.pending = this.pending.filter(
-          ({ worker, event }) => worker !== effect.worker || event === 'crash' || event.type !== 'probed',
+          ({ worker, event }) => worker !== effect.worker || typeof event === 'string' || event.type !== 'probed',
         )
         return
       case 'terminate':
@@ -231,12 +244,14 @@ export class World {
     return record === undefined ? 'good' : this.conduct(record.generation, record.slot)
   }
 
-  #obey({ worker, seq, order }: Extract<Effect, { do: 'order' }>): void {
+  #obey(effect: Extract<Effect, { do: 'order' }>): void {
+    const { worker, seq, order } = effect
     const record = this.state.workers[worker]
     if (record === undefined || !this.alive.has(worker)) return
     const conduct = this.conduct(record.generation, record.slot)
     if (order.type === 'resume' && conduct === 'never-resumes') return
-    if (this.#still.has(worker)) return
+    const frozen = this.#frozen.get(worker)
+    if (frozen !== undefined) return void frozen.orders.push(effect)
     if (order.type === 'admit' && conduct === 'never-admits') return
     if (order.type === 'pause' && conduct === 'never-pauses') return
     if (order.type === 'admit' || order.type === 'resume') this.#accept(worker, record.slot)
@@ -252,13 +267,29 @@ export class World {
       this.pending.push({ worker, event: { type: 'drained', worker, outcome: { ended: 1, closed: 0, cut: 0 } } })
   }
 
-  /** It has the service, and shows what it is. */
+  /** It has the service, and will show what it is. */
   #turnBad(worker: number, conduct: Conduct): void {
     if (conduct === 'dies-baking') this.pending.push({ worker, event: 'crash' })
-    if (conduct !== 'stands-still') return
-    this.#still.add(worker)
+    if (conduct === 'stands-still') this.pending.push({ worker, event: 'freeze' })
+  }
+
+  /** These are faults of a new version, seen in its first moments or never. */
+  #showVice(worker: number, vice: 'crash' | 'freeze'): void {
+    const record = this.state.workers[worker]
+    if (record === undefined || this.state.run?.to !== record.generation) return
+    if (vice === 'crash') return this.crash(worker)
+    const slots = [...this.acceptors].flatMap(([slot, workers]) => (workers.has(worker) ? [slot] : []))
+    this.#frozen.set(worker, { slots, orders: [] })
     this.#stopAccepting(worker)
     this.pending.push({ worker, event: { type: 'heartbeat-lost', worker, ms: 2_000 } })
+    this.pending.push({ worker, event: { type: 'heartbeat-back', worker } })
+  }
+
+  #thaw(worker: number): void {
+    const frozen = this.#frozen.get(worker)
+    this.#frozen.delete(worker)
+    for (const slot of frozen?.slots ?? []) this.#accept(worker, slot)
+    for (const order of frozen?.orders ?? []) this.#obey(order)
   }
 
   #end(worker: number, signal: string): void {

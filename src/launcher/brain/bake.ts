@@ -76,17 +76,27 @@ function isReplaced(draft: Draft, run: Run, slot: number): boolean {
 
 /**
  * The new generation has failed. Before any handover it is given up; after one the service goes back to the old generation, if that has a
- * worker that can take it. If it has none the new one stays, which beats nobody.
+ * worker that can take it. If it has none the new one stays, which beats nobody; but half of a rolling reload does not stay.
  */
 export function fail(draft: Draft, run: Run, reason: string, stderr: readonly string[]): void {
   if (run.undo !== null || run.kept) return
   const replaced = draft.state.slots.flatMap((slot, index) => (slot.working === run.to ? [index] : []))
   if (replaced.length === 0) return abort(draft, run, reason, stderr)
-  const healthy = draft.of(run.from).some(canServe)
-  if (healthy) return undo(draft, run, replaced, reason, stderr)
+  if (draft.of(run.from).some(canServe)) return undo(draft, run, replaced, reason, stderr)
+  if (replaced.length < draft.state.settings.slots) return defer(draft, run, reason, stderr)
   run.kept = true
   run.notes.push(`not undone: ${reason}, but generation ${run.from} has no healthy worker left to go back to`)
   draft.log('error', 'reload.kept', { id: run.id, step: run.step, reason, stderr, serving: run.to })
+}
+
+/** Slots that are not handed over yet are the old generation's, which is being started again there. */
+function defer(draft: Draft, run: Run, reason: string, stderr: readonly string[]): void {
+  if (run.deferred !== null) return
+  run.deferred = { reason, stderr }
+  draft.cancel(`bake:${run.id}`)
+  draft.log('error', 'reload.deferred', { id: run.id, step: run.step, reason, stderr, serving: run.to })
+  for (const worker of draft.of(run.to))
+    if (draft.state.slots[worker.slot]?.working !== run.to) giveUpOne(draft, worker)
 }
 
 function canServe(old: Worker): boolean {
@@ -117,7 +127,8 @@ function undo(draft: Draft, run: Run, slots: readonly number[], reason: string, 
   if (empty.length > 0)
     run.notes.push(`slot ${empty.join(', ')}: rolled back by restart; the old version's other workers serve meanwhile`)
   draft.generation(run.to).state = 'aborted'
-  giveUp(draft, run)
+  // Where no old worker comes back the new one accepts until a sibling of the old ones can.
+  for (const worker of draft.of(run.to)) if (!empty.includes(worker.slot)) giveUpOne(draft, worker)
 }
 
 function resume(draft: Draft, run: Run): void {
@@ -125,22 +136,25 @@ function resume(draft: Draft, run: Run): void {
     if (old.state === 'paused' || draft.awaits(old, 'pause')) draft.order(old, { type: 'resume' })
 }
 
-/** Who may have connections in hand finishes them; who has none ends at once. (A stop drains whoever may accept in its own time.) */
 export function giveUp(draft: Draft, run: Run): void {
-  for (const worker of draft.of(run.to)) {
-    if (draft.state.settings.probes) draft.do({ do: 'unprobe', worker: worker.id })
-    if (worker.state === 'stopping' || worker.state === 'draining') continue
-    forgetAdoptions(draft, worker)
-    if (!draft.mayAccept(worker)) draft.kill(worker, null)
-    else if (draft.state.stop === null) draft.drain(worker, false)
-  }
+  for (const worker of draft.of(run.to)) giveUpOne(draft, worker)
   disownAll(draft, run.to)
+}
+
+/** Who may have connections in hand finishes them; who has none ends at once. (A stop drains whoever may accept in its own time.) */
+function giveUpOne(draft: Draft, worker: Worker): void {
+  if (draft.state.settings.probes) draft.do({ do: 'unprobe', worker: worker.id })
+  if (worker.state === 'stopping' || worker.state === 'draining') return
+  forgetAdoptions(draft, worker)
+  if (!draft.mayAccept(worker)) draft.kill(worker, null)
+  else if (draft.state.stop === null) draft.drain(worker, false)
 }
 
 /** The old generation has taken over again when each of its workers has said so, is known to be stuck, or has ended. */
 export function settleUndo(draft: Draft, run: Run): void {
   const { undo: back } = run
   if (back === null || draft.of(run.from).some((old) => draft.awaits(old, 'resume') && !old.stuck)) return
+  giveUp(draft, run)
   draft.state.run = null
   draft.state.retiring.push(run)
   const { step, reason, ms } = back

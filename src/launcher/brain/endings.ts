@@ -101,7 +101,7 @@ function isSettled({ state }: Draft, slot: number): boolean {
   if (phase !== 'running' || slots[slot]?.working == null) return false
   if (run === null) return true
   if (run.undo !== null) return false
-  if (run.step === 'handover' && !run.committed) return !run.batch.includes(slot)
+  if (run.step === 'handover' && !run.committed && run.deferred === null) return !run.batch.includes(slot)
   // A death in the bake is the end of it. Only where nothing can be gone back to is a new worker started again.
   return slots[slot].working !== run.to || run.kept
 }

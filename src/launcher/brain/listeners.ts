@@ -180,17 +180,13 @@ function cover(draft: Draft): void {
     const acceptors = listening.filter(
       (worker) => worker.state === 'serving' && !worker.stuck && !draft.awaits(worker, 'pause'),
     )
-    // Told to resume is as good as accepting: its queue waits no longer than an order takes.
-    const own = (slot: number): Worker | undefined =>
-      listening.find(
-        (worker) =>
-          worker.slot === slot && (acceptors.includes(worker) || (draft.awaits(worker, 'resume') && !worker.stuck)),
-      )
+    const own = (slot: number): boolean =>
+      listening.some((worker) => worker.slot === slot && (acceptors.includes(worker) || isResuming(draft, worker)))
     for (const slot of listener.order) {
       if (between.includes(slot)) continue
       const adopterId = listener.adoptedBy[slot]
       const adopter = acceptors.find((worker) => worker.id === adopterId)
-      if (own(slot) !== undefined) {
+      if (own(slot)) {
         const holder = members.find((worker) => worker.id === adopterId && worker.state === 'serving')
         if (holder !== undefined) draft.order(holder, { type: 'unadopt', socket: { listener: listener.key, slot } })
         delete listener.adoptedBy[slot]
@@ -205,6 +201,11 @@ function cover(draft: Draft): void {
       }
     }
   }
+}
+
+/** Told to resume is as good as accepting: its queue waits no longer than an order takes. */
+function isResuming(draft: Draft, worker: Worker): boolean {
+  return (worker.state === 'serving' || worker.state === 'paused') && !worker.stuck && draft.awaits(worker, 'resume')
 }
 
 function leastBurdened(acceptors: readonly Worker[], listener: Listener): Worker | undefined {

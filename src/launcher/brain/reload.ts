@@ -27,6 +27,7 @@ export function settleReload(draft: Draft): void {
   const { run } = draft.state
   if (run === null) startWaiting(draft)
   else if (run.undo !== null) settleUndo(draft, run)
+  else if (run.deferred !== null) fail(draft, run, run.deferred.reason, run.deferred.stderr)
   else if (run.step === 'retire') nextBatch(draft, run)
   else if (run.committed) finishHandover(draft, run)
   else advance(draft, run)
@@ -57,6 +58,7 @@ function newRun({ at, state }: Draft, who: { id: number; from: number; to: numbe
     rest: slots.slice(size),
     committed: false,
     undo: null,
+    deferred: null,
     kept: false,
     notes: [],
     changes: [],
@@ -109,15 +111,20 @@ function advance(draft: Draft, run: Run): void {
   if (run.step === 'admit' && all((worker) => worker.state === 'serving')) {
     run.step = 'handover'
     for (const old of inBatch(draft, run, run.from)) {
-      if (old.state === 'serving') pause(draft, old)
+      // One that has not answered yet to the order to resume of an earlier undo will find both orders, in this order.
+      if (old.state === 'serving' || draft.awaits(old, 'resume')) pause(draft, old)
       else if (old.state === 'spawned' || old.state === 'claimed' || old.state === 'ready') draft.kill(old, null)
     }
   }
   // From here on the new workers accept from every socket and no old one does: the term says so to all.
-  if (run.step === 'handover' && inBatch(draft, run, run.from).every((old) => old.state !== 'serving')) {
+  if (run.step === 'handover' && !inBatch(draft, run, run.from).some((old) => mightAccept(draft, old))) {
     run.committed = true
     makeWorking(draft, run.to, run.batch)
   }
+}
+
+function mightAccept(draft: Draft, old: Worker): boolean {
+  return old.state === 'serving' || draft.awaits(old, 'pause')
 }
 
 /** Starts candidates; with 'all' no more at a time than --surge says, for machines on which starting is work. */
@@ -170,7 +177,8 @@ function finishHandover(draft: Draft, run: Run): void {
 /** The bake of a batch has passed. */
 export function bakeOver(draft: Draft, id: number): void {
   const { run } = draft.state
-  if (run !== null && run.id === id && run.step === 'bake' && run.undo === null) retire(draft, run)
+  if (run !== null && run.id === id && run.step === 'bake' && run.undo === null && run.deferred === null)
+    retire(draft, run)
 }
 
 function retire(draft: Draft, run: Run): void {
@@ -178,6 +186,7 @@ function retire(draft: Draft, run: Run): void {
   run.step = 'retire'
   for (const old of inBatch(draft, run, run.from)) if (old.state === 'paused') draft.drain(old, false)
   if (run.rest.length === 0) finish(draft, run)
+  else nextBatch(draft, run)
 }
 
 /** With 'rolling' the next slots begin when the memory of the last ones is free. */

@@ -149,6 +149,8 @@ export interface Run {
   committed: boolean
   /** The old generation is being given the service back. */
   undo: Undo | null
+  /** With 'rolling': it has failed, and goes back as soon as there is a worker of the old generation to go back to. */
+  deferred: { readonly reason: string; readonly stderr: readonly string[] } | null
   /** It failed when there was nothing left to go back to: the new generation stays, whatever it is. */
   kept: boolean
   /** What a person should know of it, beside its result. */

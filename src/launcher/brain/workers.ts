@@ -168,7 +168,8 @@ function acked(draft: Draft, worker: Worker, event: Of<'acked'>): void {
   worker.stuck = false
   if (order === 'term') worker.term = draft.state.slots[worker.slot]?.term ?? draft.state.term
   if (order === 'admit' && worker.state === 'ready') serve(draft, worker)
-  if (order === 'resume' && worker.state === 'paused') {
+  // Not if it has been told to pause again meanwhile.
+  if (order === 'resume' && worker.state === 'paused' && !draft.awaits(worker, 'pause')) {
     worker.state = 'serving'
     mark(draft, worker, 'resumed')
     resumed(draft, worker)
@@ -220,7 +221,10 @@ function orderLate(draft: Draft, worker: Worker, event: Of<'order-late'>): void 
   delete worker.orders[event.seq]
   if (order === 'admit') draft.kill(worker, 'it did not answer the order to serve')
   // A busy old worker accepts nothing either, and will find the order when it looks: it is taken for paused, never killed for being slow.
-  if (order === 'pause' && worker.state === 'serving') worker.state = 'paused'
+  if (order !== 'pause') return
+  if (worker.state === 'serving') worker.state = 'paused'
+  for (const [seq, earlier] of Object.entries(worker.orders))
+    if (earlier === 'resume' && Number(seq) < event.seq) delete worker.orders[Number(seq)]
 }
 
 /** The order is answered: what it was, unless its time had passed. */
