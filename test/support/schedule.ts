@@ -72,6 +72,7 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
     (version === 'fails-proof' && chosen.probes === true)
   const world = new World({ slots: SLOTS, ...chosen }, conduct, brain).start()
   let caller = 0
+  const resting = new Set<number>()
   let term = world.state.term
   let before = world.state.slots.map((slot) => slot.working)
   const check = (): void => {
@@ -90,12 +91,16 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
       if (version !== undefined && refuses(version) && version !== 'dies-admitted')
         must(false, `a version that ${version} accepts`)
     }
-    // While a version bakes the one before it can still be gone back to.
+    // While a version bakes, whoever has paused for it can still be gone back to.
     const { run: running } = state
-    if (running?.step === 'bake' && running.undo === null && !faults)
-      for (const old of workers)
-        if (old.generation === running.from && running.batch.includes(old.slot))
+    if (running === null || running.undo !== null) resting.clear()
+    else
+      for (const old of workers) {
+        if (old.generation !== running.from || !running.batch.includes(old.slot)) continue
+        if (old.state === 'paused' && running.step === 'handover') resting.add(old.id)
+        if (running.step === 'bake' && resting.has(old.id))
           must(old.state === 'paused' || old.state === 'stopping', `an old worker is ${old.state} in the bake`)
+      }
     // Terms only grow, so that who comes after us knows the last word; at most three generations live.
     const now = state.slots.map((slot) => slot.working)
     must(

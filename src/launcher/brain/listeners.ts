@@ -177,23 +177,24 @@ function cover(draft: Draft): void {
   for (const listener of draft.listeners) {
     if (listener.address.kind === 'unix') continue // One socket: whoever serves accepts from it.
     const listening = members.filter((worker) => listensOn(worker, listener.key))
-    const acceptors = listening.filter(
-      (worker) => worker.state === 'serving' && !worker.stuck && !draft.awaits(worker, 'pause'),
-    )
-    const own = (slot: number): boolean =>
-      listening.some((worker) => worker.slot === slot && (acceptors.includes(worker) || isResuming(draft, worker)))
+    // Told to resume is as good as accepting: its queue waits no longer than an order takes, and further orders come after that one.
+    const acceptors = [
+      ...listening.filter((worker) => worker.state === 'serving' && !worker.stuck && !draft.awaits(worker, 'pause')),
+      ...listening.filter((worker) => isResuming(draft, worker)),
+    ]
+    const own = (slot: number): boolean => acceptors.some((worker) => worker.slot === slot)
     for (const slot of listener.order) {
       if (between.includes(slot)) continue
       const adopterId = listener.adoptedBy[slot]
       const adopter = acceptors.find((worker) => worker.id === adopterId)
       if (own(slot)) {
-        const holder = members.find((worker) => worker.id === adopterId && worker.state === 'serving')
+        const holder = members.find((worker) => worker.id === adopterId && hasChannel(worker))
         if (holder !== undefined) draft.order(holder, { type: 'unadopt', socket: { listener: listener.key, slot } })
         delete listener.adoptedBy[slot]
       } else if (adopter === undefined) {
         const sibling = leastBurdened(acceptors, listener)
         if (sibling === undefined) continue // One that stands still is better than none.
-        const still = members.find((worker) => worker.id === adopterId && worker.state === 'serving')
+        const still = members.find((worker) => worker.id === adopterId && hasChannel(worker))
         if (still !== undefined) draft.order(still, { type: 'unadopt', socket: { listener: listener.key, slot } })
         listener.adoptedBy[slot] = sibling.id
         draft.order(sibling, { type: 'adopt', socket: { listener: listener.key, slot } })
@@ -203,9 +204,13 @@ function cover(draft: Draft): void {
   }
 }
 
-/** Told to resume is as good as accepting: its queue waits no longer than an order takes. */
+/** Whether it may have adopted something, or will when it finds the order. */
+function hasChannel({ state }: Worker): boolean {
+  return state === 'serving' || state === 'paused'
+}
+
 function isResuming(draft: Draft, worker: Worker): boolean {
-  return (worker.state === 'serving' || worker.state === 'paused') && !worker.stuck && draft.awaits(worker, 'resume')
+  return hasChannel(worker) && !worker.stuck && draft.awaits(worker, 'resume')
 }
 
 function leastBurdened(acceptors: readonly Worker[], listener: Listener): Worker | undefined {
