@@ -40,9 +40,39 @@ export interface Status {
     readonly sockets: readonly SocketStatus[]
   }[]
   readonly steering: 'cbpf' | 'none'
+  /** The reload that runs, up to the end of its bake; null: none does. */
+  readonly reload: ReloadProgress | null
   readonly lastReload: Verdict | null
   readonly warnings: readonly { readonly code: string; readonly text: string }[]
 }
+
+export interface ReloadProgress {
+  readonly id: number
+  readonly step: ReloadStep
+  readonly from: number
+  readonly to: number
+  /** Milliseconds since it began. */
+  readonly ms: number
+  readonly slots: readonly {
+    readonly slot: number
+    readonly oldPid: number | null
+    readonly newPid: number | null
+    /** What the new worker is doing, in a word. */
+    readonly phase: ReloadPhase
+  }[]
+}
+
+export type ReloadPhase =
+  | 'waiting'
+  | 'starting'
+  | 'claimed'
+  | 'probing'
+  | 'ready'
+  | 'serving'
+  | 'baking'
+  | 'done'
+  | 'leaving'
+  | 'ended'
 
 export interface WorkerStatus {
   readonly pid: number

@@ -149,6 +149,7 @@ export class Launcher {
       sockets: this.#sockets,
       processes: this.#processes,
       lastReload: this.#lastReload,
+      now: performance.now(),
     })
   }
 
