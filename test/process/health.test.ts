@@ -100,6 +100,44 @@ test('a version that falls ill in its bake is undone, and the reason says what i
   await launcher.stop()
 })
 
+test('after the bake nobody is asked any more', async () => {
+  const { launcher, port, versions, health } = await start(['-n', '1', '--bake', '300ms'])
+  const clients = new Clients(port)
+  versions.deploy('two')
+  health('two', '200')
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  const asked = Number(await ask(port, '/asked'))
+  // Two to prove itself, and more than one of those that a bake of 300 ms has room for.
+  expect(asked).toBeGreaterThan(3)
+  await clients.more(1_000)
+  expect(Number(await ask(port, '/asked'))).toBe(asked)
+  expect((await clients.stop()).failures).toEqual([])
+  await launcher.stop()
+})
+
+test('--health-port says which of several servers is asked', async () => {
+  const [first, second, versions] = [await freePort(), await freePort(), new Versions()]
+  writeFileSync(join(versions.directory, 'health-one'), '200')
+  const scene = (...more: string[]): TestLauncher =>
+    new TestLauncher({
+      command: ['node', fixture('servers/patient.cjs'), `${first},${second}`],
+      cwd: versions.directory,
+      options: ['--health', '/healthz', '--health-interval', '20ms', '--ready-timeout', '1500ms', ...more],
+      exitCode: 1,
+    })
+  const launcher = await scene('--health-port', String(second)).serving()
+  launcher.expectExit(0)
+  await launcher.stop()
+  for (const [more, reason] of [
+    [[], 'it answered GET /healthz with 404'],
+    [['--health-port', '1'], 'it does not listen on port 1'],
+  ] as const) {
+    const refused = scene(...more)
+    await refused.event('start.failed', (event) => String(event['reason']).includes(reason))
+    await refused.leavesNothing()
+  }
+})
+
 test('at the first start nothing is open before the version is well', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   writeFileSync(join(versions.directory, 'health-one'), '503')

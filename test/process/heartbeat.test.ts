@@ -30,6 +30,7 @@ test('a worker whose event loop stands still is noticed, with how long; nobody i
   expect(await launcher.pids()).toEqual([pid, other])
   expect([String(pid), String(other)]).toContain(await ask(port))
   await launcher.stop()
+  expect(launcher.events.filter(({ msg }) => msg === 'worker.stuck')).toHaveLength(1)
 })
 
 test('a new version whose event loop stops in the bake is undone', async () => {

@@ -1,11 +1,14 @@
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { CommandAttempt, type CommandPlace } from '../../src/launcher/probe/command.js'
 import { loopbackPair } from '../../src/launcher/probe/pair.js'
+import type { Native } from '../../src/native.js'
 import type { HealthOptions } from '../../src/options.js'
 import { openFiles, sameFilesAs } from '../native/support/open-files.js'
+import { marked } from '../support/processes.js'
 import { until } from '../support/until.js'
 import { native } from '../support/worker/addon.js'
 import { askHttp } from '../support/worker/clients.js'
@@ -73,6 +76,12 @@ test('a plain TCP server is asked by a connection, or by HTTP if it speaks that'
   expect(await ask()).toMatch(/^its answer to GET \/ is no HTTP\/1\.1: /)
 })
 
+test('a server that takes a connection only to close it is not well', async () => {
+  const { ask } = await held('closes-at-once.cjs')
+  expect(await ask({ kind: 'tcp' })).toBe('it closed the connection at once')
+  expect(await ask()).toBe('it closed the connection without an answer to GET /')
+})
+
 test.each<[string, string | RegExp | null, Partial<HealthOptions>?]>([
   ['/', null],
   ['/204', null],
@@ -92,7 +101,9 @@ test.each<[string, string | RegExp | null, Partial<HealthOptions>?]>([
   ['/headers', /^its answer to GET \/headers is no HTTP\/1\.1: .*Header overflow/],
 ])('an answer of %s is judged: %s', async (path, answer, more) => {
   const { program, ask } = await held('health.cjs')
+  const open = openFiles()
   const said = await ask({ target: path, ...more })
+  await sameFilesAs(open)
   if (answer instanceof RegExp) expect(said).toMatch(answer)
   else expect(said).toBe(answer)
   // An address of this machine, and it is not a connection to itself.
@@ -173,9 +184,10 @@ describe('a health command', () => {
   ): Promise<{ said: string | null; pid: number }> {
     const { worker, port } = await held('http.cjs')
     const directory = mkdtempSync(join(tmpdir(), 'probe-'))
+    const mark = randomUUID()
     const place: CommandPlace = {
       cwd: directory,
-      env: { PATH: process.env['PATH'] as string, COLOUR: 'red', NODE: TEST_NODE },
+      env: { PATH: process.env['PATH'] as string, COLOUR: 'red', NODE: TEST_NODE, RUN_MARK: mark },
       pid: worker.pid,
       slot: 3,
       socket: join(directory, 'worker.sock'),
@@ -186,6 +198,7 @@ describe('a health command', () => {
     const said = await new Promise<string | null>((done) => new CommandAttempt(health, place, hand, done))
     expect(readdirSync(directory)).toEqual([])
     rmSync(directory, { recursive: true })
+    await until('none of its processes is left', () => marked(`RUN_MARK=${mark}`).length === 0)
     return { said, pid: worker.pid }
   }
 
@@ -198,12 +211,13 @@ describe('a health command', () => {
     expect(pid).toBeGreaterThan(0)
   })
 
-  test.each<[string, string, Partial<HealthOptions>?]>([
+  test.each<[string, string | null, Partial<HealthOptions>?]>([
+    ['sleep 60 & exit 0', null],
     ['echo one; echo two >&2; exit 7', 'its health command exited with code 7: "one\\ntwo"'],
     ['exit 1', 'its health command exited with code 1'],
     ['no-such-command-at-all 2>/dev/null', 'its health command exited with code 127'],
     ['kill -9 $$', 'its health command was ended by SIGKILL'],
-    ['echo $COLOUR; exec sleep 60', 'its health command did not end within 300 ms: "red"', { timeoutMs: 300 }],
+    ['echo $COLOUR; sleep 60 & sleep 60', 'its health command did not end within 300 ms: "red"', { timeoutMs: 300 }],
     [
       'yes',
       `its health command did not end within 300 ms: ${JSON.stringify('y\n'.repeat(100).trim())}`,
@@ -233,13 +247,27 @@ describe('a health command', () => {
   })
 })
 
-test('a pair is two ends of one connection, and strangers get none of it', async () => {
+test('a pair is two ends of one connection, and strangers who were faster get none of it', async () => {
   launcher = new FakeLauncher()
-  const [ours, theirs] = loopbackPair(native)
+  const strangers: number[] = []
+  const busy: Native = Object.create(native, {
+    connectInet: {
+      value: (fd: number, host: string, port: number) => {
+        for (let n = 0; n < 3; n++) {
+          const stranger = native.socket('inet', 'stream')
+          strangers.push(stranger)
+          native.connectInet(stranger, host, port)
+        }
+        native.connectInet(fd, host, port)
+      },
+    },
+  })
+  const [ours, theirs] = loopbackPair(busy)
   expect(native.peerAddress(ours)).toEqual(native.localAddress(theirs))
   expect(native.peerAddress(theirs)).toEqual(native.localAddress(ours))
   native.sendMessage(ours, Buffer.from('hello'), [])
   await until('it arrives', () => native.receiveMessage(theirs, 10)?.data.toString() === 'hello')
-  native.close(ours)
-  native.close(theirs)
+  for (const stranger of strangers)
+    await until('a stranger is sent away', () => native.receiveMessage(stranger, 10)?.data.length === 0)
+  for (const fd of [ours, theirs, ...strangers]) native.close(fd)
 })

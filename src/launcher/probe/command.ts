@@ -121,6 +121,8 @@ export class CommandAttempt {
   #follow(pid: number, pidfd: number, disown: () => void, reader: number): void {
     this.#killIt = () => this.#native.signalGroup(pid, constants.signals.SIGKILL)
     const poller = new this.#native.Poller(pidfd, () => {
+      // Whatever it has left running goes with it; until it is reaped, the number of the group is surely its own.
+      this.#killIt?.()
       const ending = this.#native.pidfdWait(pidfd)
       if (ending === null) return
       this.#killIt = undefined
