@@ -81,6 +81,45 @@ test('an environment file is read again; what changed is told by name, never by 
   await launcher.stop()
 })
 
+test('after an undo the old directory and the old environment run, in respawns too', async () => {
+  const [port, root] = [await freePort(), temporaryDirectory()]
+  const [one, two] = [new Versions('one', join(root, 'r1')), new Versions('two', join(root, 'r2'))]
+  const current = join(root, 'current')
+  point(current, one.directory)
+  for (const { directory } of [one, two]) writeFileSync(join(directory, '.env'), `RELEASE=${directory}`)
+  const launcher = await startLauncher({
+    command: one.command(port),
+    cwd: current,
+    env: { PWD: current },
+    options: ['-n', '2', '--env-file', '.env', '--bake', '25s'],
+  })
+  const old = await launcher.pids()
+  point(current, two.directory)
+  const verdict = launcher.reload('baked')
+  const { workerPid } = await launcher.event('worker.serving', ({ generation }) => generation === 2)
+  await launcher.event('reload.baking')
+  process.kill(workerPid as number, 'SIGKILL')
+  expect(await verdict).toMatchObject({
+    result: 'undone',
+    changes: [
+      { what: 'directory', from: one.directory, to: two.directory },
+      { what: 'environment RELEASE', from: 'set', to: 'another value' },
+    ],
+  })
+  expect(await launcher.pids()).toEqual(old)
+
+  for (const pid of old) {
+    const from = launcher.events.length
+    process.kill(pid, 'SIGKILL')
+    await launcher.event('worker.serving', ({ generation }) => generation === 1, from)
+  }
+  const answers = await Promise.all(Array.from({ length: 20 }, () => askJson<{ cwd: string }>(port, '/cwd')))
+  expect(new Set(answers.map(({ cwd }) => cwd))).toEqual(new Set([one.directory]))
+  expect(await askJson(port, '/env')).toMatchObject({ RELEASE: one.directory })
+  expect((await launcher.pids()).filter((pid) => old.includes(pid))).toEqual([])
+  await launcher.stop()
+})
+
 test('a bad environment file refuses the reload with file and line, and nothing is lost', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   const file = join(versions.directory, '.env')
