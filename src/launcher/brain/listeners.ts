@@ -178,10 +178,13 @@ function cover(draft: Draft): void {
     if (listener.address.kind === 'unix') continue // One socket: whoever serves accepts from it.
     const listening = members.filter((worker) => listensOn(worker, listener.key))
     // Told to resume is as good as accepting: its queue waits no longer than an order takes, and further orders come after that one.
-    const acceptors = [
-      ...listening.filter((worker) => worker.state === 'serving' && !worker.stuck && !draft.awaits(worker, 'pause')),
+    const serving = listening.filter((worker) => worker.state === 'serving' && !draft.awaits(worker, 'pause'))
+    const awake = [
+      ...serving.filter((worker) => !worker.stuck),
       ...listening.filter((worker) => isResuming(draft, worker)),
     ]
+    // Those that stand still are better than none: they will find the order.
+    const acceptors = awake.length > 0 ? awake : serving
     const own = (slot: number): boolean => acceptors.some((worker) => worker.slot === slot)
     for (const slot of listener.order) {
       if (between.includes(slot)) continue
@@ -193,7 +196,7 @@ function cover(draft: Draft): void {
         delete listener.adoptedBy[slot]
       } else if (adopter === undefined) {
         const sibling = leastBurdened(acceptors, listener)
-        if (sibling === undefined) continue // One that stands still is better than none.
+        if (sibling === undefined) continue
         const still = members.find((worker) => worker.id === adopterId && hasChannel(worker))
         if (still !== undefined) draft.order(still, { type: 'unadopt', socket: { listener: listener.key, slot } })
         listener.adoptedBy[slot] = sibling.id
