@@ -11,6 +11,7 @@ const run = (...argv) => spawnSync(process.execPath, argv, { cwd: root, stdio: '
 
 if (!existsSync(join(root, 'dist', 'cli', 'main.js')) && run('scripts/build.mjs').status !== 0) process.exit(1)
 
-const argv = ['verify', '-n', '2', '--reloads', '20', '--slow-path', '/slow', '--', 'node', 'examples/express/app.js']
+const paths = ['--upload-path', '/upload', '--slow-path', '/slow']
+const argv = ['verify', '-n', '2', '--reloads', '20', ...paths, '--', 'node', 'examples/express/app.js']
 console.error(`$ reuseport-run ${argv.join(' ')}\n`)
 process.exitCode = run('dist/cli/main.js', ...argv).status ?? 1

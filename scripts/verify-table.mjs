@@ -26,9 +26,14 @@ const PROGRAMS = [
     name: 'express',
     title: `Express ${version('express')}`,
     command: ['node', 'app.js'],
-    options: ['--slow-path', '/slow'],
+    options: ['--upload-path', '/upload', '--slow-path', '/slow'],
   },
-  { name: 'fastify', title: `Fastify ${version('fastify')}`, command: ['node', 'app.js'] },
+  {
+    name: 'fastify',
+    title: `Fastify ${version('fastify')}`,
+    command: ['node', 'app.js'],
+    options: ['--upload-path', '/upload'],
+  },
   { name: 'esm', title: 'ES module', command: ['node', 'app.mjs'] },
   { name: 'npm-start', title: '`npm start`', command: ['npm', 'start'] },
 ]

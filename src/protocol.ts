@@ -24,6 +24,8 @@ export const ENV_CHANNEL = 'REUSEPORT_RUN_CHANNEL'
 export const ENV_TOKEN = 'REUSEPORT_RUN_TOKEN'
 /** 'message': the program's `process.send('ready')` is waited for. */
 export const ENV_READY = 'REUSEPORT_RUN_READY'
+/** JSON: paths of the unix listeners that others serve at the time of the spawn. Absent when there are none. */
+export const ENV_PATHS = 'REUSEPORT_RUN_PATHS'
 
 /** A listening address as `listen()` was asked for it, after DNS. `host` null: every address (dual stack `::`, else `0.0.0.0`). */
 export type ListenAddress =

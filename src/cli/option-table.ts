@@ -22,7 +22,7 @@ export const OPTIONS: readonly OptionRow[] = [
     short: 'n',
     value: 'N|max',
     verbs: RUNS,
-    help: 'workers, each with a socket of its own; max: one per CPU (default: $WEB_CONCURRENCY or 1)',
+    help: 'workers, each with a socket of its own; max: one per CPU (default: $WEB_CONCURRENCY or 1; verify: 2)',
   },
   {
     name: 'name',
@@ -158,6 +158,18 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   { name: 'connections', value: 'N', verbs: ['verify'], help: 'connections of each kind of client (default: 16)' },
   { name: 'path', value: 'PATH', verbs: ['verify'], help: 'what the clients ask for (default: /)' },
+  {
+    name: 'upload-path',
+    value: 'PATH|none',
+    verbs: ['verify'],
+    help: 'where the clients that upload send their POST; none: no uploads (default: as --path)',
+  },
+  {
+    name: 'listener',
+    value: 'ADDRESS',
+    verbs: ['verify'],
+    help: 'which listener gets the load: a port, or an address as `status` prints it (default: the first over TCP)',
+  },
   {
     name: 'network',
     value: 'private|shared',

@@ -40,6 +40,7 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
   const network = text(values, 'network')
   if (network !== undefined && network !== 'private' && network !== 'shared')
     throw usage(`--network ${JSON.stringify(network)} is neither private nor shared`)
+  const uploadPath = text(values, 'upload-path')
   const isJson = values['json'] === true
   try {
     const report = await verify({
@@ -50,7 +51,9 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
       connections: number('connections', 1),
       network,
       path: text(values, 'path'),
+      uploadPath: uploadPath === 'none' ? null : uploadPath,
       slowPath: text(values, 'slow-path'),
+      listener: text(values, 'listener'),
       // The clients have nothing to do with the bake: it would only make the run longer.
       launcherOptions: [
         ...NO_BAKE,

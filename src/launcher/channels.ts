@@ -1,11 +1,11 @@
 import { chmodSync } from 'node:fs'
+import { Channel } from '../channel.js'
 import type { Log } from '../log.js'
-import { MAX_FDS_PER_MESSAGE, type Native, native, type Poller, READABLE, WRITABLE } from '../native.js'
+import { type Native, native, type Poller, READABLE } from '../native.js'
 import {
   type DrainOutcome,
   type Hello,
   type ListenerKey,
-  MAX_MESSAGE_BYTES,
   type Order,
   PROTOCOL_VERSION,
   type RefusalCode,
@@ -40,7 +40,7 @@ export interface Standing {
 /** An order that waits for its answers. Without `tell` the brain gave it, and hears of them. */
 interface Pending {
   readonly worker: number
-  readonly from: Set<Channel>
+  readonly from: Set<WorkerChannel>
   /** Sum of what the answers said about open connections. */
   connections?: number
   /** Of one channel: what it says, or null when it has closed without an answer. */
@@ -63,7 +63,7 @@ export class Channels {
   readonly #log: Log
   readonly #fd: number
   readonly #poller: Poller
-  readonly #all = new Set<Channel>()
+  readonly #all = new Set<WorkerChannel>()
   /** Orders on their way, by seq. */
   readonly #orders = new Map<number, Pending>()
   readonly #beat: NodeJS.Timeout
@@ -120,8 +120,8 @@ export class Channels {
         this.#sockets.fd({ listener, slot }),
       ])
     } else if (answer.mode === 'failed')
-      channel.send({ type: 'claimed', id, mode: 'failed', errno: answer.errno, code: answer.code }, [])
-    else channel.send({ type: 'claimed', id, mode: 'unmanaged' }, [])
+      channel.send({ type: 'claimed', id, mode: 'failed', errno: answer.errno, code: answer.code })
+    else channel.send({ type: 'claimed', id, mode: 'unmanaged' })
   }
 
   /** Gives an order to the channels of a worker that it concerns. */
@@ -188,7 +188,7 @@ export class Channels {
     }
   }
 
-  #answered(channel: Channel, report: Ack | Nack): void {
+  #answered(channel: WorkerChannel, report: Ack | Nack): void {
     const { seq } = report
     const order = this.#orders.get(seq)
     // Only who was asked may answer.
@@ -218,13 +218,12 @@ export class Channels {
 
   #accept(): void {
     for (let fd = this.#take(); fd !== null; fd = this.#take()) {
-      const channel = new Channel(this.#nextId++, fd, {
-        message: (report, fds) => this.#receive(channel, report, fds),
-        malformed: (reason) => this.#malformed(channel, reason),
-        closed: (reason) => this.#closed(channel, reason),
-        beat: (lostMs) => this.#beatOf(channel, lostMs),
-      })
-      this.#all.add(channel)
+      this.#all.add(
+        new WorkerChannel(this.#nextId++, fd, {
+          readable: (channel) => this.#readAll(channel),
+          beat: (channel, lostMs) => this.#beatOf(channel, lostMs),
+        }),
+      )
     }
   }
 
@@ -241,7 +240,26 @@ export class Channels {
     }
   }
 
-  #receive(channel: Channel, report: Report, fds: readonly number[]): void {
+  #readAll(channel: WorkerChannel): void {
+    for (;;) {
+      const packet = channel.receive()
+      if (packet === 'empty') return
+      channel.heartbeat.heard()
+      if (packet === 'end') return this.#closed(channel)
+      let report: Report
+      try {
+        if (packet.truncated) throw new Error('it was too large')
+        report = parseReport(packet.data)
+      } catch (error) {
+        closeAll(packet.fds)
+        this.#malformed(channel, (error as Error).message)
+        continue
+      }
+      this.#receive(channel, report, packet.fds)
+    }
+  }
+
+  #receive(channel: WorkerChannel, report: Report, fds: readonly number[]): void {
     if (report.type === 'sockets') return closeAll(fds)
     if (fds.length > 0) {
       closeAll(fds)
@@ -280,21 +298,21 @@ export class Channels {
       case 'warning':
         return this.#log('warn', 'worker.warning', {
           slot: this.#standing(worker)?.slot,
-          pid: channel.pid,
+          pid: channel.peer.pid,
           code: report.code,
           text: report.message,
         })
       case 'unknown':
-        return this.#log('warn', 'worker.unknown-message', { pid: channel.pid, of: report.of })
+        return this.#log('warn', 'worker.unknown-message', { pid: channel.peer.pid, of: report.of })
       case 'hello':
         return this.#drop(channel, 'it said hello twice')
       default:
-        channel.send({ type: 'unknown', of: String((report as { type: unknown }).type) }, [])
+        channel.send({ type: 'unknown', of: String((report as { type: unknown }).type) })
     }
   }
 
   /** Of several threads one that is stuck is enough; the worker is back when none is. */
-  #beatOf(channel: Channel, lostMs: number | null): void {
+  #beatOf(channel: WorkerChannel, lostMs: number | null): void {
     const worker = channel.process?.worker
     if (worker === undefined) return
     if (this.#of(worker).some((other) => other !== channel && other.heartbeat.isLost)) return
@@ -302,7 +320,7 @@ export class Channels {
   }
 
   /** HTTP answers of a worker are those of all its threads. */
-  #counted(channel: Channel, worker: number, { responses, errors }: { responses: number; errors: number }): void {
+  #counted(channel: WorkerChannel, worker: number, { responses, errors }: { responses: number; errors: number }): void {
     channel.answered = { responses, errors }
     const all = this.#of(worker).map((other) => other.answered)
     this.#post({
@@ -314,7 +332,7 @@ export class Channels {
   }
 
   /** A worker has drained when every thread of it has. */
-  #drained(channel: Channel, worker: number, outcome: DrainOutcome): void {
+  #drained(channel: WorkerChannel, worker: number, outcome: DrainOutcome): void {
     channel.outcome = outcome
     const outcomes = this.#of(worker).map((other) => other.outcome)
     if (outcomes.some((other) => other === null)) return
@@ -322,16 +340,16 @@ export class Channels {
     this.#post({ type: 'drained', worker, outcome: { ended: sum('ended'), closed: sum('closed'), cut: sum('cut') } })
   }
 
-  #of(worker: number): Channel[] {
+  #of(worker: number): WorkerChannel[] {
     return [...this.#all].filter((channel) => channel.process?.worker === worker)
   }
 
   /** Who may speak as a worker: our uid, a version we know, the token of a living spawn, and the first process of that spawn. */
-  #welcome(channel: Channel, hello: Hello): void {
-    const peer = this.#native.peerCredentials(channel.fd)
+  #welcome(channel: WorkerChannel, hello: Hello): void {
+    const { peer } = channel
     const refuse = (code: RefusalCode, message: string): void => {
       this.#log('warn', 'channel.refused', { pid: peer.pid, code, text: message })
-      channel.send({ type: 'refused', code, message }, [])
+      channel.send({ type: 'refused', code, message })
     }
     if (peer.uid !== process.geteuid?.() && peer.uid !== 0) return this.#drop(channel, `it is of uid ${peer.uid}`)
     if (hello.version !== PROTOCOL_VERSION)
@@ -344,10 +362,10 @@ export class Channels {
     if (owner === undefined || standing === null) return refuse('token', 'no worker of this launcher has this token')
     const others = this.#of(owner.worker)
     const worker = others[0]
-    if (worker !== undefined && worker.pid !== peer.pid)
+    if (worker !== undefined && worker.peer.pid !== peer.pid)
       return refuse(
         'not-the-worker',
-        `process ${worker.pid} of the same command is the worker; this one listens by itself`,
+        `process ${worker.peer.pid} of the same command is the worker; this one listens by itself`,
       )
     try {
       owner.setAgent(peer.pid)
@@ -356,8 +374,6 @@ export class Channels {
       return this.#drop(channel, `process ${peer.pid} cannot be watched: ${(error as Error).message}`)
     }
     channel.process = owner
-    channel.pid = peer.pid
-    channel.thread = hello.thread
     const isFirst = others.length === 0
     const lend = isFirst && owner.hasStderr
     channel.isFirst = isFirst
@@ -369,20 +385,20 @@ export class Channels {
   }
 
   /** From a stranger it is the end. A worker keeps its channel: without it the next reload could not tell it to pause. */
-  #malformed(channel: Channel, reason: string): void {
+  #malformed(channel: WorkerChannel, reason: string): void {
     if (channel.process === null) return this.#drop(channel, `it sent no message of ours: ${reason}`)
     if (channel.isSuspect) return
     channel.isSuspect = true
-    this.#log('warn', 'channel.malformed', { pid: channel.pid, reason, text: 'further ones are not shown' })
+    this.#log('warn', 'channel.malformed', { pid: channel.peer.pid, reason, text: 'further ones are not shown' })
   }
 
-  #drop(channel: Channel, reason: string): void {
-    this.#log('warn', 'channel.dropped', { pid: channel.pid, reason })
+  #drop(channel: WorkerChannel, reason: string): void {
+    this.#log('warn', 'channel.dropped', { pid: channel.peer.pid, reason })
     channel.close()
-    this.#closed(channel, reason)
+    this.#closed(channel)
   }
 
-  #closed(channel: Channel, _reason: string): void {
+  #closed(channel: WorkerChannel): void {
     if (!this.#all.delete(channel)) return
     channel.heartbeat.stop()
     for (const [seq, order] of this.#orders) if (order.from.delete(channel)) this.#settle(seq)
@@ -402,12 +418,12 @@ export class Channels {
       for (const id of claims) this.#post({ type: 'released', worker, claim: `${channel.id}:${id}` })
     }
     this.#orders.set(seq, { worker, from: new Set([other]), tell })
-    other.send({ type: 'term', seq, term: standing.term, working: standing.working }, [])
+    other.send({ type: 'term', seq, term: standing.term, working: standing.working })
   }
 }
 
 /** Spare copies and stderr belong to the process: its first channel. An adopted socket to the thread that listens there. The rest to all. */
-function concerns(order: BrainOrder, channel: Channel): boolean {
+function concerns(order: BrainOrder, channel: WorkerChannel): boolean {
   if (order.type === 'spares' || order.type === 'stderr') return channel.isFirst
   if (order.type === 'adopt' || order.type === 'unadopt')
     return [...channel.claims.values()].includes(order.socket.listener)
@@ -423,20 +439,15 @@ function closeAll(fds: readonly number[]): void {
 }
 
 interface ChannelEvents {
-  message(report: Report, fds: readonly number[]): void
-  /** A packet that is no message; the channel goes on. */
-  malformed(reason: string): void
-  closed(reason: string): void
-  beat(lostMs: number | null): void
+  readable(channel: WorkerChannel): void
+  beat(channel: WorkerChannel, lostMs: number | null): void
 }
 
-/** One channel: its descriptor, what waits to be sent, and whose it is. */
-class Channel {
+/** One channel of one worker, and what is known of who speaks on it. */
+class WorkerChannel {
   readonly id: number
-  readonly fd: number
+  readonly peer: ReturnType<Native['peerCredentials']>
   process: WorkerProcess | null = null
-  pid: number | null = null
-  thread = 0
   isFirst = false
   /** It has sent what is no message. */
   isSuspect = false
@@ -444,92 +455,29 @@ class Channel {
   answered = { responses: 0, errors: 0 }
   readonly claims = new Map<number, ListenerKey>()
   readonly heartbeat: Heartbeat
-  readonly #native: Native = native()
-  readonly #poller: Poller
-  readonly #on: ChannelEvents
-  /** Messages that did not fit into the socket. Descriptors in them are copies of ours, closed once sent. */
-  #queue: { data: Buffer; fds: number[] }[] = []
-  #isClosed = false
+  readonly #channel: Channel
 
   constructor(id: number, fd: number, on: ChannelEvents) {
     this.id = id
-    this.fd = fd
-    this.#on = on
-    this.#poller = new this.#native.Poller(fd, (events) => {
-      if ((events & WRITABLE) !== 0) this.#flush()
-      if ((events & READABLE) !== 0) this.#read()
-    })
-    this.#poller.start(READABLE)
+    this.peer = native().peerCredentials(fd)
+    this.#channel = new Channel(native(), fd, () => on.readable(this))
+    this.#channel.start()
     this.heartbeat = new Heartbeat(
-      () => this.send({ type: 'ping', seq: PING_SEQ }, []),
-      (lostMs) => on.beat(lostMs),
+      () => this.send({ type: 'ping', seq: PING_SEQ }),
+      (lostMs) => on.beat(this, lostMs),
     )
   }
 
-  /** The descriptors stay the caller's. */
-  send(message: ToWorker, fds: readonly number[]): void {
-    if (this.#isClosed) return
-    if (fds.length > MAX_FDS_PER_MESSAGE) throw new RangeError(`${fds.length} descriptors in one message`)
-    const data = Buffer.from(JSON.stringify(message))
-    if (this.#queue.length > 0 || !this.#trySend(data, fds)) {
-      this.#queue.push({ data, fds: fds.map((fd) => this.#native.dup(fd)) })
-      this.#poller.start(READABLE | WRITABLE)
-    }
+  /** The descriptors stay the caller's. Nobody hears it when the worker has ended: its end comes next. */
+  send(message: ToWorker, fds: readonly number[] = []): void {
+    this.#channel.send(message, fds)
+  }
+
+  receive(): ReturnType<Channel['receive']> {
+    return this.#channel.receive()
   }
 
   close(): void {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    this.#poller.close()
-    this.#native.close(this.fd)
-    for (const { fds } of this.#queue) closeAll(fds)
-    this.#queue = []
-  }
-
-  #trySend(data: Buffer, fds: readonly number[]): boolean {
-    try {
-      return this.#native.sendMessage(this.fd, data, fds)
-    } catch {
-      // EPIPE or ECONNRESET: the reader has gone; the end of the channel says so to everybody.
-      return true
-    }
-  }
-
-  #flush(): void {
-    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
-      if (!this.#trySend(next.data, next.fds)) return
-      closeAll(next.fds)
-      this.#queue.shift()
-    }
-    this.#poller.start(READABLE)
-  }
-
-  #read(): void {
-    while (!this.#isClosed) {
-      let received: ReturnType<Native['receiveMessage']>
-      try {
-        received = this.#native.receiveMessage(this.fd, MAX_MESSAGE_BYTES)
-      } catch (error) {
-        return this.#end(String(error))
-      }
-      if (received === null) return
-      this.heartbeat.heard()
-      if (received.data.length === 0) return this.#end('end of channel')
-      if (received.truncated) return this.#end('a message was too large')
-      let report: Report
-      try {
-        report = parseReport(received.data)
-      } catch (error) {
-        closeAll(received.fds)
-        this.#on.malformed((error as Error).message)
-        continue
-      }
-      this.#on.message(report, received.fds)
-    }
-  }
-
-  #end(reason: string): void {
-    this.close()
-    this.#on.closed(reason)
+    this.#channel.close()
   }
 }

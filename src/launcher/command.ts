@@ -2,7 +2,7 @@ import { accessSync, closeSync, constants, openSync, readSync, realpathSync, sta
 import { delimiter, join, resolve } from 'node:path'
 import type { Change, ReadySignal } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
-import { ENV_CHANNEL, ENV_READY, ENV_TOKEN } from '../protocol.js'
+import { ENV_CHANNEL, ENV_PATHS, ENV_READY, ENV_TOKEN } from '../protocol.js'
 import { readEnvFile } from './env-file.js'
 
 /** What the workers of one generation run: fixed when the generation begins, kept for its respawns and for an undo. */
@@ -122,7 +122,14 @@ function isBinary(path: string): boolean {
 /** The environment of one spawn: the agent is preloaded into every Node process of it, and finds the launcher by these variables. */
 export function workerEnvironment(
   spec: Spec,
-  spawn: { channel: string; token: string; preload: string; ready: ReadySignal; notify: string },
+  spawn: {
+    channel: string
+    token: string
+    preload: string
+    ready: ReadySignal
+    notify: string
+    paths: readonly string[]
+  },
 ): string[] {
   const options = spec.env['NODE_OPTIONS']
   const preload = `--require "${spawn.preload.replace(/["\\]/g, '\\$&')}"`
@@ -132,6 +139,7 @@ export function workerEnvironment(
     [ENV_TOKEN]: spawn.token,
     ...(spawn.ready === 'message' ? { [ENV_READY]: spawn.ready } : {}),
     ...(spawn.ready === 'notify' ? { NOTIFY_SOCKET: spawn.notify } : {}),
+    ...(spawn.paths.length > 0 ? { [ENV_PATHS]: JSON.stringify(spawn.paths) } : {}),
     NODE_OPTIONS: options === undefined || options === '' ? preload : `${options} ${preload}`,
   }
   return Object.entries(env).map(([name, value]) => `${name}=${value}`)

@@ -310,7 +310,8 @@ export class Launcher {
   #spawn({ worker, generation, expendable }: Extract<Effect, { do: 'spawn' }>): void {
     const spec = this.#specs.get(generation) as Spec
     try {
-      this.#outcome({ type: 'spawned', worker, pid: this.#processes.spawn(worker, spec, expendable) })
+      const paths = this.#sockets.paths()
+      this.#outcome({ type: 'spawned', worker, pid: this.#processes.spawn(worker, spec, { expendable, paths }) })
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       this.#outcome({

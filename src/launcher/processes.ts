@@ -43,10 +43,10 @@ export class Processes {
     }
   }
 
-  /** Starts the process of a worker. Throws what posix_spawn gives. */
-  spawn(worker: number, spec: Spec, expendable: boolean): number {
+  /** Starts the process of a worker. `paths`: unix paths that are served now. Throws what posix_spawn gives. */
+  spawn(worker: number, spec: Spec, { expendable, paths }: { expendable: boolean; paths: readonly string[] }): number {
     const token = randomBytes(16).toString('hex')
-    const env = workerEnvironment(spec, { ...this.#handed, token })
+    const env = workerEnvironment(spec, { ...this.#handed, token, paths })
     const started = new WorkerProcess(worker, token, { ...spec, env }, (event) => {
       if (event.type === 'exited') {
         this.#byWorker.delete(worker)

@@ -36,6 +36,11 @@ export class Sockets {
     return this.#sockets.has(idOf(name))
   }
 
+  /** Of the unix listeners. */
+  paths(): string[] {
+    return [...this.#sockets.values()].flatMap(({ path }) => path ?? [])
+  }
+
   inode(name: SocketName): number {
     return fstatSync(this.fd(name)).ino
   }
@@ -73,6 +78,8 @@ const DEFAULT_BACKLOG = 511
 
 interface OwnedSocket {
   readonly fd: number
+  /** Unix: where clients find it. */
+  readonly path?: string
   /** Unix: puts the path back if the program has unlinked it before its listen(). */
   relink?(): void
   /** Unix: takes the path away, if it is still ours. */
@@ -161,7 +168,7 @@ function bindPath(path: string): OwnedSocket {
       })
     return new ReuseportError('ERR_ADDRESS', `cannot listen on ${path}: ${cause.code ?? cause.message}`, {
       facts: { path },
-      next: 'The directory must exist and let this user make files; a path has at most 107 bytes.',
+      next: `The directory must exist and let this user make files; ${own} must have at most 107 bytes.`,
       cause,
     })
   }
@@ -184,6 +191,7 @@ function bindPath(path: string): OwnedSocket {
   }
   return {
     fd,
+    path,
     relink: () => place(own, path),
     unlink() {
       if (isSame(own, path)) unlinkSync(path)

@@ -31,7 +31,7 @@ export function judge(evidence: Evidence): string[] {
     ...judgeKinds(evidence.tallies),
     ...evidence.reloads.flatMap((reload) => judgeReload(reload, evidence.workers)),
     ...judgeNumberOfReloads(evidence),
-    ...judgeCounters(evidence.counters),
+    ...judgeCounters(evidence),
     ...judgeEnd(evidence),
   ]
 }
@@ -93,12 +93,16 @@ function judgeNumberOfReloads({ asked, reloads }: Evidence): string[] {
   return reloads.length < asked ? [`only ${reloads.length} of ${asked} reloads were run`] : []
 }
 
-function judgeCounters({ judged, change }: Evidence['counters']): string[] {
+function judgeCounters({ counters: { judged, change }, reloads }: Evidence): string[] {
   if (!judged) return []
   if (change === null) return ['the kernel counters cannot be read']
-  return Object.entries(change)
-    .filter(([, count]) => count !== 0)
-    .map(([name, count]) => `${name} +${count}: the kernel ${MEANING[name as keyof NetworkCounters]}`)
+  return (Object.keys(MEANING) as (keyof NetworkCounters)[])
+    .filter((name) => change[name] !== 0)
+    .map((name) => {
+      const where = reloads.filter(({ kernel }) => kernel[name] !== 0).map(({ number }) => number)
+      const when = where.length === 0 ? 'outside of the reloads' : `at reload ${where.join(', ')}`
+      return `${name} +${change[name]}, ${when}: the kernel ${MEANING[name]}`
+    })
 }
 
 const MEANING: Readonly<Record<keyof NetworkCounters, string>> = {

@@ -19,6 +19,8 @@ export interface ReloadRecord {
   /** Until the launcher answered. */
   readonly answeredMs: number
   readonly workers: Verdict['workers']
+  /** Change of the kernel's counters, from the order to the answer. */
+  readonly kernel: Verdict['kernel']
 }
 
 export interface ReloadPlan {
@@ -43,7 +45,7 @@ export async function reloadAgainAndAgain(control: ControlClient, plan: ReloadPl
 }
 
 function record(number: number, at: number, verdict: Verdict): ReloadRecord {
-  const { result, step, reason, stderr, workers } = verdict
+  const { result, step, reason, stderr, workers, kernel } = verdict
   return {
     number,
     at,
@@ -55,6 +57,7 @@ function record(number: number, at: number, verdict: Verdict): ReloadRecord {
     retiredMs: lastOf(workers.map(({ ms }) => ms.exited)),
     answeredMs: monotonicMs() - at,
     workers,
+    kernel,
   }
 }
 

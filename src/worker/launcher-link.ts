@@ -1,7 +1,8 @@
+import { Channel } from '../channel.js'
 import { ReuseportError } from '../errors.js'
 import type { Native } from '../native.js'
 import type { Claimed, Hello, Reply, ToLauncher } from '../protocol.js'
-import { Channel, type Incoming, type Malformed } from './channel.js'
+import { type Incoming, type Malformed, parsePacket } from './incoming.js'
 import type { ReceivedFds } from './received-fds.js'
 import { Reconnect } from './reconnect.js'
 import { say } from './say.js'
@@ -104,17 +105,14 @@ export class LauncherLink {
   }
 
   #open(): void {
-    this.#channel = Channel.connect(this.#native, this.#path, {
-      readable: () => this.#readAll(),
-      end: () => this.#ended(),
-    })
+    this.#channel = Channel.connect(this.#native, this.#path, () => this.#readAll())
     this.#standing = 'greeting'
     this.#channel.send(this.#events.hello())
   }
 
   #waitUntil(isDone: () => boolean, deadline: number, otherwise: string): void {
     while (!isDone()) {
-      const incoming = this.#channel?.receive() ?? 'end'
+      const incoming = this.#receive() ?? 'end'
       if (incoming === 'end') {
         this.#ended()
         throw this.#error('the launcher has ended the channel')
@@ -137,7 +135,7 @@ export class LauncherLink {
   #readAll(): void {
     this.#deliverPostponed()
     for (;;) {
-      const incoming = this.#channel?.receive() ?? 'empty'
+      const incoming = this.#receive() ?? 'empty'
       if (incoming === 'empty') return
       if (incoming === 'end') {
         this.#ended()
@@ -145,6 +143,11 @@ export class LauncherLink {
       }
       this.#take(incoming, false)
     }
+  }
+
+  #receive(): Incoming | Malformed | 'empty' | 'end' | undefined {
+    const packet = this.#channel?.receive()
+    return typeof packet === 'object' ? parsePacket(this.#native, packet) : packet
   }
 
   #deliverPostponed(): void {

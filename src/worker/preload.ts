@@ -23,6 +23,13 @@ if (handed !== undefined && !isLockedOut(handed)) {
     installListenHook(handed, endPassingOn, ready)
   }
   subscribe(LISTEN_STARTS, install)
+  if (handed.paths !== undefined) guardPaths(JSON.parse(handed.paths) as string[])
+}
+
+/** Before the program's first line: it unlinks its path before it listens, while an older worker serves there. */
+function guardPaths(paths: readonly string[]): void {
+  const { guardPath } = require('./unlink-guard.js') as typeof import('./unlink-guard.js')
+  for (const path of paths) guardPath(path)
 }
 
 function provideSend(): ReadyMessage {

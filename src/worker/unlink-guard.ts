@@ -3,12 +3,12 @@ import { syncBuiltinESMExports } from 'node:module'
 import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Claimed by this process, as `throughDirectory` names it. Never taken out: after `server.close()` the path is its successor's. */
+/** Claimed by this process, or served when it was started, as `throughDirectory` names it. Never taken out: after `server.close()` the path is its successor's. */
 const guarded = new Set<string>()
 
 /**
  * The path of a unix listener belongs to the launcher: all generations listen on it in turn. What programs do by habit, unlink it before
- * listen or after close, would take it from whoever serves, so from the claim on these calls succeed and do nothing.
+ * listen or after close, would take it from whoever serves, so these calls succeed and do nothing.
  */
 export function guardPath(path: string): void {
   if (guarded.size === 0) install()

@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect as connectHttp2 } from 'node:http2'
 import { request as requestHttps } from 'node:https'
 import { connect, createServer } from 'node:net'
@@ -157,14 +158,23 @@ test('a unix listener keeps its path and its inode through reloads, also when th
   }
 })
 
-test('a unix path as long as Node allows is managed too', async () => {
+test('a unix path may be as long as the name beside it allows; a longer one is refused with the reason', async () => {
   const base = temporaryDirectory()
-  const path = join(base, 's'.repeat(107 - base.length - 1))
-  expect(path).toHaveLength(107)
-  const launcher = await startLauncher({ command: many(`a=${path}`) })
-  expect(await ask(0, '/', { socketPath: path })).toMatch(/^a \d+$/)
-  expect(await launcher.reload()).toMatchObject({ result: 'done' })
-  expect(await ask(0, '/', { socketPath: path })).toMatch(/^a \d+$/)
+  const a = await freePort()
+  // Late, so that the launcher is there and its pid is known.
+  const launcher = await startLauncher({ command: many(`a=${a}`) })
+  const listen = (path: string): Promise<string> =>
+    ask(a, `/do/listen/u/${encodeURIComponent(path.replaceAll('/', '|'))}`)
+  const longest = 107 - `.${launcher.pid.toString(36)}`.length
+  const path = join(base, 's'.repeat(longest - base.length - 1))
+
+  expect(await listen(`${path}s`)).toBe('ENAMETOOLONG')
+  const { reason } = await launcher.event('listener.failed')
+  expect(reason).toContain(`${path}s.${launcher.pid.toString(36)} must have at most 107 bytes`)
+  expect(readdirSync(base)).toEqual([])
+
+  expect(await listen(path)).toBe('done')
+  expect(await ask(0, '/', { socketPath: path })).toMatch(/^u \d+$/)
   await launcher.stop()
   expect(readdirSync(base)).toEqual([])
 })
@@ -172,7 +182,7 @@ test('a unix path as long as Node allows is managed too', async () => {
 test('a unix path that is somebody else’s is refused and stays what it is; a dead one is replaced', async () => {
   const directory = temporaryDirectory()
   const path = join(directory, 'app.sock')
-  const [a] = [await freePort()]
+  const a = await freePort()
   // `a` makes it start; the unix listener comes late and its errno is asked for.
   const launcher = await startLauncher({ command: many(`a=${a}`), cwd: directory })
   const late = (): Promise<string> => ask(a, `/do/listen/u/${encodeURIComponent(path.replaceAll('/', '|'))}`)
@@ -180,10 +190,10 @@ test('a unix path that is somebody else’s is refused and stays what it is; a d
   writeFileSync(path, 'precious')
   expect(await late()).toBe('EADDRINUSE')
   expect(statSync(path).isFile()).toBe(true)
-  const { rmSync } = await import('node:fs')
   rmSync(path)
 
-  const other = createServer((socket) => socket.end('mine'))
+  // The launcher asks whether anybody listens, and hangs up: an answer to it can fail.
+  const other = createServer((socket) => socket.on('error', () => {}).end('mine'))
   await new Promise<void>((done) => other.listen(path, () => done()))
   expect(await late()).toBe('EADDRINUSE')
   const theirs = await new Promise<string>((done) => connect(path).on('data', (data) => done(String(data))))
@@ -191,7 +201,6 @@ test('a unix path that is somebody else’s is refused and stays what it is; a d
   await new Promise((done) => other.close(done))
 
   // What a killed process leaves: a socket file that nobody listens on.
-  const { spawnSync } = await import('node:child_process')
   spawnSync('python3', ['-c', `import socket; socket.socket(socket.AF_UNIX).bind(${JSON.stringify(path)})`])
   expect(existsSync(path)).toBe(true)
   expect(await late()).toBe('done')

@@ -184,6 +184,48 @@ describe('a listener', () => {
     expect(world.state.listeners).toEqual({})
   })
 
+  describe('that was opened late', () => {
+    const address = { kind: 'tcp', host: null, port: 4000, ipv6Only: false } as const
+    const LATE = 'tcp *:4000'
+
+    /** Worker 1 opens it after its generation is the working one; then a reload, to its very end. */
+    function reloaded(): World {
+      const world = new World({ slots: 1, readyTimeoutMs: 500 }).start()
+      world.tell({ type: 'claim', worker: 1, claim: '1:2', address, backlog: 511 })
+      world.settle()
+      world.tell({ type: 'reload', caller: null, wait: 'retired' })
+      world.settle()
+      expect([world.state.working, Object.keys(world.state.generations)]).toEqual([2, ['2']])
+      return world
+    }
+
+    it('waits for the new generation to open it late again', () => {
+      const world = reloaded()
+      expect(world.sockets.get(`0 ${LATE}`)).toBe(true)
+      world.tell({ type: 'claim', worker: 2, claim: '2:2', address, backlog: 511 })
+      expect(world.did('answer').at(-1)).toMatchObject({ worker: 2, answer: { mode: 'go', listener: LATE } })
+      while (world.ring()) world.settle()
+      expect(world.did('close')).toEqual([])
+      // From now on it is its own: the end of its claim is the end of the listener.
+      world.tell({ type: 'released', worker: 2, claim: '2:2' })
+      expect([...world.sockets.keys()]).toEqual([`0 ${KEY}`])
+    })
+
+    it('waits on through further reloads, and is dropped when the last one has not opened it in time', () => {
+      const world = reloaded()
+      world.now += 400
+      world.tell({ type: 'reload', caller: null, wait: 'retired' })
+      world.settle()
+      const since = world.now
+      while (world.sockets.has(`0 ${LATE}`) && world.ring()) world.settle()
+      expect(world.now - since).toBe(500)
+      expect([...world.sockets.keys()]).toEqual([`0 ${KEY}`])
+      expect(world.did('log')).toContainEqual(
+        expect.objectContaining({ event: 'listener.unclaimed', fields: { address: LATE, generation: 3 } }),
+      )
+    })
+  })
+
   it('is refused to a worker that has it already', () => {
     const world = new World().start()
     world.tell({

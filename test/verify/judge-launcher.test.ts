@@ -44,6 +44,19 @@ test('an unmodified program passes', async () => {
   expect(report.counters).toMatchObject({ judged: true, change: { OutRsts: 0, ListenDrops: 0, ListenOverflows: 0 } })
 })
 
+test('the load goes to the listener and the paths that were asked for', async () => {
+  const options = ['-n', '1', '--reloads', '1', '--connections', '2', '--listener', '3000']
+  const program = ['--', 'node', 'examples/express/app.js']
+  const { code, report } = await verify(...options, '--upload-path', '/upload', '--slow-path', '/slow', ...program)
+  expect(report.reasons).toEqual([])
+  expect(code).toBe(0)
+  expect(report.kinds.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['slow upload', 'slow response']))
+  const none = await verify(...options, '--upload-path', 'none', ...program)
+  expect(none.code).toBe(0)
+  expect(none.report.kinds.map(({ kind }) => kind)).not.toContain('slow upload')
+  await expect(verify('--listener', '3001', ...program)).rejects.toThrow(/does not listen on 3001/)
+})
+
 test('a program that drops one connection in a thousand does not', async () => {
   const { code, report } = await verify(
     '-n',

@@ -37,6 +37,7 @@ const reload = (change: Partial<ReloadRecord> = {}): ReloadRecord => ({
   admittedMs: 5,
   retiredMs: 9,
   answeredMs: 10,
+  kernel: { shared: false, OutRsts: 0, ListenDrops: 0, ListenOverflows: 0 },
   workers: [slot],
   ...change,
 })
@@ -90,7 +91,18 @@ describe('a single one fails the run:', () => {
     [
       'a reset',
       { counters: { judged: true, change: { OutRsts: 1, ListenDrops: 0, ListenOverflows: 0 } } },
-      /^OutRsts \+1/,
+      /^OutRsts \+1, outside of the reloads: /,
+    ],
+    [
+      'a reset at a reload, which is named',
+      {
+        reloads: [
+          reload(),
+          reload({ number: 2, kernel: { shared: false, OutRsts: 1, ListenDrops: 0, ListenOverflows: 0 } }),
+        ],
+        counters: { judged: true, change: { OutRsts: 1, ListenDrops: 0, ListenOverflows: 0 } },
+      },
+      /^OutRsts \+1, at reload 2: /,
     ],
     [
       'a drop',

@@ -13,6 +13,7 @@ const reload: ReloadRecord = {
   admittedMs: 200,
   retiredMs: 400,
   answeredMs: 405,
+  kernel: { shared: false, OutRsts: 0, ListenDrops: 0, ListenOverflows: 0 },
   workers: [{ ...worker, ms: { spawned: 5, admitted: 200, paused: 203, exited: 400 } }],
 }
 

@@ -1,10 +1,10 @@
 import { afterEach, expect, test } from 'vitest'
 import type { ListenAddress } from '../../src/protocol.js'
+import { freePort } from '../support/ports.js'
 import { until } from '../support/until.js'
 import { native } from '../support/worker/addon.js'
 import { askHttp } from '../support/worker/clients.js'
 import { FakeLauncher, type FakeWorker } from '../support/worker/fake-launcher.js'
-import { freePort } from '../support/worker/ports.js'
 import { fixture, type Program } from '../support/worker/program.js'
 import { RawConnection } from '../support/worker/raw-connection.js'
 

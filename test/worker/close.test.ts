@@ -1,9 +1,9 @@
 import { afterEach, expect, test } from 'vitest'
+import { freePort } from '../support/ports.js'
 import { until } from '../support/until.js'
 import { askHttp } from '../support/worker/clients.js'
 import { FakeLauncher } from '../support/worker/fake-launcher.js'
 import { openFiles } from '../support/worker/kernel.js'
-import { freePort } from '../support/worker/ports.js'
 import { fixture } from '../support/worker/program.js'
 
 let launcher: FakeLauncher

@@ -3,8 +3,8 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { freePort } from '../support/ports.js'
 import { FakeLauncher } from '../support/worker/fake-launcher.js'
-import { freePort } from '../support/worker/ports.js'
 import { fixture, Program, TEST_NODE } from '../support/worker/program.js'
 
 let launcher: FakeLauncher

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { freePort } from '../support/ports.js'
 import { askHttp } from '../support/worker/clients.js'
 import { FakeLauncher } from '../support/worker/fake-launcher.js'
-import { freePort } from '../support/worker/ports.js'
 import { fixture, Program, TEST_NODE } from '../support/worker/program.js'
 
 let launcher: FakeLauncher

@@ -1,12 +1,12 @@
 import { createServer } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { PROTOCOL_VERSION } from '../../src/protocol.js'
+import { freePort } from '../support/ports.js'
 import { until } from '../support/until.js'
 import { native } from '../support/worker/addon.js'
 import { askHttp } from '../support/worker/clients.js'
 import { FakeLauncher, type FakeWorker } from '../support/worker/fake-launcher.js'
 import { openFiles } from '../support/worker/kernel.js'
-import { freePort } from '../support/worker/ports.js'
 import { fixture, type Program } from '../support/worker/program.js'
 
 let launcher: FakeLauncher

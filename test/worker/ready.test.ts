@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from 'vitest'
 import { ENV_READY } from '../../src/protocol.js'
+import { freePort } from '../support/ports.js'
 import { FakeLauncher, type FakeWorker } from '../support/worker/fake-launcher.js'
-import { freePort } from '../support/worker/ports.js'
 import { fixture, type Program, TEST_NODE } from '../support/worker/program.js'
 
 let launcher: FakeLauncher

@@ -1,11 +1,11 @@
 import { afterEach, expect, test } from 'vitest'
 import type { ListenAddress } from '../../src/protocol.js'
+import { freePort } from '../support/ports.js'
 import { until } from '../support/until.js'
 import { native } from '../support/worker/addon.js'
 import { askHttp } from '../support/worker/clients.js'
 import { FakeLauncher } from '../support/worker/fake-launcher.js'
 import { inode } from '../support/worker/kernel.js'
-import { freePort } from '../support/worker/ports.js'
 import { fixture } from '../support/worker/program.js'
 
 let launcher: FakeLauncher

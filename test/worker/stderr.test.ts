@@ -3,11 +3,11 @@ import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { freePort } from '../support/ports.js'
 import { until } from '../support/until.js'
 import { native } from '../support/worker/addon.js'
 import { FakeLauncher, type FakeWorker } from '../support/worker/fake-launcher.js'
 import { openFiles } from '../support/worker/kernel.js'
-import { freePort } from '../support/worker/ports.js'
 import { fixture, Program, TEST_NODE } from '../support/worker/program.js'
 
 let launcher: FakeLauncher

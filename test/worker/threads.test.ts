@@ -1,8 +1,8 @@
 import { afterEach, expect, test } from 'vitest'
+import { freePort } from '../support/ports.js'
 import { until } from '../support/until.js'
 import { askHttp } from '../support/worker/clients.js'
 import { FakeLauncher } from '../support/worker/fake-launcher.js'
-import { freePort } from '../support/worker/ports.js'
 import { fixture } from '../support/worker/program.js'
 
 let launcher: FakeLauncher

@@ -2,11 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
+import { freePort } from '../support/ports.js'
 import { until } from '../support/until.js'
 import { native } from '../support/worker/addon.js'
 import { askHttp } from '../support/worker/clients.js'
 import { FakeLauncher } from '../support/worker/fake-launcher.js'
-import { freePort } from '../support/worker/ports.js'
 import { fixture, Program, root, TEST_NODE } from '../support/worker/program.js'
 
 let launcher: FakeLauncher

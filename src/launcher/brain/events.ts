@@ -83,6 +83,7 @@ export type TimerId =
   | `kill:${number}`
   | `respawn:${number}`
   | `bake:${number}`
+  | `late:${number}`
 
 /** What the brain wants done. The hands do them in order, and post what comes of it as events. */
 export type Effect =

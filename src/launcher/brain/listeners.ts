@@ -36,7 +36,16 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
     })
     return
   }
-  const listener = listeners[key] ?? { key, address, backlog, sockets: {}, order: [], owners: [], adoptedBy: {} }
+  const listener = listeners[key] ?? {
+    key,
+    address,
+    backlog,
+    sockets: {},
+    order: [],
+    owners: [],
+    awaitedBy: null,
+    adoptedBy: {},
+  }
   listeners[key] = listener
   worker.claims[event.claim] = { listener: key, backlog, opened: false, listening: false }
   draft.do({
@@ -65,6 +74,7 @@ export function opened(draft: Draft, worker: Worker, event: OfType<'opened'>): v
   const { slot } = event
   noteSocket(listener, slot, event.listening)
   if (!listener.owners.includes(worker.generation)) listener.owners.push(worker.generation)
+  if (listener.awaitedBy === worker.generation) listener.awaitedBy = null
   const asked = worker.claims[event.claim]
   if (asked !== undefined) asked.opened = true
   const mode = event.listening && goesLive(draft, worker) ? 'go' : 'hold'
@@ -126,6 +136,28 @@ export function released(draft: Draft, worker: Worker, event: OfType<'released'>
   if (!claimedStill) disown(draft.state, worker.generation, claim.listener)
 }
 
+/**
+ * The new working generation owns what the old one listened on, claimed or not: a late listener is not demanded of a candidate, and comes
+ * late again. Until then its queue waits, for as long as a worker may take to get ready.
+ */
+export function inherit(draft: Draft, from: number, to: number): void {
+  const late = draft.listeners.filter(({ owners }) => owners.includes(from) && !owners.includes(to))
+  for (const listener of late) {
+    listener.owners.push(to)
+    listener.awaitedBy = to
+  }
+  if (late.length > 0) draft.timer(`late:${to}`, draft.state.settings.readyTimeoutMs)
+}
+
+/** What this generation has not claimed by now it does not want: clients are refused, as in plain Node. */
+export function inheritanceOver(draft: Draft, generation: number): void {
+  for (const { key, awaitedBy } of draft.listeners) {
+    if (awaitedBy !== generation) continue
+    draft.log('warn', 'listener.unclaimed', { address: key, generation })
+    disown(draft.state, generation, key)
+  }
+}
+
 /** A generation that has ended, or was given up, owns nothing any more. */
 export function disownAll(draft: Draft, generation: number): void {
   for (const { key } of draft.listeners) disown(draft.state, generation, key)
@@ -135,6 +167,7 @@ function disown(state: State, generation: number, key: ListenerKey): void {
   const listener = state.listeners[key]
   if (listener === undefined) return
   listener.owners = listener.owners.filter((owner) => owner !== generation)
+  if (listener.awaitedBy === generation) listener.awaitedBy = null
   const record = state.generations[generation]
   if (record !== undefined) record.listeners = record.listeners.filter((other) => other !== key)
 }

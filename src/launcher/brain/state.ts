@@ -112,6 +112,8 @@ export interface Listener {
   order: number[]
   /** Generations that have claimed it and have not all released it. */
   owners: number[]
+  /** The working generation, while it owns this by inheritance only: none of its workers has claimed it yet. */
+  awaitedBy: number | null
   /** Worker that accepts from the socket of a slot which is not its own, by slot. */
   adoptedBy: Record<number, number>
 }

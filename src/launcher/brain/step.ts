@@ -1,7 +1,7 @@
 import { Draft } from './draft.js'
 import { pauseOver, settleGenerations, settleSlots } from './endings.js'
 import type { Effect, Event } from './events.js'
-import { settleListeners } from './listeners.js'
+import { inheritanceOver, settleListeners } from './listeners.js'
 import { bakeOver, requestReload, resolved, settleReload } from './reload.js'
 import { begin, settleStart } from './start.js'
 import type { State } from './state.js'
@@ -48,6 +48,7 @@ function ring(draft: Draft, id: string): void {
   const [topic, subject, seq] = id.split(':')
   if (topic === 'respawn') return pauseOver(draft, Number(subject))
   if (topic === 'bake') return bakeOver(draft, Number(subject))
+  if (topic === 'late') return inheritanceOver(draft, Number(subject))
   const worker = draft.state.workers[Number(subject)]
   if (worker === undefined) return
   if (topic === 'order') workerStep(draft, worker, { type: 'order-late', seq: Number(seq) })

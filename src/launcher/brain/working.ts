@@ -1,4 +1,5 @@
 import type { Draft } from './draft.js'
+import { inherit } from './listeners.js'
 import { EMPTY_TALLY } from './restart-policy.js'
 
 /**
@@ -10,13 +11,15 @@ export function makeWorking(draft: Draft, number: number, slots: readonly number
   const generation = draft.generation(number)
   state.term += 1
   // What its predecessor had when *it* became working is what a successor must claim. An undo changes nothing of that.
-  if (slots.some((index) => (state.slots[index]?.working ?? 0) < number))
+  if (slots.some((index) => (state.slots[index]?.working ?? 0) < number)) {
     generation.listeners = [
       ...new Set([
         ...generation.listeners,
         ...draft.of(number).flatMap((worker) => Object.values(worker.claims).map((claim) => claim.listener)),
       ]),
     ]
+    if (state.working !== null) inherit(draft, state.working, number)
+  }
   generation.state = 'working'
   for (const index of slots) {
     const slot = state.slots[index]

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import { type HttpSocket, LastResponse } from './last-response.js'
-import { lingerMs, type ServerDrain } from './server-drain.js'
-import { hasUnread } from './unread.js'
+import { closeUnlessUnread, Linger } from './linger.js'
+import type { ServerDrain } from './server-drain.js'
 
 /** Node's list of HTTP/1 connections of a server (`http.server.connections`, the same in 20, 22, 24 and 26): parsers with a socket. */
 interface ConnectionsList {
@@ -13,13 +13,12 @@ interface ConnectionsList {
 /** HTTP/1 connections, with or without TLS. Never by server.close(): it cuts idle ones at once and stops the header timeouts. */
 export class HttpDrain implements ServerDrain {
   readonly #list: ConnectionsList
-  readonly #lingerMs: number
+  readonly #linger: Linger
   readonly #lastResponse: LastResponse
-  readonly #idleSince = new Map<HttpSocket, { readonly since: number; readonly bytesRead: number }>()
 
   private constructor(server: Server, list: ConnectionsList) {
     this.#list = list
-    this.#lingerMs = lingerMs(server)
+    this.#linger = new Linger(server)
     this.#lastResponse = new LastResponse(server)
   }
 
@@ -38,30 +37,16 @@ export class HttpDrain implements ServerDrain {
   }
 
   sweep(now: number): number {
-    let closed = 0
-    const idle = this.#idle()
-    for (const socket of this.#idleSince.keys()) if (!idle.has(socket)) this.#idleSince.delete(socket)
-    for (const socket of idle) {
-      const mark = this.#idleSince.get(socket)
-      if (mark === undefined || mark.bytesRead !== socket.bytesRead) {
-        this.#idleSince.set(socket, { since: now, bytesRead: socket.bytesRead })
-      } else if (now - mark.since >= this.#lingerMs && !hasUnread(socket)) {
-        socket.destroy()
-        closed++
-      }
-    }
-    return closed
+    return this.#linger.sweep(this.#idle(), now)
   }
 
   closeIdle(): number {
-    const idle = [...this.#idle()].filter((socket) => !hasUnread(socket))
-    for (const socket of idle) socket.destroy()
-    return idle.length
+    return closeUnlessUnread(this.#idle())
   }
 
   end(): void {
     this.#lastResponse.end()
-    this.#idleSince.clear()
+    this.#linger.clear()
   }
 
   /** Between two messages with nothing left to write, or open without a first byte ("fresh", browsers do that): before Node 26 not in idle(). */

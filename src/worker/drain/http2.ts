@@ -1,5 +1,6 @@
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
-import { lingerMs, type ServerDrain } from './server-drain.js'
+import { lingerMs } from './linger.js'
+import type { ServerDrain } from './server-drain.js'
 
 /** Node itself knows its sessions only from 24 on (and closes them in server.close() from then on). */
 const sessionsOf = new WeakMap<object, Set<ServerHttp2Session>>()

@@ -1,7 +1,7 @@
 import { Socket } from 'node:net'
 import type { Server } from '../handles.js'
-import { lingerMs, type ServerDrain } from './server-drain.js'
-import { hasUnread } from './unread.js'
+import { closeUnlessUnread, Linger } from './linger.js'
+import type { ServerDrain } from './server-drain.js'
 
 /** Listing all handles of the loop costs in proportion to them; these connections are in no hurry. */
 const LOOK_EVERY_MS = 500
@@ -12,13 +12,12 @@ const LOOK_EVERY_MS = 500
  */
 export class SilentDrain implements ServerDrain {
   readonly #server: Server
-  readonly #lingerMs: number
-  readonly #since = new Map<Socket, number>()
+  readonly #linger: Linger
   #lookedAt = Number.NEGATIVE_INFINITY
 
   private constructor(server: Server) {
     this.#server = server
-    this.#lingerMs = lingerMs(server as { keepAliveTimeout?: number })
+    this.#linger = new Linger(server as { keepAliveTimeout?: number })
   }
 
   /** Only TLS servers have tickets. */
@@ -34,28 +33,15 @@ export class SilentDrain implements ServerDrain {
   sweep(now: number): number {
     if (now - this.#lookedAt < LOOK_EVERY_MS || this.#server._connections === 0) return 0
     this.#lookedAt = now
-    const silent = this.#silent()
-    for (const socket of this.#since.keys()) if (!silent.has(socket)) this.#since.delete(socket)
-    let closed = 0
-    for (const socket of silent) {
-      const since = this.#since.get(socket)
-      if (since === undefined) this.#since.set(socket, now)
-      else if (now - since >= this.#lingerMs && !hasUnread(socket)) {
-        socket.destroy()
-        closed++
-      }
-    }
-    return closed
+    return this.#linger.sweep(this.#silent(), now)
   }
 
   closeIdle(): number {
-    const silent = [...this.#silent()].filter((socket) => !hasUnread(socket))
-    for (const socket of silent) socket.destroy()
-    return silent.length
+    return closeUnlessUnread(this.#silent())
   }
 
   end(): void {
-    this.#since.clear()
+    this.#linger.clear()
   }
 
   #silent(): Set<Socket> {

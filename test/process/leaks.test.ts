@@ -1,0 +1,79 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { ask } from '../support/clients'
+import { startLauncher, temporaryDirectory } from '../support/launcher'
+import { fixture } from '../support/paths'
+import { freePort } from '../support/ports'
+import { childrenOf, descriptorsOf, listeningInodes, marked } from '../support/processes'
+import { until } from '../support/until'
+import { Versions } from '../support/versions'
+
+const RELOADS = 200
+
+/** What a process holds open, by kind: "socket", "pipe", "/dev/null". Which one it is, and under which number, changes with every reload. */
+function kinds(pid: number): string[] {
+  return [...descriptorsOf(pid).values()].map((what) => what.replace(/:\[\d+\]$/, '')).sort()
+}
+
+/** The same kinds as before, once the connection over which the launcher was last asked has gone. */
+async function sameKinds(pid: number, before: readonly string[]): Promise<void> {
+  const same = until('the same files', () => String(kinds(pid)) === String(before), 5_000)
+  await same.catch(() => expect(kinds(pid)).toEqual(before))
+}
+
+test('two hundred reloads leave no descriptor, no zombie and no process', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '2'],
+    cwd: versions.directory,
+  })
+  const before = kinds(launcher.pid)
+  const first = (await launcher.pids()).map(kinds)
+  for (let round = 1; round <= RELOADS; round++) {
+    expect(await launcher.reload('retired')).toMatchObject({ result: 'done', reason: null })
+    // The old ones have been reaped, not just ended, when the answer comes.
+    const pids = await launcher.pids()
+    expect(childrenOf(launcher.pid).map(({ pid, state }) => [pid, state === 'Z'])).toEqual(
+      [...pids].sort((a, b) => a - b).map((pid) => [pid, false]),
+    )
+  }
+  await sameKinds(launcher.pid, before)
+  const last = await launcher.pids()
+  for (const [slot, pid] of last.entries()) await sameKinds(pid, first[slot] as string[])
+  expect(marked(launcher.mark)).toHaveLength(3)
+  await launcher.stop()
+}, 180_000)
+
+test.each(['stop', 'SIGINT', 'SIGINT in a reload'] as const)('%s leaves no process and no file', async (how) => {
+  const port = await freePort()
+  const directory = temporaryDirectory()
+  const path = join(directory, 'app.sock')
+  // Behind a shell that stays: it is a process of the service too.
+  const program = `node '${fixture('servers/many.cjs')}' a=${port} u=${path}; exit`
+  const launcher = await startLauncher({ command: ['sh', '-c', program], options: ['-n', '2'], cwd: directory })
+  await launcher.when('both listen', ({ listeners }) => listeners.length === 2)
+  expect(await ask(port)).toMatch(/^a \d+$/)
+  expect(await launcher.reload('baked')).toMatchObject({ result: 'done' })
+  await launcher.event('reload.retired')
+  expect(marked(launcher.mark)).toHaveLength(5)
+  expect(readdirSync(launcher.directory).sort()).toEqual(['channel.sock', 'control.sock', 'lock', 'pid'])
+  expect(readdirSync(directory)).toHaveLength(2)
+
+  if (how === 'stop') expect(await launcher.run('stop')).toMatchObject({ code: 0, stderr: '' })
+  else {
+    const reload = how === 'SIGINT' ? undefined : launcher.reload('baked')
+    if (reload !== undefined) await launcher.event('worker.spawned', ({ generation }) => generation === 3)
+    launcher.kill('SIGINT')
+    if (reload !== undefined) expect(await reload).toMatchObject({ result: 'stopped' })
+    expect(await launcher.ended).toEqual({ code: 0, signal: null })
+  }
+  // At once: what is left when the launcher has ended is left for good.
+  expect(marked(launcher.mark)).toEqual([])
+  expect(listeningInodes(port)).toEqual([])
+  expect(readdirSync(directory)).toEqual([])
+  expect(existsSync(launcher.directory)).toBe(false)
+  expect(readdirSync(launcher.runtimeDir)).toEqual([])
+})
