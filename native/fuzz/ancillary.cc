@@ -10,5 +10,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   reuseport::visitDescriptors(data, size, [&count](int, bool) { count++; });
   // No byte can be part of two descriptors.
   if (count * sizeof(int) > size) std::abort();
+  (void)reuseport::senderOf(data, size);
   return 0;
 }

@@ -3,6 +3,8 @@ import { HEALTH_DEFAULTS, type HealthOptions } from '../options.js'
 import { type CommandLine, usage } from './parse.js'
 import { count, ports, text, texts, timeOr } from './values.js'
 
+/** No check is that fast, and nobody wants to be asked that often. */
+const LEAST_MS = 10
 /** What only a request has. */
 const OF_A_REQUEST = ['health-host', 'health-header', 'health-status'] as const
 const NEEDS_HEALTH = [
@@ -39,6 +41,11 @@ export function healthOptions(values: CommandLine['values']): HealthOptions | un
     const given = text(values, name)
     return given === undefined ? fallback : count(given, name, 1)
   }
+  const time = <T>(name: string, fallback: T): number | T => {
+    const ms = timeOr(values, name, fallback)
+    if (typeof ms !== 'number' || ms >= LEAST_MS) return ms
+    throw usage(`--${name} ${JSON.stringify(text(values, name))} is too short`, `Give at least ${LEAST_MS}ms.`)
+  }
   const status = text(values, 'health-status')
   return {
     kind,
@@ -47,11 +54,11 @@ export function healthOptions(values: CommandLine['values']): HealthOptions | un
     host: host(text(values, 'health-host') ?? HEALTH_DEFAULTS.host),
     headers: texts(values, 'health-header').map(header),
     statuses: status === undefined ? HEALTH_DEFAULTS.statuses : status.split(',').map(statusRange),
-    timeoutMs: timeOr(values, 'health-timeout', HEALTH_DEFAULTS.timeoutMs),
-    intervalMs: timeOr(values, 'health-interval', HEALTH_DEFAULTS.intervalMs),
+    timeoutMs: time('health-timeout', HEALTH_DEFAULTS.timeoutMs),
+    intervalMs: time('health-interval', HEALTH_DEFAULTS.intervalMs),
     successes: number('health-successes', HEALTH_DEFAULTS.successes),
     failures: number('health-failures', HEALTH_DEFAULTS.failures),
-    livenessMs: timeOr(values, 'liveness', HEALTH_DEFAULTS.livenessMs),
+    livenessMs: time('liveness', HEALTH_DEFAULTS.livenessMs),
   }
 }
 

@@ -42,7 +42,12 @@ export const OPTIONS: readonly OptionRow[] = [
     verbs: RUNS,
     help: 'manage these TCP ports only; the program keeps all others to itself (default: every port but 0, and unix paths)',
   },
-  { name: 'ready-timeout', value: 'TIME', verbs: RUNS, help: 'a worker must listen within this (default: 60s)' },
+  {
+    name: 'ready-timeout',
+    value: 'TIME',
+    verbs: RUNS,
+    help: 'a worker must be ready, and have answered its health check, within this (default: 60s)',
+  },
   {
     name: 'ready',
     value: 'listening|message|notify',

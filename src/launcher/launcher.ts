@@ -171,8 +171,6 @@ export class Launcher {
   }
 
   #post(event: Unstamped<Event>): void {
-    // Whatever is under way with it is over; nobody else would know its timers.
-    if (event.type === 'exited') this.#prober?.stop(event.worker)
     const stamped = { ...event, at: performance.now() } as Event
     if (this.#isStepping) this.#queue.push(stamped)
     else this.#run(stamped)
@@ -189,6 +187,8 @@ export class Launcher {
       const { state, effects } = step(this.#state, event)
       this.#state = state
       for (const effect of effects) this.#perform(effect)
+      // Nothing that was decided before its end was known may outlast it: nobody else would stop its timers.
+      if (event.type === 'exited') this.#prober?.stop(event.worker)
     }
     this.#isStepping = false
   }

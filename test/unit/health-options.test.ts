@@ -82,6 +82,8 @@ describe('the health check on the command line', () => {
     [['--health', '/', '--health-command', 'true'], '--health and --health-command are two checks: give one'],
     [['--health-command', 'true', '--health-status', '200'], '--health-status belongs to --health PATH'],
     [['--health', 'tcp', '--health-header', 'A: b'], '--health-header belongs to --health PATH'],
+    [['--health', '/', '--health-interval', '0'], '--health-interval "0" is too short'],
+    [['--health', '/', '--liveness', '9ms'], '--liveness "9ms" is too short'],
     [['--ready', 'soon'], '--ready "soon" is none of listening, message, notify'],
   ])('%j is refused', (words, message) => {
     expect(refused(...words)).toBe(message)

@@ -12,7 +12,7 @@ import { freePort } from '../support/ports.js'
 import { marked } from '../support/processes.js'
 import { until } from '../support/until.js'
 import { native } from '../support/worker/addon.js'
-import { askHttp } from '../support/worker/clients.js'
+import { askHttp, askUnix } from '../support/worker/clients.js'
 import { FakeLauncher, type FakeWorker } from '../support/worker/fake-launcher.js'
 import { attempt, handTo, healthOf } from '../support/worker/probing.js'
 import { fixture, type Program, TEST_NODE } from '../support/worker/program.js'
@@ -54,6 +54,8 @@ test.each([
   'fastify.cjs',
   'esm.mjs',
   'websocket.cjs',
+  'threads.cjs',
+  'cluster.cjs',
 ])('a held %s answers over a connection of its own, and the public is still refused', async (file) => {
   const { program, worker, port, ask } = await held(file)
   for (let n = 0; n < 5; n++) expect(await ask()).toBe(null)
@@ -68,6 +70,19 @@ test.each([
   await worker.order({ type: 'drain', deadlineMs: 5_000, last: false })
   expect((await worker.report('drained')).outcome).toMatchObject({ closed: 0, cut: 0 })
   expect(program.errors).toEqual([])
+})
+
+test('a server on a unix path is asked over TCP like the others', async () => {
+  launcher = new FakeLauncher()
+  const directory = mkdtempSync(join(tmpdir(), 'probe-'))
+  const path = join(directory, 'app.sock')
+  launcher.node(fixture('unix.mjs'), [path])
+  const worker = await launcher.worker()
+  await worker.report('listening')
+  expect(await attempt(handTo(worker, `unix ${path}`), healthOf({ timeoutMs: 5_000 }))).toBe(null)
+  expect(await askUnix(path)).toBe('ECONNREFUSED')
+  await launcher.end()
+  rmSync(directory, { recursive: true })
 })
 
 test('a plain TCP server is asked by a connection, or by HTTP if it speaks that', async () => {

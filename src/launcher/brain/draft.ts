@@ -131,6 +131,8 @@ export class Draft {
   drain(worker: Worker, last: boolean): void {
     const deadlineMs = this.state.settings.drainTimeoutMs
     worker.state = 'draining'
+    // A health check is a connection too, and a drain waits for those to end.
+    if (this.state.settings.liveness) this.do({ do: 'unprobe', worker: worker.id })
     this.order(worker, { type: 'drain', deadlineMs, last })
     // The worker keeps the deadline itself and reports what it had to cut. This one is for a worker that cannot.
     this.timer(`drain:${worker.id}`, deadlineMs + ORDER_TIMEOUT_MS)
