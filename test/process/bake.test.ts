@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { expect, test } from 'vitest'
 import type { Verdict } from '../../src/control-protocol'
 import { ask, Clients } from '../support/clients'
-import { startLauncher, type TestLauncher } from '../support/launcher'
+import { MAIN, startLauncher, type TestLauncher } from '../support/launcher'
+import { TEST_NODE } from '../support/paths'
 import { freePort } from '../support/ports'
 import { isAlive, listeningInodes } from '../support/processes'
 import { until } from '../support/until'
@@ -262,5 +265,24 @@ test('rolling: never more than one worker beyond the usual, and a failure of the
   const { slots } = await launcher.when('it is whole', ({ state }) => state === 'serving')
   expect(slots.map(({ worker }) => worker?.generation)).toEqual([2, 2, 2])
   expect((await clients.stop()).failures).toEqual([])
+  await launcher.stop()
+})
+
+test('on a terminal the reload is shown while it goes on: one line per worker, and then the verdict alone', async () => {
+  const { launcher, versions } = await start(['--bake', '1500ms'])
+  versions.deploy('two')
+  const words = [TEST_NODE, MAIN, 'reload', '--runtime-dir', launcher.runtimeDir, '--name', launcher.name]
+  const terminal = spawn('script', ['-qec', words.join(' '), '/dev/null'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  let shown = ''
+  terminal.stdout.on('data', (data) => {
+    shown += data
+  })
+  const [code] = await once(terminal, 'close')
+  expect(code).toBe(0)
+  expect(shown).toMatch(
+    /reload 1: bake, \d+\.\d s, generation 1 → 2\r\n {2}slot 0: \d+ → \d+ {2}baking\r\n {2}slot 1: /,
+  )
+  const left = shown.slice(shown.lastIndexOf('\x1b[J') + 3)
+  expect(left).toMatch(/^generation 2 serves; generation 1 has handed over\r\n/)
   await launcher.stop()
 })

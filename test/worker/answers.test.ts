@@ -1,9 +1,9 @@
 import { afterEach, expect, test } from 'vitest'
 import type { Report } from '../../src/protocol.js'
+import { freePort } from '../support/ports.js'
 import { until } from '../support/until.js'
 import { type Ask, askH2, askH2c, askHttp, askHttps } from '../support/worker/clients.js'
 import { FakeLauncher } from '../support/worker/fake-launcher.js'
-import { freePort } from '../support/ports.js'
 import { attempt, handTo, healthOf } from '../support/worker/probing.js'
 import { fixture } from '../support/worker/program.js'
 

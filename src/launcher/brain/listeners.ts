@@ -216,14 +216,14 @@ function cover(draft: Draft): void {
       ...serving.filter((worker) => !worker.stuck),
       ...listening.filter((worker) => isResuming(draft, worker)),
     ]
-    // Those that stand still are better than none: they will find the order.
+    // Those that stand still are better than none: they will find the order. But nothing is taken from one for another.
     const acceptors = awake.length > 0 ? awake : serving
     const own = (slot: number): boolean => acceptors.some((worker) => worker.slot === slot)
     for (const slot of listener.order) {
       if (between.includes(slot)) continue
       const adopterId = listener.adoptedBy[slot]
       const adopter = acceptors.find((worker) => worker.id === adopterId)
-      if (own(slot)) {
+      if (own(slot) && (awake.length > 0 || adopter === undefined)) {
         const holder = members.find((worker) => worker.id === adopterId && hasChannel(worker))
         if (holder !== undefined) draft.order(holder, { type: 'unadopt', socket: { listener: listener.key, slot } })
         delete listener.adoptedBy[slot]
