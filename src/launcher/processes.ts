@@ -5,6 +5,7 @@ import type { ReadySignal } from '../control-protocol.js'
 import { type Native, native, type Poller, READABLE } from '../native.js'
 import type { WorkerEvent } from './brain/events.js'
 import { type Spec, workerEnvironment } from './command.js'
+import { readOomKills } from './oom-kills.js'
 
 /** What a worker's process tells: posted to the launcher's queue. */
 type Post = (event: WorkerEvent) => void
@@ -20,6 +21,7 @@ const CANDIDATE_OOM_SCORE = 200
 /** All processes of the workers. Each is watched by pidfd, from its spawn to its reaping; a bare pid is never signalled. */
 export class Processes {
   readonly #byWorker = new Map<number, WorkerProcess>()
+  #oomKills: number | null = readOomKills()
   readonly #owned = new Set<number>()
   readonly #native: Native = native()
   readonly #handed: { channel: string; preload: string; ready: ReadySignal; notify: string }
@@ -48,15 +50,21 @@ export class Processes {
     const token = randomBytes(16).toString('hex')
     const env = workerEnvironment(spec, { ...this.#handed, token, paths })
     const started = new WorkerProcess(worker, token, { ...spec, env }, (event) => {
-      if (event.type === 'exited') {
-        this.#byWorker.delete(worker)
-        this.#reapOrphans()
-      }
-      this.#post(event)
+      if (event.type !== 'exited') return this.#post(event)
+      this.#byWorker.delete(worker)
+      this.#reapOrphans()
+      this.#post({ ...event, oomKill: this.#hasKilledForMemory() })
     })
     this.#byWorker.set(worker, started)
     if (expendable) started.adjustOomScore(CANDIDATE_OOM_SCORE)
     return started.pid
+  }
+
+  /** Whether the kernel has killed for want of memory since this was last asked. */
+  #hasKilledForMemory(): boolean {
+    const before = this.#oomKills
+    this.#oomKills = readOomKills()
+    return this.#oomKills !== null && before !== null && this.#oomKills > before
   }
 
   get(worker: number): WorkerProcess | undefined {
@@ -245,7 +253,8 @@ export class WorkerProcess {
     this.#copyStderr()
     if (this.#partial !== '') this.#tail.push(this.#partial)
     const { code, signal } = this.#ending ?? { code: null, signal: null }
-    this.#post({ type: 'exited', worker: this.worker, code, signal, stderr: this.#tail.slice(-STDERR_LINES) })
+    const stderr = this.#tail.slice(-STDERR_LINES)
+    this.#post({ type: 'exited', worker: this.worker, code, signal, stderr })
   }
 
   /** Passes on what the worker wrote, and keeps its last lines. Ends with the last process that holds the pipe. */

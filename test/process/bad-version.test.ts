@@ -71,6 +71,23 @@ test('a version that exits at load: its code and its last lines', async () => {
   })
 })
 
+test('a version that reaches the heap limit: named, not just a signal', async () => {
+  const [port, versions] = [await freePort(), new Versions()]
+  const [node, ...argv] = versions.command(port)
+  const launcher = await startLauncher({
+    command: [node as string, '--max-old-space-size=30', ...argv],
+    options: ['-n', '2'],
+    cwd: versions.directory,
+  })
+  versions.deploy('leaks')
+  await expectRefused(
+    { launcher, port, versions },
+    {
+      reason: expect.stringMatching(/was ended by SIGABRT: V8's heap limit was reached \(--max-old-space-size\)$/),
+    },
+  )
+})
+
 test('a version that throws before it listens', async () => {
   const scene = await start()
   scene.versions.deploy('throws-later')

@@ -72,6 +72,8 @@ export type WorkerEvent = { readonly worker: number } & (
       readonly code: number | null
       readonly signal: string | null
       readonly stderr: readonly string[]
+      /** The kernel has killed a process for want of memory since the last look. */
+      readonly oomKill?: boolean
     }
 )
 

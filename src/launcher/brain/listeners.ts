@@ -212,10 +212,7 @@ function cover(draft: Draft): void {
     const listening = members.filter((worker) => listensOn(worker, listener.key))
     // Told to resume is as good as accepting: its queue waits no longer than an order takes, and further orders come after that one.
     const serving = listening.filter((worker) => worker.state === 'serving' && !draft.awaits(worker, 'pause'))
-    const awake = [
-      ...serving.filter((worker) => !worker.stuck),
-      ...listening.filter((worker) => isResuming(draft, worker)),
-    ]
+    const awake = [...serving.filter((worker) => !worker.stuck), ...listening.filter(isResuming)]
     // Those that stand still are better than none: they will find the order. But nothing is taken from one for another.
     const acceptors = awake.length > 0 ? awake : serving
     const own = (slot: number): boolean => acceptors.some((worker) => worker.slot === slot)
@@ -245,8 +242,10 @@ function hasChannel({ state }: Worker): boolean {
   return state === 'serving' || state === 'paused'
 }
 
-function isResuming(draft: Draft, worker: Worker): boolean {
-  return hasChannel(worker) && !worker.stuck && draft.awaits(worker, 'resume')
+/** Its last word from us was to resume: it may have been told to pause before that, or after. */
+function isResuming(worker: Worker): boolean {
+  const told = Object.entries(worker.orders).filter(([, type]) => type === 'pause' || type === 'resume')
+  return hasChannel(worker) && !worker.stuck && told.at(-1)?.[1] === 'resume'
 }
 
 function leastBurdened(acceptors: readonly Worker[], listener: Listener): Worker | undefined {

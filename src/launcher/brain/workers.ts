@@ -2,7 +2,7 @@ import type { WorkerState } from '../../control-protocol.js'
 import type { OrderType } from '../../protocol.js'
 import { answered, fail, isBaking, resumed } from './bake.js'
 import type { Draft } from './draft.js'
-import type { Ending } from './ending.js'
+import { type Ending, explain } from './ending.js'
 import { workerEnded, workerLost } from './endings.js'
 import type { WorkerEvent } from './events.js'
 import { claim, forgetAdoptions, opened, openFailed, released } from './listeners.js'
@@ -306,7 +306,7 @@ function end(draft: Draft, worker: Worker, how: Ending): void {
     ...facts(worker),
     code: how.code,
     signal: how.signal,
-    reason: failure,
+    reason: failure === 'it ended by itself' ? (explain(how) ?? failure) : failure,
   })
   workerEnded(draft, worker, how)
 }
