@@ -143,6 +143,14 @@ test.each(['https.cjs', 'http2-secure.cjs', 'h2c.cjs'])('a bad answer of %s is n
   expect(said).toMatch(/^it answered GET \/ with 200: "\d+"$/)
 })
 
+test.each(['h2c.cjs', 'http2-secure.cjs'])('what %s cannot be asked is told, and the next is asked', async (file) => {
+  const { ask } = await held(file)
+  expect(await ask({ headers: [['TE', 'gzip']] })).toBe(
+    'it could not be asked for GET /: ERR_HTTP2_INVALID_CONNECTION_HEADERS',
+  )
+  expect(await ask()).toBe(null)
+})
+
 test('a loop that does not turn is not taken for a slow answer', async () => {
   const { ask } = await held('health.cjs')
   expect(await ask({ target: '/busy', timeoutMs: 500 })).toBe('it did not answer GET /busy within 500 ms')
@@ -240,6 +248,20 @@ describe('a health command', () => {
     ],
   ])('%s is told by %s', async (command, answer, more) => {
     expect((await run(command, more)).said).toBe(answer)
+  })
+
+  test('whose connection cannot be handed on is told so, and ends', async () => {
+    launcher = new FakeLauncher()
+    const directory = mkdtempSync(join(tmpdir(), 'probe-'))
+    const env = { PATH: process.env['PATH'] as string, NODE: TEST_NODE }
+    const place = { cwd: directory, env, pid: 1, slot: 0, socket: join(directory, 's'), own: () => () => {} }
+    const health = healthOf({ kind: 'command', target: `${GET}; sleep 60`, timeoutMs: 10_000 })
+    const hand = (): never => {
+      throw new Error('EMFILE')
+    }
+    const said = await new Promise<string | null>((done) => new CommandAttempt(health, place, hand, done))
+    expect(said).toBe('its health command cannot reach it: EMFILE')
+    rmSync(directory, { recursive: true })
   })
 
   test('in a directory that has gone could not be run', async () => {

@@ -8,6 +8,11 @@ export function describe({ kind, target }: HealthOptions): string {
   return kind === 'tcp' ? 'a connection' : `GET ${target}`
 }
 
+/** Nothing could be asked: a header that this protocol does not allow, a session that has ended already. */
+export function cannotAsk(health: HealthOptions, { code, message }: NodeJS.ErrnoException): Answer {
+  return `it could not be asked for ${describe(health)}: ${code ?? message}`
+}
+
 /** What of a bad answer is shown (reliability.md D-04). */
 const SHOWN_BYTES = 200
 /** What of any answer is read: a health answer is a word, and whoever sends more need not be waited for. */

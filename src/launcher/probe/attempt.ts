@@ -2,7 +2,7 @@ import { Socket } from 'node:net'
 import { type Native, native, READABLE } from '../../native.js'
 import type { HealthOptions } from '../../options.js'
 import type { Speaks } from '../../protocol.js'
-import { type Answer, describe } from './answer.js'
+import { type Answer, cannotAsk, describe } from './answer.js'
 import { loopbackPair } from './pair.js'
 
 /** Gives the worker its end of the connection, and says what came of it. The descriptor stays the caller's. Returns what stops waiting. */
@@ -63,15 +63,17 @@ export class Attempt {
     if ('error' in answer) return this.#end(answer.error)
     const fd = this.#fd as number
     if (this.#health.kind === 'tcp') return this.#end(this.#isDropped(fd) ? 'it closed the connection at once' : null)
-    this.#fd = undefined
+    this.#converse(fd, answer.speaks).catch((error: Error) => this.#end(cannotAsk(this.#health, error)))
+  }
+
+  async #converse(fd: number, speaks: Speaks): Promise<void> {
     const connection = new Socket({ fd, readable: true, writable: true })
+    this.#fd = undefined
     this.#connection = connection
     // What is wrong with the connection is told by who speaks over it; this is for what comes after that.
     connection.on('error', () => {})
-    // Never rejects: they are files of this package.
-    void askerOf(answer.speaks).then((ask) => {
-      if (!this.#isOver) ask(connection, this.#health, (said) => this.#end(said))
-    })
+    const ask = await askerOf(speaks)
+    if (!this.#isOver) ask(connection, this.#health, (said) => this.#end(said))
   }
 
   /** It was handed over, and there is an end to be read already, without a byte before it. */

@@ -86,13 +86,18 @@ export class CommandAttempt {
   }
 
   #accept(listener: number): void {
-    for (let fd = this.#native.accept(listener); fd !== null; fd = this.#native.accept(listener)) {
-      try {
-        // A worker that does not take it lets it fall: the command sees the end of its connection.
-        this.#stopWaiting.push(this.#hand(fd, () => {}))
-      } finally {
-        this.#native.close(fd)
+    try {
+      for (let fd = this.#native.accept(listener); fd !== null; fd = this.#native.accept(listener)) {
+        try {
+          // A worker that does not take it lets it fall: the command sees the end of its connection.
+          this.#stopWaiting.push(this.#hand(fd, () => {}))
+        } finally {
+          this.#native.close(fd)
+        }
       }
+    } catch (error) {
+      // No descriptor is left. What waits would wake us again and again.
+      this.#end(`its health command cannot reach it: ${(error as Error).message}`)
     }
   }
 

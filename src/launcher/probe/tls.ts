@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
 import { connect } from 'node:tls'
 import type { HealthOptions } from '../../options.js'
-import { type Answer, describe } from './answer.js'
+import { type Answer, cannotAsk, describe } from './answer.js'
 import { askHttp } from './http1.js'
 
 /**
@@ -24,7 +24,10 @@ export function askOverTls(connection: Socket, health: HealthOptions, done: (ans
   secure.once('secureConnect', () => {
     secure.off('error', failed)
     secure.on('error', () => {})
-    if (secure.alpnProtocol === 'h2') void import('./http2.js').then(({ askHttp2 }) => askHttp2(secure, health, done))
-    else askHttp(secure, health, done)
+    const converse = async (): Promise<void> => {
+      const ask = secure.alpnProtocol === 'h2' ? (await import('./http2.js')).askHttp2 : askHttp
+      ask(secure, health, done)
+    }
+    converse().catch((error: Error) => done(cannotAsk(health, error)))
   })
 }
