@@ -7,7 +7,8 @@ import type { Worker } from '../../src/launcher/brain/state.js'
 import { readOomKills } from '../../src/launcher/oom-kills.js'
 
 const how = (end: Partial<Ending>): Ending => ({ code: null, signal: null, stderr: [], ...end })
-const worker = (failure: string | null, pid: number | null = 42): Worker => ({ slot: 1, pid, failure }) as Worker
+const worker = (failure: string | null, pid: number | null = 42): Worker =>
+  ({ slot: 1, pid, failure, lacks: null }) as Worker
 
 describe('the end of a worker', () => {
   it.each([
@@ -43,6 +44,9 @@ describe('the end of a worker', () => {
     )
     expect(reasonOf(worker('app: no such file', null), how({ code: 127 }))).toBe(
       'the worker of slot 1 could not be started: app: no such file',
+    )
+    expect(reasonOf({ ...worker('it ended by itself'), lacks: '[::]:80 is in use' }, how({ code: 1 }))).toBe(
+      'the worker of slot 1 (pid 42) exited with code 1: [::]:80 is in use',
     )
     expect(explain(how({ code: 1 }))).toBeNull()
   })

@@ -40,6 +40,7 @@ export function endBake(draft: Draft, run: Run): void {
   const { settings } = draft.state
   draft.cancel(`bake:${run.id}`)
   for (const worker of inBatch(draft, run, run.to)) {
+    worker.lacks = null
     if (settings.probes && !settings.liveness) draft.do({ do: 'unprobe', worker: worker.id })
     if (settings.bakeMax5xx !== null && worker.state === 'serving') draft.order(worker, { type: 'count', everyMs: 0 })
   }

@@ -85,6 +85,7 @@ export class Draft {
       orders: {},
       term: 0,
       spares: [],
+      lacks: null,
       failure: null,
     }
     this.state.workers[id] = worker

@@ -23,7 +23,7 @@ const NATIVE_CRASH: readonly string[] = ['SIGSEGV', 'SIGBUS', 'SIGILL', 'SIGFPE'
 /** The end of a worker in words, for the log and the verdict. */
 export function reasonOf(worker: Worker, how: Ending): string {
   const asked = worker.failure === null || worker.failure === 'it ended by itself' ? null : worker.failure
-  const why = asked ?? explain(how)
+  const why = asked ?? worker.lacks ?? explain(how)
   const tail = why === null ? '' : `: ${why}`
   if (worker.pid === null) return `the worker of slot ${worker.slot} could not be started${tail}`
   return `the worker of slot ${worker.slot} (pid ${worker.pid}) ${ended(how)}${tail}`

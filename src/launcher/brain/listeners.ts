@@ -93,7 +93,7 @@ export function openFailed(draft: Draft, worker: Worker, event: OfType<'open-fai
     reason: event.message,
   })
   // Shown as the reason if the program gives up over it.
-  worker.failure ??= event.message
+  worker.lacks ??= event.message
   draft.do({
     do: 'answer',
     worker: worker.id,

@@ -89,6 +89,8 @@ export interface Worker {
   term: number
   /** Sockets of which it was sent a spare copy, as "slot listener". */
   spares: string[]
+  /** The listener that it asked for and could not have; until it has settled in. */
+  lacks: string | null
   /** Why it was given up, when the launcher did that. */
   failure: string | null
 }

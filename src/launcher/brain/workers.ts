@@ -185,6 +185,8 @@ function acked(draft: Draft, worker: Worker, event: Of<'acked'>): void {
 function serve(draft: Draft, worker: Worker): void {
   worker.state = 'serving'
   worker.failure = null
+  // A candidate may be admitted in the moment before its program gives up over the listener that it lacks.
+  if (worker.role !== 'candidate') worker.lacks = null
   mark(draft, worker, 'admitted')
   draft.log('info', 'worker.serving', facts(worker))
   draft.do({ do: 'protect', worker: worker.id })
@@ -306,7 +308,7 @@ function end(draft: Draft, worker: Worker, how: Ending): void {
     ...facts(worker),
     code: how.code,
     signal: how.signal,
-    reason: failure === 'it ended by itself' ? (explain(how) ?? failure) : failure,
+    reason: failure === 'it ended by itself' ? (worker.lacks ?? explain(how) ?? failure) : failure,
   })
   workerEnded(draft, worker, how)
 }
