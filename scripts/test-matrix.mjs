@@ -1,16 +1,21 @@
-// Runs the tests on every supported Node with the one addon that is built: `node scripts/test-matrix.mjs [majors…] [-- vitest arguments]`.
-// The Nodes are npm packages (node-linux-<arch>), kept below node_modules/.cache; nothing is compiled for them.
+// Runs the tests on every supported Node: `node scripts/test-matrix.mjs [majors…] [-- vitest arguments]`.
+//
+// All of them load one and the same addon, which the oldest Node has built: the way in which the package is used. The Nodes are npm
+// packages (node-linux-<arch>), kept below node_modules/.cache; nothing is compiled for them.
 
-import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { root, run } from './build.mjs'
+import { addon, root, run } from './build.mjs'
+import { vitest } from './vitest.mjs'
 
 const SUPPORTED = ['20', '22', '24', '26']
+const OLDEST = SUPPORTED[0]
 
 const split = process.argv.indexOf('--')
 const given = process.argv.slice(2, split === -1 ? undefined : split)
-const vitest = split === -1 ? [] : process.argv.slice(split + 1)
+const filters = split === -1 ? [] : process.argv.slice(split + 1)
 const majors = given.length === 0 ? SUPPORTED : given
 
 function nodeOf(major) {
@@ -19,35 +24,55 @@ function nodeOf(major) {
   const binary = join(folder, 'node_modules', name, 'bin', 'node')
   if (!existsSync(binary)) {
     mkdirSync(folder, { recursive: true })
-    run('npm', [
-      'install',
-      '--prefix',
-      folder,
-      '--no-save',
-      '--no-audit',
-      '--no-fund',
-      '--ignore-scripts',
-      `${name}@${major}`,
-    ])
+    const quietly = ['--no-save', '--no-audit', '--no-fund', '--ignore-scripts']
+    run('npm', ['install', '--prefix', folder, ...quietly, `${name}@${major}`])
   }
   return binary
 }
 
-run(process.execPath, ['scripts/build.mjs'])
+/** The version of Node whose headers the addon was compiled with: node-gyp writes down where it took them from. */
+function headersOfAddon() {
+  const { nodedir } = JSON.parse(
+    readFileSync(join(root, 'build', 'config.gypi'), 'utf8').replace(/^#.*$/m, ''),
+  ).variables
+  const header = readFileSync(join(nodedir, 'include', 'node', 'node_version.h'), 'utf8')
+  return ['MAJOR', 'MINOR', 'PATCH'].map((part) => new RegExp(`NODE_${part}_VERSION (\\d+)`).exec(header)[1]).join('.')
+}
+
+function build() {
+  const build = () => run(nodeOf(OLDEST), ['scripts/build.mjs'])
+  build()
+  if (headersOfAddon().startsWith(`${OLDEST}.`)) return
+  // It is fresh, but another Node has built it.
+  rmSync(addon)
+  build()
+}
+
+const hashOf = (file) => createHash('sha256').update(readFileSync(file)).digest('hex')
+
+/** What this Node has in memory when it has loaded the addon as the product does. */
+function loadedBy(node) {
+  const script = `
+    require('./dist/native.js').native()
+    console.log(/\\S+[.]node$/m.exec(require('node:fs').readFileSync('/proc/self/maps', 'utf8'))[0])`
+  return execFileSync(node, ['-e', script], { cwd: root, encoding: 'utf8' }).trim()
+}
+
+build()
+const sha256 = hashOf(addon)
+console.log(`addon: sha256 ${sha256}, built with Node ${headersOfAddon()}`)
+
 const results = []
 for (const major of majors) {
   const node = nodeOf(major)
-  const { stdout } = spawnSync(node, ['--version'], { encoding: 'utf8' })
-  console.log(`\n=== Node ${stdout.trim()}`)
-  const { status } = spawnSync(node, [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...vitest], {
-    cwd: root,
-    stdio: 'inherit',
-    env: { ...process.env, TEST_NODE: node },
-  })
-  results.push({ version: stdout.trim(), passed: status === 0 })
+  const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()
+  console.log(`\n=== Node ${version}`)
+  const { passed, end, counts } = vitest(filters, { node })
+  // Looked at after the tests: a test that rebuilds it would be found out too.
+  const isSame = hashOf(loadedBy(node)) === sha256
+  const text = `${counts ?? `vitest ended with ${end}`}${isSame ? '' : '; another addon was loaded'}`
+  results.push({ line: `Node ${version}: ${text}`, passed: passed && isSame })
 }
-for (const { version, passed } of results) console.log(`${version}: ${passed ? 'passed' : 'failed'}`)
-console.log(
-  `${results.filter(({ passed }) => passed).length} passed, ${results.filter(({ passed }) => !passed).length} failed`,
-)
+console.log(`\naddon: sha256 ${sha256}, built with Node ${headersOfAddon()}`)
+for (const { line } of results) console.log(line)
 process.exitCode = results.every(({ passed }) => passed) ? 0 : 1

@@ -63,6 +63,8 @@ function verify(program) {
   return { program, report: JSON.parse(stdout) }
 }
 
+const COUNTERS = ['OutRsts', 'EstabResets', 'ListenDrops', 'ListenOverflows']
+
 const number = (value) => value.toLocaleString('en-US')
 const table = (head, rows) =>
   [head, head.map((_, column) => (column === 0 ? '---' : '---:')), ...rows]
@@ -83,7 +85,7 @@ function summaryRow({ program, report }) {
     number(total.requests),
     lostText(total),
     number(total.idleClosed),
-    ...['OutRsts', 'ListenDrops', 'ListenOverflows'].map((name) => (change === null ? 'shared' : `+${change[name]}`)),
+    ...COUNTERS.map((name) => (change === null ? 'shared' : `+${change[name]}`)),
     `${reloads.done} of ${reloads.each.length}`,
     spread(reloads.admittedMs),
     spread(reloads.retiredMs),
@@ -95,9 +97,7 @@ const SUMMARY = [
   'requests',
   'lost',
   'closed idle',
-  'OutRsts',
-  'ListenDrops',
-  'ListenOverflows',
+  ...COUNTERS,
   'reloads',
   'new ones serve, ms',
   'old ones gone, ms',

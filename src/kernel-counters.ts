@@ -2,7 +2,12 @@ import { readFileSync } from 'node:fs'
 
 /** Counters of this network namespace at which a lost connection shows (kernel.md, reliability.md §2.0 KERN). */
 export interface NetworkCounters {
+  /** Segments with RST that were sent, to whomever. */
   readonly OutRsts: number
+  /** Established connections that were reset, by either side (RFC 4022). */
+  readonly EstabResets: number
+  /** Connections that were refused or reset before they were established. */
+  readonly AttemptFails: number
   readonly ListenDrops: number
   readonly ListenOverflows: number
 }
@@ -14,6 +19,8 @@ export function readNetworkCounters(): NetworkCounters | null {
     const extended = table('/proc/thread-self/net/netstat', 'TcpExt')
     return {
       OutRsts: tcp.get('OutRsts') ?? 0,
+      EstabResets: tcp.get('EstabResets') ?? 0,
+      AttemptFails: tcp.get('AttemptFails') ?? 0,
       ListenDrops: extended.get('ListenDrops') ?? 0,
       ListenOverflows: extended.get('ListenOverflows') ?? 0,
     }
@@ -29,4 +36,10 @@ function table(file: string, group: string): Map<string, number> {
     .filter((line) => line.startsWith(`${group}: `))
     .map((line) => line.split(' ').slice(1))
   return new Map(names?.map((name, index) => [name, Number(values?.[index] ?? 0)]))
+}
+
+/** What has come between two readings. */
+export function countersBetween(before: NetworkCounters, after: NetworkCounters): NetworkCounters {
+  const names = Object.keys(before) as (keyof NetworkCounters)[]
+  return Object.fromEntries(names.map((name) => [name, after[name] - before[name]])) as unknown as NetworkCounters
 }

@@ -105,6 +105,11 @@ export interface Native {
   // --- a private network -------------------------------------------------------------------------------------------
   /** unshare(CLONE_NEWNET) of the calling thread and SIOCSIFFLAGS to bring its loopback up. Throws EPERM without CAP_SYS_ADMIN. */
   enterPrivateNetwork(): void
+  /**
+   * Receive packet steering of this network's loopback (rps_cpus; `processors` is its mask, "3" or "ff,ffffffff"), by a sysfs of its own
+   * (fsopen(2), Linux 5.2). Throws EPERM without CAP_SYS_ADMIN, ENOENT in a kernel without CONFIG_RPS.
+   */
+  steerLoopback(processors: string): void
 
   /** Watches one descriptor on this environment's event loop (main thread or worker thread). */
   Poller: new (

@@ -14,7 +14,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs'
-import { basename, isAbsolute, join } from 'node:path'
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import { ReuseportError } from './errors.js'
 import { native } from './native.js'
 
@@ -160,20 +160,37 @@ function checkLength(socket: string): void {
 
 /** Finds the directory of the launcher called `name`. Throws ERR_NO_LAUNCHER with every place that was searched. */
 export function findLauncher(name: string, runtimeDir?: string): FoundLauncher {
-  const places = runtimeDir === undefined ? defaultPlaces() : [runtimeDir]
+  const places = placesFor(runtimeDir)
   const searched = places.map((place) => join(place, name))
-  const notFound = (cause?: unknown): ReuseportError =>
+  const notFound = (next = 'Give --name or --runtime-dir as at its start.', cause?: unknown): ReuseportError =>
     new ReuseportError('ERR_NO_LAUNCHER', `no launcher called ${JSON.stringify(name)} runs here`, {
       facts: { name, searched },
-      next: `Looked in ${searched.join(', ')}. Give --name or --runtime-dir as at its start.`,
+      next: `Looked in ${searched.join(', ')}. ${next}`,
       cause,
     })
   for (const directory of searched) {
     const controlSocket = join(directory, 'control.sock')
     if (!existsSync(controlSocket) || !isOurs(directory)) continue
-    return { controlSocket, startedFrom: readLock(join(directory, 'lock'))?.startedFrom, notFound }
+    const record = readLock(join(directory, 'lock'))
+    const died = `The files in ${directory} are those of ${record === undefined ? 'one' : `pid ${record.pid}`} that was killed; its workers may serve on.`
+    return {
+      controlSocket,
+      startedFrom: record?.startedFrom,
+      notFound: (cause) => notFound(errnoOf(cause) === 'ECONNREFUSED' ? died : undefined, cause),
+    }
   }
   throw notFound()
+}
+
+/** What a socket's error says at the bottom: ECONNREFUSED where nobody listens on a path any more. */
+function errnoOf(cause: unknown): string | undefined {
+  const error = (cause instanceof ReuseportError ? cause.cause : cause) as NodeJS.ErrnoException | undefined
+  return error?.code
+}
+
+/** Absolute: a worker looks for the channel from its own working directory, which need not be ours. */
+function placesFor(given: string | undefined): string[] {
+  return (given === undefined ? defaultPlaces() : [given]).map((place) => resolve(place))
 }
 
 function defaultPlaces(): string[] {
@@ -189,7 +206,7 @@ function defaultPlaces(): string[] {
 
 function firstThatFits(given: string | undefined): string {
   const refusals: string[] = []
-  for (const place of given === undefined ? defaultPlaces() : [given]) {
+  for (const place of placesFor(given)) {
     try {
       makeParent(place)
       return place
@@ -205,7 +222,7 @@ function firstThatFits(given: string | undefined): string {
 
 /** A parent that we make is 0700. One that exists must be ours or root's, and nobody else may put files into it. */
 function makeParent(place: string): void {
-  mkdirSync(place, { recursive: true, mode: 0o700 })
+  makeDirectories(place)
   const fd = openSync(place, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
   try {
     const { uid, mode } = fstatSync(fd)
@@ -213,6 +230,24 @@ function makeParent(place: string): void {
     if ((mode & 0o022) !== 0) throw new Error(`may be written by others (mode ${(mode & 0o7777).toString(8)})`)
   } finally {
     closeSync(fd)
+  }
+}
+
+/** As mkdirSync's `recursive`, which says ENOENT of a file system that is read-only. */
+function makeDirectories(path: string): void {
+  const make = (): void => {
+    try {
+      mkdirSync(path, { mode: 0o700 })
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    }
+  }
+  try {
+    make()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(path) === path) throw error
+    makeDirectories(dirname(path))
+    make()
   }
 }
 

@@ -90,12 +90,18 @@ function unknownOption(option: string, verb: Verb, names: readonly string[]): Re
   const elsewhere = OPTIONS.find((row) => row.name === name)
   if (elsewhere !== undefined)
     return usage(`${option} is no option of ${verb}; it belongs to ${elsewhere.verbs.join(', ')}`)
-  const near = names.map((other) => ({ other, far: distance(name, other) })).sort((a, b) => a.far - b.far)[0]
-  const hint =
-    near !== undefined && near.far <= Math.max(1, Math.floor(near.other.length / 3))
-      ? `; did you mean --${near.other}?`
-      : ''
-  return usage(`unknown option ${option}${hint}`)
+  const near = nearest(name, names)
+  return usage(`unknown option ${option}${near === undefined ? '' : `; did you mean --${near}?`}`)
+}
+
+/** The verb that a word which is no program may have been meant to be. */
+export function nearestVerb(word: string): Verb | undefined {
+  return nearest(word, VERBS)
+}
+
+function nearest<T extends string>(word: string, names: readonly T[]): T | undefined {
+  const near = names.map((name) => ({ name, far: distance(word, name) })).sort((a, b) => a.far - b.far)[0]
+  return near !== undefined && near.far <= Math.max(1, Math.floor(near.name.length / 3)) ? near.name : undefined
 }
 
 /** How many letters to change, add, leave out or swap with their neighbour (optimal string alignment). */

@@ -10,18 +10,25 @@ const WAITS: readonly string[] = ['admitted', 'baked', 'retired'] satisfies Relo
 const EXIT_CODES: Readonly<Record<Verdict['result'], number>> = { done: 0, aborted: 4, undone: 4, stopped: 1 }
 
 export async function reload(line: CommandLine): Promise<number> {
-  const wait = text(line.values, 'wait') ?? 'baked'
+  const given = text(line.values, 'wait')
+  const wait = given ?? 'baked'
   if (!WAITS.includes(wait)) throw usage(`--wait ${JSON.stringify(wait)} is none of ${WAITS.join(', ')}`)
   if (line.values['no-wait'] === true) {
+    if (given !== undefined) throw usage('--wait and --no-wait cannot both be meant')
     await within(line, 'reload', (client) => client.queueReload())
     process.stdout.write(line.values['json'] === true ? '{"queued":true}\n' : 'reload queued\n')
     return 0
   }
-  const isLive = process.stdout.isTTY && line.values['json'] !== true
-  const verdict = await within(line, 'reload', (client) => {
+  const isJson = line.values['json'] === true
+  const isLive = process.stdout.isTTY && !isJson
+  const [verdict, status] = await within(line, 'reload', async (client) => {
     const work = client.reload({ wait: wait as ReloadWait })
-    return isLive ? whileShowing(work, async () => (await client.status()).reload, process.stdout) : work
+    const answer = await (isLive
+      ? whileShowing(work, async () => (await client.status()).reload, process.stdout)
+      : work)
+    // The verdict stands, whatever becomes of the launcher.
+    return [answer, isJson ? null : await client.status().catch(() => null)] as const
   })
-  process.stdout.write(line.values['json'] === true ? `${JSON.stringify(verdict)}\n` : describeVerdict(verdict))
+  process.stdout.write(isJson ? `${JSON.stringify(verdict)}\n` : describeVerdict(verdict, status))
   return EXIT_CODES[verdict.result]
 }

@@ -1,16 +1,34 @@
+import { ReuseportError } from '../errors.js'
 import { logicalDirectory } from '../launcher/command.js'
 import { Launcher } from '../launcher/launcher.js'
 import { catchSignals } from '../launcher/signals.js'
 import { createLog } from '../log.js'
 import { launcherOptions } from './launcher-options.js'
-import type { CommandLine } from './parse.js'
+import { type CommandLine, nearestVerb } from './parse.js'
 
 /** Runs the launcher in the foreground until it ends. */
 export async function start(line: CommandLine): Promise<number> {
   const options = launcherOptions(line, logicalDirectory())
   const log = createLog(options.logFormat)
   const obey = catchSignals(log)
-  const launcher = await Launcher.start(options, log)
+  const launcher = await Launcher.start(options, log).catch((error: unknown) => {
+    throw orVerb(error, options.command)
+  })
   obey(launcher)
-  return await launcher.ended
+  const code = await launcher.ended
+  // Not by an empty event loop: on that way out Node takes its signal handlers away first, and a second SIGTERM in those milliseconds
+  // would make a stop in good order an end by a signal. Nothing is cut off: the log is written synchronously.
+  process.exit(code)
+}
+
+/** "relaod" was taken for a program. If there is none, the verb may have been meant. */
+function orVerb(error: unknown, command: readonly string[]): unknown {
+  const verb = nearestVerb(command[0] as string)
+  if (!(error instanceof ReuseportError) || error.code !== 'ERR_COMMAND_NOT_FOUND' || verb === undefined) return error
+  const { message, facts, next, cause } = error
+  return new ReuseportError('ERR_COMMAND_NOT_FOUND', message, {
+    facts,
+    next: `Did you mean the verb ${verb}? ${next}`,
+    cause,
+  })
 }

@@ -1,11 +1,29 @@
 import type { Status } from '../control-protocol.js'
+import { ReuseportError } from '../errors.js'
 import { connect } from './connect.js'
 import type { CommandLine } from './parse.js'
 
+/** A launcher answers in milliseconds; one that takes so long is stopped, or its event loop is stuck. */
+const ANSWER_MS = 5_000
+
 export async function status(line: CommandLine): Promise<number> {
-  const answer = await (await connect(line)).status()
+  const answer = await ask(line)
   process.stdout.write(line.values['json'] === true ? `${JSON.stringify(answer)}\n` : describeStatus(answer))
   return 0
+}
+
+async function ask(line: CommandLine): Promise<Status> {
+  const giveUp = AbortSignal.timeout(ANSWER_MS)
+  try {
+    return await (await connect(line, giveUp)).status()
+  } catch (cause) {
+    if (!giveUp.aborted) throw cause
+    throw new ReuseportError('ERR_TIMED_OUT', `the launcher has not answered within ${ANSWER_MS} ms`, {
+      facts: { ms: ANSWER_MS },
+      next: 'It is stopped (SIGSTOP) or busy. Its pid is in its runtime directory; its workers may serve all the same.',
+      cause,
+    })
+  }
 }
 
 function describeStatus(status: Status): string {
@@ -16,7 +34,7 @@ function describeStatus(status: Status): string {
     const who =
       worker === null
         ? 'no worker'
-        : `pid ${worker.pid}, generation ${worker.generation}, ${worker.state} since ${worker.startedAt}${worker.text === null ? '' : `, says ${JSON.stringify(worker.text)}`}`
+        : `pid ${worker.pid}, generation ${worker.generation}, ${worker.state}, started ${worker.startedAt}${worker.text === null ? '' : `, says ${JSON.stringify(worker.text)}`}`
     lines.push(`  slot ${slot}: ${who}${adoptedBy === null ? '' : `; its sockets are adopted by slot ${adoptedBy}`}`)
   }
   const leaving = status.generations.filter(({ number, workers }) => number !== status.working && workers.length > 0)

@@ -1,13 +1,13 @@
-import type { Verdict, WorkerVerdict } from '../control-protocol.js'
+import type { Status, Verdict, WorkerStatus, WorkerVerdict } from '../control-protocol.js'
 
-/** The verdict for a person: what happened, per worker too, and what to think of it. */
-export function describeVerdict(verdict: Verdict): string {
+/** The verdict for a person: what happened, per worker too, and what to think of it. `status`: of the launcher after it, if it still tells. */
+export function describeVerdict(verdict: Verdict, status: Status | null): string {
   const { changes, notes, workers } = verdict
   const lines = [
-    ...headline(verdict),
+    ...headline(verdict, status),
     ...notes.map((note) => `  note: ${note}`),
     ...changes.map(({ what, from, to }) => `  changed: ${what}: ${from ?? 'not there'} → ${to ?? 'gone'}`),
-    ...workers.map(describeWorker),
+    ...workers.map((worker) => describeWorker(worker, verdict)),
     ...leaving(verdict),
   ]
   const { shared, OutRsts, ListenDrops, ListenOverflows } = verdict.kernel
@@ -17,7 +17,7 @@ export function describeVerdict(verdict: Verdict): string {
   return `${lines.join('\n')}\n`
 }
 
-function headline({ result, step, reason, stderr, from, to, undo }: Verdict): string[] {
+function headline({ result, step, reason, stderr, from, to, undo }: Verdict, status: Status | null): string[] {
   if (result === 'done' && step !== 'retire')
     return [`generation ${to} serves; generation ${from} is kept until the bake has passed`]
   if (result === 'done') return [`generation ${to} serves; generation ${from} has handed over`]
@@ -28,11 +28,24 @@ function headline({ result, step, reason, stderr, from, to, undo }: Verdict): st
         ? `generation ${from} has the service again`
         : `generation ${from} accepted again ${undo.ms} ms after the fault`,
     )
-  else if (result !== 'stopped') lines.push(`generation ${from} serves on`)
+  else if (result !== 'stopped') lines.push(describeOld(from, status))
   return lines
 }
 
-function describeWorker({ slot, oldPid, newPid, ms, kept, answered, moved, closed, cut }: WorkerVerdict): string {
+/** What an aborted reload has left: "serves on" only if it does. */
+function describeOld(from: number | null, status: Status | null): string {
+  // Paused: told to resume, which it may not have done yet.
+  const serves = (worker: WorkerStatus | null): boolean => worker?.state === 'serving' || worker?.state === 'paused'
+  const without = status?.slots.filter(({ worker }) => !serves(worker)).map(({ slot }) => slot) ?? []
+  if (without.length === 0) return `generation ${from} serves on`
+  if (without.length === status?.slots.length) return `generation ${from} stays, but none of its workers serves`
+  return `generation ${from} serves on, without a worker in slot ${without.join(', ')}`
+}
+
+function describeWorker(
+  { slot, oldPid, newPid, ms, kept, answered, moved, closed, cut }: WorkerVerdict,
+  { result }: Verdict,
+): string {
   const facts = [
     Object.entries(ms)
       .map(([name, value]) => `${name} ${value} ms`)
@@ -42,7 +55,8 @@ function describeWorker({ slot, oldPid, newPid, ms, kept, answered, moved, close
   if (ms.drained !== undefined || ms.exited !== undefined || closed + cut + moved > 0)
     facts.push(`${closed} connections ended, ${cut} cut`)
   if (answered !== null) facts.push(`${answered.errors} of ${answered.responses} answers were 5xx`)
-  return `  slot ${slot}: ${oldPid ?? '-'} → ${newPid ?? '-'}  ${facts.join('; ')}`
+  const who = result === 'done' ? `${oldPid ?? '-'} → ${newPid ?? '-'}` : `${oldPid ?? '-'}, candidate ${newPid ?? '-'}`
+  return `  slot ${slot}: ${who}  ${facts.join('; ')}`
 }
 
 function leaving({ draining, result, step }: Verdict): string[] {

@@ -12,6 +12,8 @@ export interface Spec {
   /** Tells a file that was replaced under its name: inode and time of its last change. */
   readonly stamp: string
   readonly argv: readonly string[]
+  /** Where the launcher was started, as it was named: what PWD says while it is the same directory. */
+  readonly directory: string
   /** Real path: a respawn stays in the release its generation began with, whatever `current` points to by then. */
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
@@ -29,10 +31,23 @@ export function logicalDirectory(): string {
     throw unusable(PWD ?? 'of this process', cause)
   }
   try {
-    const [said, is] = [statSync(PWD ?? real), statSync(real)]
-    return PWD !== undefined && said.ino === is.ino && said.dev === is.dev ? PWD : real
+    return PWD !== undefined && isSame(PWD, real) ? PWD : real
   } catch {
     return real
+  }
+}
+
+function isSame(one: string, other: string): boolean {
+  const [a, b] = [statSync(one), statSync(other)]
+  return a.ino === b.ino && a.dev === b.dev
+}
+
+/** As a shell has it: the directory as it was named, unless that leads elsewhere by now (a respawn after `current` was turned). */
+function workingDirectory({ directory, cwd }: Spec): string {
+  try {
+    return isSame(directory, cwd) ? directory : cwd
+  } catch {
+    return cwd
   }
 }
 
@@ -64,7 +79,6 @@ export function resolveCommand(command: readonly string[], directory: string, en
   for (const file of envFiles) Object.assign(fromFiles, readEnvFile(file, cwd))
   const env: Record<string, string> = { ...fromFiles }
   for (const [name, value] of Object.entries(process.env)) if (value !== undefined) env[name] = value
-  env['PWD'] = cwd
   const name = command[0] as string
   const found = name.includes('/') ? checkProgram(resolve(cwd, name), name) : searchPath(name, cwd, env['PATH'])
   const file = isBinary(found) ? realpathSync(found) : found
@@ -73,6 +87,7 @@ export function resolveCommand(command: readonly string[], directory: string, en
     file,
     stamp: `inode ${ino}, of ${mtime.toISOString()}`,
     argv: command,
+    directory,
     cwd,
     env,
     shadowed: Object.keys(fromFiles).filter((key) => key !== 'PWD' && fromFiles[key] !== env[key]),
@@ -135,6 +150,7 @@ export function workerEnvironment(
   const preload = `--require "${spawn.preload.replace(/["\\]/g, '\\$&')}"`
   const env = {
     ...spec.env,
+    PWD: workingDirectory(spec),
     [ENV_CHANNEL]: spawn.channel,
     [ENV_TOKEN]: spawn.token,
     ...(spawn.ready === 'message' ? { [ENV_READY]: spawn.ready } : {}),
@@ -147,7 +163,7 @@ export function workerEnvironment(
 
 function searchPath(name: string, cwd: string, path: string | undefined): string {
   // What execvp(3) does without a PATH.
-  const places = (path ?? '/bin:/usr/bin').split(delimiter)
+  const places = [...new Set((path ?? '/bin:/usr/bin').split(delimiter))]
   let found: string | undefined
   for (const place of places) {
     const file = resolve(cwd, join(place, name))

@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs'
 import { constants } from 'node:os'
+import { CtrlC } from '../ctrl-c.js'
 import type { Log } from '../log.js'
 import type { Launcher } from './launcher.js'
 
@@ -20,6 +21,7 @@ export function catchSignals(log: Log): (launcher: Launcher) => void {
     else what(launcher)
   }
   let interrupts = 0
+  const ctrlC = new CtrlC()
   process.on('SIGHUP', () => {
     if (hadTerminal && !hasTerminal()) {
       log('info', 'signal', { signal: 'SIGHUP', meaning: 'the terminal is gone: stop' })
@@ -34,6 +36,7 @@ export function catchSignals(log: Log): (launcher: Launcher) => void {
     order((one) => one.stop())
   })
   process.on('SIGINT', () => {
+    if (!ctrlC.isPress()) return
     interrupts += 1
     log('info', 'signal', {
       signal: 'SIGINT',

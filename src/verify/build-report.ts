@@ -1,5 +1,5 @@
 import { release } from 'node:os'
-import type { NetworkCounters } from '../kernel-counters.js'
+import { countersBetween, type NetworkCounters } from '../kernel-counters.js'
 import { VERSION } from '../version.js'
 import { judge, totalOf } from './judge.js'
 import type { Exit } from './launcher-process.js'
@@ -90,12 +90,7 @@ export function buildReport(findings: Findings): VerifyReport {
 }
 
 function changeOf({ before, after }: Findings['counters']): NetworkCounters | null {
-  if (before === null || after === null) return null
-  return {
-    OutRsts: after.OutRsts - before.OutRsts,
-    ListenDrops: after.ListenDrops - before.ListenDrops,
-    ListenOverflows: after.ListenOverflows - before.ListenOverflows,
-  }
+  return before === null || after === null ? null : countersBetween(before, after)
 }
 
 function spreadOf(values: readonly (number | null)[]): Spread | null {

@@ -96,19 +96,22 @@ function judgeNumberOfReloads({ asked, reloads }: Evidence): string[] {
 function judgeCounters({ counters: { judged, change }, reloads }: Evidence): string[] {
   if (!judged) return []
   if (change === null) return ['the kernel counters cannot be read']
-  return (Object.keys(MEANING) as (keyof NetworkCounters)[])
-    .filter((name) => change[name] !== 0)
-    .map((name) => {
-      const where = reloads.filter(({ kernel }) => kernel[name] !== 0).map(({ number }) => number)
-      const when = where.length === 0 ? 'outside of the reloads' : `at reload ${where.join(', ')}`
-      return `${name} +${change[name]}, ${when}: the kernel ${MEANING[name]}`
-    })
+  const hasHit = change.EstabResets > 0 || change.AttemptFails > 0
+  return JUDGED.filter((name) => change[name] > 0 && (name !== 'OutRsts' || hasHit)).map((name) => {
+    const where = reloads.filter(({ kernel }) => kernel[name] !== 0).map(({ number }) => number)
+    const when = where.length === 0 ? 'outside of the reloads' : `at reload ${where.join(', ')}`
+    return `${name} +${change[name]}, ${when}: the kernel ${MEANING[name](change)}`
+  })
 }
 
-const MEANING: Readonly<Record<keyof NetworkCounters, string>> = {
-  OutRsts: "reset connections (the program's own attempts to reach a closed port count too)",
-  ListenDrops: 'dropped connections that could not be queued',
-  ListenOverflows: 'found an accept queue full',
+const JUDGED = ['OutRsts', 'ListenDrops', 'ListenOverflows'] as const
+
+const MEANING: Readonly<Record<(typeof JUDGED)[number], (change: NetworkCounters) => string>> = {
+  // A packet that a busy processor looks at when its connection has been closed by both sides is answered with a reset, too: to nobody.
+  OutRsts: ({ EstabResets, AttemptFails }) =>
+    `reset connections (EstabResets +${EstabResets}, AttemptFails +${AttemptFails}; the program's own attempts to reach a closed port count too)`,
+  ListenDrops: () => 'dropped connections that could not be queued',
+  ListenOverflows: () => 'found an accept queue full',
 }
 
 function judgeEnd({ exit, leftProcesses, leftSockets }: Evidence): string[] {

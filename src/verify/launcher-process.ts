@@ -16,6 +16,8 @@ export interface LauncherStart {
   readonly command: readonly string[]
   readonly runtimeDir: string
   readonly mark: string
+  /** It reaches nobody else by network. */
+  readonly isAlone: boolean
 }
 
 export interface Exit {
@@ -29,6 +31,9 @@ const LOOK_EVERY_MS = 25
 /** How long a killed process may take to be gone. */
 const KILL_TIMEOUT_MS = 5000
 
+/** Exit codes that say in words of their own what was wrong with the command: usage, not executable, not found. */
+const BAD_COMMAND: readonly (number | null)[] = [2, 126, 127]
+
 /** The launcher under test: a child process, spoken to through its control socket like any other. */
 export class LauncherProcess {
   readonly pid: number
@@ -37,6 +42,7 @@ export class LauncherProcess {
   readonly #child: ChildProcess
   readonly #stderr: LastLines
   readonly #runtimeDir: string
+  readonly #isAlone: boolean
 
   static async start(options: LauncherStart): Promise<LauncherProcess> {
     const [file, ...first] = options.launcher as [string, ...string[]]
@@ -49,7 +55,7 @@ export class LauncherProcess {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     const { pid } = child
-    if (pid !== undefined) return new LauncherProcess(child, pid, options.runtimeDir)
+    if (pid !== undefined) return new LauncherProcess(child, pid, options)
     const failed = new Deferred<never>()
     child.once('error', (cause) => {
       failed.reject(
@@ -59,11 +65,12 @@ export class LauncherProcess {
     return failed.promise
   }
 
-  private constructor(child: ChildProcess, pid: number, runtimeDir: string) {
+  private constructor(child: ChildProcess, pid: number, { runtimeDir, isAlone }: LauncherStart) {
     this.pid = pid
     this.#child = child
     this.#stderr = new LastLines(child.stderr)
     this.#runtimeDir = runtimeDir
+    this.#isAlone = isAlone
     // 'exit', not 'close': a process that it left behind may hold its stderr open.
     this.exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })))
   }
@@ -77,7 +84,7 @@ export class LauncherProcess {
   async serves(deadline: Deadline, timeoutMs: number): Promise<Status> {
     const giveUp = new AbortController()
     const ended = this.exited.then(({ code, signal }) => {
-      throw this.#failed(`the launcher ended with ${signal ?? `code ${code}`} before it served`)
+      throw this.#failed(`the launcher ended with ${signal ?? `code ${code}`} before it served`, code)
     })
     try {
       return await deadline.within(
@@ -138,11 +145,15 @@ export class LauncherProcess {
     }
   }
 
-  #failed(message: string): ReuseportError {
+  #failed(message: string, code: number | null = null): ReuseportError {
     const lines = this.lastLines().map((line) => `\n  | ${line}`)
     return new ReuseportError('ERR_START_FAILED', message + lines.join(''), {
       facts: { pid: this.pid },
-      next: 'In its own network namespace the program reaches nothing but itself: if it needs a database or another host, use --network shared.',
+      ...(BAD_COMMAND.includes(code) || !this.#isAlone
+        ? {}
+        : {
+            next: 'In its own network namespace the program reaches nothing but itself: if it needs a database or another host, use --network shared.',
+          }),
     })
   }
 }

@@ -104,6 +104,7 @@ export class Run {
       command,
       runtimeDir: this.#runtimeDir,
       mark: this.#mark,
+      isAlone: this.#network.private,
     })
     this.#load.guard(this.#launcher.pid)
     return this.#launcher

@@ -1,3 +1,4 @@
+import { CtrlC } from '../ctrl-c.js'
 import { type CheckedOptions, checkOptions, type VerifyOptions } from './options.js'
 import { enterNetwork } from './private-network.js'
 import type { VerifyReport } from './report.js'
@@ -21,7 +22,10 @@ export async function verify(given: VerifyOptions): Promise<VerifyReport> {
   const options: CheckedOptions = checkOptions(given)
   const run = new Run(options, enterNetwork(options.network))
   // The first signal ends the run in order, with a report; the second one ends its processes at once.
-  const onSignal = (signal: NodeJS.Signals): void => run.interrupt(signal)
+  const ctrlC = new CtrlC()
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (signal !== 'SIGINT' || ctrlC.isPress()) run.interrupt(signal)
+  }
   for (const signal of ENDING_SIGNALS) process.on(signal, onSignal)
   try {
     return await run.run()

@@ -1,4 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { realpathSync } from 'node:fs'
+import { join } from 'node:path'
 import { type Handed, takeEnvironment } from './environment.js'
 import { passOn } from './pass-on.js'
 import type { ReadyMessage } from './ready-message.js'
@@ -13,7 +15,7 @@ const LISTEN_STARTS = 'tracing:net.server.listen:asyncStart'
 const { bun, deno } = process.versions
 const handed = bun === undefined && deno === undefined ? takeEnvironment(__filename) : undefined
 
-if (handed !== undefined && !isLockedOut(handed)) {
+if (handed !== undefined && !isLauncher() && !isLockedOut(handed)) {
   const endPassingOn = handed.thread === 0 ? passOn(handed) : () => {}
   const ready = handed.ready === 'message' && handed.thread === 0 ? provideSend() : undefined
   const install = (): void => {
@@ -34,6 +36,20 @@ function guardPaths(paths: readonly string[]): void {
 
 function provideSend(): ReadyMessage {
   return (require('./ready-message.js') as typeof import('./ready-message.js')).provideSend()
+}
+
+/** A launcher inside the program, of this installation or another one: what it listens on is its control socket, and its workers are its own. */
+function isLauncher(): boolean {
+  const [, main] = process.argv
+  if (main === undefined) return false
+  try {
+    const path = realpathSync(main)
+    return (
+      path === join(__dirname, '..', 'cli', 'main.js') || path.endsWith('/node_modules/reuseport-run/dist/cli/main.js')
+    )
+  } catch {
+    return false
+  }
 }
 
 function isLockedOut(handed: Handed): boolean {

@@ -249,6 +249,14 @@ describe('pages', () => {
     for (const words of commands) expect(fault(words), words.join(' ')).toBeNull()
   })
 
+  it('CONTRIBUTING.md has the system packages that the CI run installs', () => {
+    const packages = [...read('.ci/run').matchAll(/^need \S+ (\S+)$/gm)].map(([, name]) => name as string)
+    const line = page('CONTRIBUTING.md')
+      .code.flatMap(commandsOf)
+      .find(([file]) => file === 'apt-get')
+    same(line?.slice(2) ?? [], packages)
+  })
+
   it('the README shows every verb', () => {
     const shown = page('README.md').code.flatMap(commandsOf)
     for (const verb of VERBS.filter((one) => one !== 'start'))

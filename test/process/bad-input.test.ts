@@ -59,6 +59,7 @@ test.each([
   [['--help=yes', '--', ...node], /help/],
   [['reload', '--wait', 'forever'], /--wait "forever" is none of admitted, baked, retired/],
   [['reload', '--no-wait=1'], /no-wait/],
+  [['reload', '--no-wait', '--wait', 'retired'], /--wait and --no-wait cannot both be meant/],
   [['reload', '--timeout', 'x'], /--timeout "x" is no time/],
   [['stop', 'now'], /stop takes no argument: now\n.*reuseport-run -- stop/],
   [['reload', 'now'], /reload takes no argument: now/],
@@ -101,6 +102,26 @@ test('a command that is not found is 127, one that cannot be executed 126, both 
   }
 })
 
+test('a misspelt verb was taken for a program; if there is none, the verb is named', async () => {
+  const words: [string, string | undefined][] = [
+    ['relaod', 'reload'],
+    ['statu', 'status'],
+    ['verfiy', 'verify'],
+    ['no-such-program', undefined],
+    ['stat-us', 'status'],
+  ]
+  for (const [word, verb] of words) {
+    const { code, stderr } = await refused([word])
+    expect({ word, code }).toEqual({ word, code: 127 })
+    expect(/Did you mean the verb (\w+)\? Looked in /.exec(stderr)?.[1], word).toBe(verb)
+  }
+})
+
+test('a directory that stands in PATH twice is named once', async () => {
+  const { stderr } = await refused(['no-such-program'], { env: { PATH: '/bin:/usr/bin:/bin' } })
+  expect(stderr).toContain('Looked in /bin, /usr/bin.')
+})
+
 test('a working directory that is gone is named', async () => {
   const cwd = join(temporaryDirectory(), 'gone')
   mkdirSync(cwd)
@@ -139,6 +160,8 @@ test('a port in use that only the new version wants: the reload says who holds i
   expect(code).toBe(4)
   expect(stdout).toContain(`is in use: held by pid ${process.pid}`)
   expect(stdout).toContain('generation 1 serves on')
+  // No arrow: nothing has gone from the one to the other.
+  expect(stdout).toMatch(/slot 0: \d+, candidate \d+ {2}spawned/)
   await launcher.stop()
 })
 

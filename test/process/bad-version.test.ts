@@ -209,6 +209,28 @@ test('a version that is undone and ignores SIGTERM is killed', async () => {
   await launcher.stop()
 })
 
+test('an aborted reload says that the old version serves on only as far as it does', async () => {
+  const { launcher, versions } = await start()
+  versions.deploy('exits-at-load 3')
+  const told = async (): Promise<string> => {
+    const { code, stdout } = await launcher.run('reload')
+    expect(code).toBe(4)
+    return /^generation .*$/m.exec(stdout)?.[0] as string
+  }
+  expect(await told()).toBe('generation 1 serves on')
+  const pids = await launcher.pids()
+  for (const [slot, sentence] of [
+    [1, 'generation 1 serves on, without a worker in slot 1'],
+    [0, 'generation 1 stays, but none of its workers serves'],
+  ] as const) {
+    process.kill(pids[slot] as number, 'SIGKILL')
+    // What would replace it ends at load, too.
+    await launcher.event('slot.paused', (event) => event['slot'] === slot)
+    expect(await told()).toBe(sentence)
+  }
+  await launcher.stop()
+})
+
 test('a command that has gone', async () => {
   const port = await freePort()
   const versions = new Versions()

@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { ask, Clients } from '../support/clients'
 import { type LogEvent, startLauncher } from '../support/launcher'
@@ -132,7 +133,7 @@ test('a reload ends a crash loop at once', async () => {
   const exited = await launcher.event('worker.exited', ({ workerPid }) => workerPid === pid)
   await launcher.when('it is back', ({ state, slots }) => state === 'serving' && slots[0]?.worker?.pid !== pid)
   const respawned = launcher.events.slice(launcher.events.indexOf(exited)).find(({ msg }) => msg === 'worker.spawned')
-  expect((respawned?.['time'] as number) - (exited['time'] as number)).toBeLessThan(300)
+  expect((respawned?.['time'] as number) - (exited['time'] as number)).toBeLessThan(1_000)
   expect(launcher.events.filter(({ msg }) => msg === 'slot.paused')).toHaveLength(1)
   await launcher.stop()
 }, 60_000)
@@ -157,7 +158,6 @@ for (const [name, command] of [
     const port = await freePort()
     const versions = new Versions()
     const script = `${TEST_NODE} ${fixture('servers/versioned.cjs')} ${port}`
-    const { writeFileSync } = await import('node:fs')
     writeFileSync(`${versions.directory}/package.json`, JSON.stringify({ name: 'p', scripts: { start: script } }))
     const launcher = await startLauncher({
       command: command(script),

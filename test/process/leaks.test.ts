@@ -5,7 +5,7 @@ import { ask } from '../support/clients'
 import { startLauncher, temporaryDirectory } from '../support/launcher'
 import { fixture } from '../support/paths'
 import { freePort } from '../support/ports'
-import { childrenOf, descriptorsOf, listeningInodes, marked } from '../support/processes'
+import { childrenOf, descriptorsOf, listeningInodes, listeningSockets, marked } from '../support/processes'
 import { until } from '../support/until'
 import { Versions } from '../support/versions'
 
@@ -14,6 +14,18 @@ const RELOADS = 200
 /** What a process holds open, by kind: "socket", "pipe", "/dev/null". Which one it is, and under which number, changes with every reload. */
 function kinds(pid: number): string[] {
   return [...descriptorsOf(pid).values()].map((what) => what.replace(/:\[\d+\]$/, '')).sort()
+}
+
+/**
+ * What a process holds once the stderr of its worker, or its own, is no pipe to the launcher any more, which is some time after it serves.
+ * Such a pipe is one of which it has one end, unless it has inherited that from us.
+ */
+async function settledKinds(pid: number): Promise<string[]> {
+  const ours = [...descriptorsOf(process.pid).values()]
+  return until(`pid ${pid} has no pipe to another process`, () => {
+    const pipes = [...descriptorsOf(pid).values()].filter((what) => what.startsWith('pipe:') && !ours.includes(what))
+    return pipes.every((one) => pipes.indexOf(one) !== pipes.lastIndexOf(one)) && kinds(pid)
+  })
 }
 
 /** The same kinds as before, once the connection over which the launcher was last asked has gone. */
@@ -30,8 +42,12 @@ test('two hundred reloads leave no descriptor, no zombie and no process', async 
     options: ['-n', '2'],
     cwd: versions.directory,
   })
-  const before = kinds(launcher.pid)
-  const first = (await launcher.pids()).map(kinds)
+  await until('launcher and workers have a copy of each socket', async () => {
+    const sockets = await listeningSockets(port)
+    return sockets.length === 2 && sockets.every(({ holders }) => holders.length === 3)
+  })
+  const before = await settledKinds(launcher.pid)
+  const first = await Promise.all((await launcher.pids()).map(settledKinds))
   for (let round = 1; round <= RELOADS; round++) {
     expect(await launcher.reload('retired')).toMatchObject({ result: 'done', reason: null })
     // The old ones have been reaped, not just ended, when the answer comes.

@@ -152,6 +152,8 @@ test('files that a dead launcher left are replaced, and a pid in them means noth
 
   const verb = await runCli(['status', '--runtime-dir', first.runtimeDir, '--name', first.name])
   expect(verb).toMatchObject({ code: 3, stderr: expect.stringContaining(first.directory) })
+  // It has just been rewritten, but the lock knows whose files these are.
+  expect(verb.stderr).toContain(`those of pid ${first.pid} that was killed; its workers may serve on`)
 
   const second = await startLauncher({
     command: versions.command(port),
@@ -204,7 +206,7 @@ test('a runtime directory that others can write to, or that is none, is refused 
   symlinkSync(makeDirectory(join(base, 'real'), 0o700), join(base, 'link'))
   await refused(join(base, 'link'), 'ENOTDIR')
   writeFileSync(join(base, 'file'), '')
-  await refused(join(base, 'file'), 'EEXIST')
+  await refused(join(base, 'file'), 'ENOTDIR')
 
   // The launcher's own directory, planted.
   const parent = makeDirectory(join(base, 'parent'), 0o700)
@@ -241,6 +243,36 @@ test('a path that is too long for a unix socket is said so, and leaves nothing',
     expect({ bytes, ...run }).toMatchObject({ code })
     if (code === 1) expect(run.stderr).toMatch(/longer than 107 bytes[\s\S]*shorter --runtime-dir/)
     expect(existsSync(place) ? readdirSync(place) : []).toEqual([])
+  }
+})
+
+test('a relative --runtime-dir is found by workers that are elsewhere, and by the verbs', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  mkdirSync(join(versions.directory, 'below'))
+  writeFileSync(join(versions.directory, 'below', 'version'), 'one')
+  const launcher = await startLauncher({
+    command: ['sh', '-c', 'cd below && exec "$@"', 'sh', ...versions.command(port)],
+    cwd: versions.directory,
+    options: ['--runtime-dir', 'run'],
+    name: null,
+  })
+  const log = await launcher.event('launcher.started')
+  expect(log['control']).toMatch(new RegExp(`^${versions.directory}/run/`))
+  const run = await runCli(['reload', '--runtime-dir', './run'], { cwd: versions.directory })
+  expect(run).toMatchObject({ code: 0, stderr: '' })
+  expect((await runCli(['stop', '--runtime-dir', 'run'], { cwd: versions.directory })).code).toBe(0)
+  expect(readdirSync(join(versions.directory, 'run'))).toEqual([])
+})
+
+test('a read-only file system for the runtime directory is said so, wherever its path ends', async () => {
+  if (!isRoot) return
+  const place = makeDirectory(join(temporaryDirectory(), 'ro'), 0o700)
+  for (const below of ['', 'sub', 'sub/sub']) {
+    const run = await runCli(['--runtime-dir', join(place, below), '--name', 'x', '--', 'true'], {
+      under: ['unshare', '-m', 'sh', '-c', `mount -t tmpfs -o ro,mode=700 none ${place}; exec "$@"`, 'sh'],
+    })
+    expect({ below, ...run }).toMatchObject({ code: 1, stderr: expect.stringMatching(/ERR_RUNTIME_DIR: .*EROFS/) })
   }
 })
 

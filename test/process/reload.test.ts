@@ -1,10 +1,11 @@
-import { spawnSync } from 'node:child_process'
+import { isDeepStrictEqual } from 'node:util'
 import { expect, test } from 'vitest'
 import type { Verdict } from '../../src/control-protocol'
 import { ask, Clients, type InHand, inHand } from '../support/clients'
 import { runCli, startLauncher, type TestLauncher } from '../support/launcher'
 import { freePort } from '../support/ports'
-import { holds, isAlive, listeningInodes } from '../support/processes'
+import { isAlive, type ListeningSocket, listeningInodes, listeningSockets } from '../support/processes'
+import { until } from '../support/until'
 import { Versions } from '../support/versions'
 
 async function start(options: { workers?: number; version?: string; more?: string[] } = {}): Promise<{
@@ -52,31 +53,45 @@ test('ten reloads keep the sockets: N of them, the same inodes, held by launcher
   const { launcher, port } = await start()
   const inodes = listeningInodes(port)
   expect(inodes).toHaveLength(2)
-
-  let isReloading = true
-  const seen = new Set<string>()
-  const look = (async () => {
-    while (isReloading) {
-      seen.add(listeningInodes(port).join())
-      await new Promise((done) => setTimeout(done, 2))
-    }
-  })()
-  for (let round = 0; round < 10; round++)
-    expect(await launcher.reload('baked')).toMatchObject({ result: 'done', reason: null })
-  isReloading = false
-  await look
-
-  expect([...seen]).toEqual([inodes.join()])
-  const status = await launcher.status()
-  const sockets = status.listeners.flatMap((listener) => listener.sockets)
-  expect(sockets.map(({ inode }) => inode).sort((a, b) => a - b)).toEqual(inodes)
-  for (const pid of [launcher.pid, ...(await launcher.pids())]) {
-    // The launcher's own copy, and in each worker its own slot's or a spare one.
-    expect(inodes.map((inode) => holds(pid, inode))).toEqual([true, true])
+  // The launcher's own copy, and in each worker its own slot's or a spare one.
+  const holders = async (): Promise<number[]> => [launcher.pid, ...(await launcher.pids())].sort((a, b) => a - b)
+  const whole = async (): Promise<ListeningSocket[]> => {
+    const pids = await holders()
+    return inodes.map((inode) => ({ inode, holders: pids }))
   }
-  const ss = spawnSync('ss', ['-Htlnp', `sport = :${port}`], { encoding: 'utf8' })
-  if (ss.status === 0) expect(ss.stdout.trim().split('\n')).toHaveLength(2)
+  const first = await whole()
+  await until('each worker has its spare copy', async () => isDeepStrictEqual(await listeningSockets(port), first))
+
+  const all = new Set(await holders())
+  const looks: ListeningSocket[][] = []
+  for (let round = 0; round < 10; round++) {
+    let isReloading = true
+    const verdict = launcher.reload('baked').finally(() => {
+      isReloading = false
+    })
+    while (isReloading) looks.push(await listeningSockets(port))
+    expect(await verdict).toMatchObject({ result: 'done', reason: null })
+    for (const pid of await holders()) all.add(pid)
+  }
+
+  expect(all.size).toBe(1 + 2 + 10 * 2)
+  for (const sockets of looks) {
+    expect(sockets.map(({ inode }) => inode)).toEqual(inodes)
+    for (const socket of sockets) {
+      expect(socket.holders).toContain(launcher.pid)
+      expect(socket.holders.length).toBeGreaterThan(1)
+      expect(socket.holders.filter((pid) => !all.has(pid))).toEqual([])
+    }
+  }
+
+  await launcher.event('reload.retired', ({ id }) => id === 10)
+  expect(await listeningSockets(port)).toEqual(await whole())
+  const status = await launcher.status()
+  expect(status.listeners.flatMap(({ sockets }) => sockets.map(({ inode }) => inode)).sort((a, b) => a - b)).toEqual(
+    inodes,
+  )
   await launcher.stop()
+  expect(await listeningSockets(port)).toEqual([])
 })
 
 test('the verdict names every worker, its times and the way it went', async () => {
@@ -192,8 +207,11 @@ test('--timeout holds against a launcher that is stopped', async () => {
   const { launcher } = await start({ workers: 1 })
   launcher.kill('SIGSTOP')
   const { code } = await launcher.run('reload', '--timeout', '300ms')
+  // It does not wait for ever for what takes milliseconds.
+  const status = await launcher.run('status')
   launcher.kill('SIGCONT')
   expect(code).toBe(5)
+  expect(status).toMatchObject({ code: 5, stdout: '', stderr: expect.stringContaining('ERR_TIMED_OUT') })
   await launcher.stop()
 })
 
@@ -219,6 +237,8 @@ test('a reload in the middle of a drain cuts the oldest generation when it is th
     expect(await launcher.reload('baked')).toMatchObject({ result: 'done', reason: null })
   }
   expect((await launcher.status()).generations).toHaveLength(3)
+  // The third has something in hand too, else it has gone before anybody looks.
+  await inHand(port, 60_000)
   expect(await launcher.reload('baked')).toMatchObject({ result: 'done', reason: null })
   await launcher.event('generation.cut', ({ generation }) => generation === 1)
   expect(await slow[0]?.answer).toBe('ECONNRESET')

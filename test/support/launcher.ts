@@ -56,6 +56,8 @@ export function userEnv(more: Readonly<Record<string, string | undefined>> = {})
     ASAN_OPTIONS: process.env['ASAN_OPTIONS'],
     LD_PRELOAD: process.env['LD_PRELOAD'],
     REUSEPORT_RUN_BINDING: process.env['REUSEPORT_RUN_BINDING'],
+    TSAN_OPTIONS: process.env['TSAN_OPTIONS'],
+    UBSAN_OPTIONS: process.env['UBSAN_OPTIONS'],
     ...more,
   }
   return Object.fromEntries(Object.entries(env).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])))
@@ -203,6 +205,15 @@ export class TestLauncher {
 
   kill(name: NodeJS.Signals): void {
     signal(this.pid, name)
+  }
+
+  /** A further Ctrl-C, and what it leads to: not so soon after the last that it would be taken for the same (src/ctrl-c.ts: 500 ms). */
+  async interrupt(msg: string): Promise<void> {
+    const last = this.events.filter((event) => event.msg === 'signal').at(-1)
+    await until('the last press is over', () => last === undefined || Date.now() - Number(last['time']) > 550)
+    const from = this.events.length
+    this.kill('SIGINT')
+    await this.event(msg, undefined, from)
   }
 
   /** A verb of the command line, for this launcher. */

@@ -1,4 +1,6 @@
+import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { promisify } from 'node:util'
 
 /** What /proc tells of a process that may end at any moment. */
 export interface ProcessFacts {
@@ -76,9 +78,23 @@ export function listeningInodes(port: number): number[] {
     .sort((a, b) => a - b)
 }
 
-/** Whether a process holds a descriptor of the socket with this inode. */
-export function holds(pid: number, inode: number): boolean {
-  return [...descriptorsOf(pid).values()].includes(`socket:[${inode}]`)
+export interface ListeningSocket {
+  readonly inode: number
+  /** Pids, each once. */
+  readonly holders: readonly number[]
+}
+
+/** The same as an operator sees them, and who holds them: `ss -tlnp` (iproute2), with -e for the inodes. */
+export async function listeningSockets(port: number): Promise<ListeningSocket[]> {
+  const { stdout } = await promisify(execFile)('ss', ['-Htlnpe', `sport = :${port}`])
+  return stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => ({
+      inode: Number(/ ino:(\d+)/.exec(line)?.[1]),
+      holders: [...new Set([...line.matchAll(/pid=(\d+)/g)].map(([, pid]) => Number(pid)))].sort((a, b) => a - b),
+    }))
+    .sort((a, b) => a.inode - b.inode)
 }
 
 export function signal(pid: number, name: NodeJS.Signals): void {

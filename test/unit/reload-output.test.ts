@@ -35,7 +35,7 @@ const KERNEL = '  kernel (whole network namespace): OutRsts +0, ListenDrops +0, 
 describe('a verdict in words', () => {
   it('of a reload that is done', () => {
     const changes = [{ what: 'directory', from: '/srv/1', to: '/srv/2' }]
-    expect(describeVerdict({ ...done, changes }).split('\n')).toEqual([
+    expect(describeVerdict({ ...done, changes }, null).split('\n')).toEqual([
       'generation 2 serves; generation 1 has handed over',
       '  changed: directory: /srv/1 → /srv/2',
       '  slot 0: 11 → 21  spawned 5 ms, ready 80.1 ms, admitted 81 ms, paused 82 ms; 7 connections kept',
@@ -46,13 +46,13 @@ describe('a verdict in words', () => {
   })
 
   it('of one that still bakes', () => {
-    expect(describeVerdict({ ...done, step: 'handover' }).split('\n')).toContain(
+    expect(describeVerdict({ ...done, step: 'handover' }, null).split('\n')).toContain(
       'generation 2 serves; generation 1 is kept until the bake has passed',
     )
   })
 
   it('of one that was undone: why, what it wrote, and how fast', () => {
-    const lines = describeVerdict({
+    const undone: Verdict = {
       ...done,
       result: 'undone',
       step: 'bake',
@@ -61,7 +61,8 @@ describe('a verdict in words', () => {
       undo: { ms: 4.2 },
       notes: ['slot 1: rolled back by restart'],
       workers: [{ ...done.workers[0], answered: { responses: 100, errors: 3 } } as Verdict['workers'][0]],
-    }).split('\n')
+    }
+    const lines = describeVerdict(undone, null).split('\n')
     expect(lines.slice(0, 4)).toEqual([
       'reload undone in step bake: the worker of slot 0 (pid 21) exited with code 7',
       '    | Error: no database',
@@ -73,7 +74,10 @@ describe('a verdict in words', () => {
   })
 
   it('of one that was aborted', () => {
-    const lines = describeVerdict({ ...done, result: 'aborted', step: 'probe', reason: 'why', draining: 0 }).split('\n')
+    const lines = describeVerdict(
+      { ...done, result: 'aborted', step: 'probe', reason: 'why', draining: 0 },
+      null,
+    ).split('\n')
     expect(lines.slice(0, 2)).toEqual(['reload aborted in step probe: why', 'generation 1 serves on'])
   })
 })

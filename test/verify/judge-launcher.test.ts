@@ -41,7 +41,10 @@ test('an unmodified program passes', async () => {
   expect(code).toBe(0)
   expect(report.total).toMatchObject({ lost: 0, unaskedBytes: 0 })
   expect(report.reloads).toMatchObject({ asked: 2, done: 2, cut: 0 })
-  expect(report.counters).toMatchObject({ judged: true, change: { OutRsts: 0, ListenDrops: 0, ListenOverflows: 0 } })
+  expect(report.counters).toMatchObject({
+    judged: true,
+    change: { EstabResets: 0, AttemptFails: 0, ListenDrops: 0, ListenOverflows: 0 },
+  })
 })
 
 test('the load goes to the listener and the paths that were asked for', async () => {

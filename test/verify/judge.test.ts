@@ -42,13 +42,14 @@ const reload = (change: Partial<ReloadRecord> = {}): ReloadRecord => ({
   ...change,
 })
 
+const nothing = { OutRsts: 0, EstabResets: 0, AttemptFails: 0, ListenDrops: 0, ListenOverflows: 0 }
 const clean: Evidence = {
   workers: 1,
   asked: 1,
   reloads: [reload()],
   tallies: [tally()],
   minRequests: 0,
-  counters: { judged: true, change: { OutRsts: 0, ListenDrops: 0, ListenOverflows: 0 } },
+  counters: { judged: true, change: nothing },
   exit: { code: 0, signal: null },
   leftProcesses: [],
   leftSockets: [],
@@ -90,8 +91,13 @@ describe('a single one fails the run:', () => {
     ['a cut connection', { reloads: [reload({ workers: [{ ...slot, cut: 1 }] })] }, /cut 1 connections/],
     [
       'a reset',
-      { counters: { judged: true, change: { OutRsts: 1, ListenDrops: 0, ListenOverflows: 0 } } },
+      { counters: { judged: true, change: { ...nothing, OutRsts: 1, EstabResets: 1 } } },
       /^OutRsts \+1, outside of the reloads: /,
+    ],
+    [
+      'a refusal',
+      { counters: { judged: true, change: { ...nothing, OutRsts: 1, AttemptFails: 1 } } },
+      /^OutRsts \+1, .*AttemptFails \+1/,
     ],
     [
       'a reset at a reload, which is named',
@@ -100,20 +106,12 @@ describe('a single one fails the run:', () => {
           reload(),
           reload({ number: 2, kernel: { shared: false, OutRsts: 1, ListenDrops: 0, ListenOverflows: 0 } }),
         ],
-        counters: { judged: true, change: { OutRsts: 1, ListenDrops: 0, ListenOverflows: 0 } },
+        counters: { judged: true, change: { ...nothing, OutRsts: 1, EstabResets: 1 } },
       },
       /^OutRsts \+1, at reload 2: /,
     ],
-    [
-      'a drop',
-      { counters: { judged: true, change: { OutRsts: 0, ListenDrops: 1, ListenOverflows: 0 } } },
-      /^ListenDrops \+1/,
-    ],
-    [
-      'an overflow',
-      { counters: { judged: true, change: { OutRsts: 0, ListenDrops: 0, ListenOverflows: 1 } } },
-      /^ListenOverflows \+1/,
-    ],
+    ['a drop', { counters: { judged: true, change: { ...nothing, ListenDrops: 1 } } }, /^ListenDrops \+1/],
+    ['an overflow', { counters: { judged: true, change: { ...nothing, ListenOverflows: 1 } } }, /^ListenOverflows \+1/],
     ['counters that cannot be read', { counters: { judged: true, change: null } }, /cannot be read/],
     ['a launcher that goes on', { exit: null }, /did not end/],
     ['an exit code', { exit: { code: 1, signal: null } }, /ended with code 1/],
@@ -126,8 +124,12 @@ describe('a single one fails the run:', () => {
   })
 })
 
+test('a reset that has hit no connection is nobody’s', () => {
+  expect(judge({ ...clean, counters: { judged: true, change: { ...nothing, OutRsts: 3 } } })).toEqual([])
+})
+
 test('the counters of a shared network are not judged', () => {
-  const change = { OutRsts: 9, ListenDrops: 9, ListenOverflows: 9 }
+  const change = { OutRsts: 9, EstabResets: 9, AttemptFails: 9, ListenDrops: 9, ListenOverflows: 9 }
   expect(judge({ ...clean, counters: { judged: false, change } })).toEqual([])
 })
 

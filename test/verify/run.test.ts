@@ -20,7 +20,7 @@ interface Result {
     readonly name: string
     readonly code: string
     readonly message: string
-    readonly next: string
+    readonly next?: string
     readonly interrupted: boolean
   }
 }
@@ -67,7 +67,10 @@ test('a launcher that loses nothing passes', async () => {
   expect(report.total).toMatchObject({ lost: 0, idleClosed: 0, endedPolitely: 0, unaskedBytes: 0 })
   expect(report.total.requests).toBeGreaterThanOrEqual(2000)
   expect(report.reloads.done).toBeGreaterThanOrEqual(2)
-  expect(report.counters).toMatchObject({ judged: true, change: { OutRsts: 0, ListenDrops: 0, ListenOverflows: 0 } })
+  expect(report.counters).toMatchObject({
+    judged: true,
+    change: { EstabResets: 0, AttemptFails: 0, ListenDrops: 0, ListenOverflows: 0 },
+  })
   expect(report.launcher).toMatchObject({ code: 0, leftProcesses: [], leftSockets: [], lastLines: [] })
   expect(report.kinds.every(({ buckets }) => buckets.ok > 0)).toBe(true)
   expect(rendered).toMatch(/^PASSED: 0 lost of \d+ requests, \d+ reloads, [\d.]+ s$/m)
@@ -92,6 +95,12 @@ describe.concurrent('a launcher fails that', () => {
     expect(report.reasons).toContainEqual(expect.stringMatching(reason))
     expect(rendered).toMatch(/^FAILED: \d+ lost of \d+ requests/m)
     for (const { pid } of report.launcher.leftProcesses) expect(isAlive(pid)).toBe(false)
+  })
+
+  test('resets-connections, and the kernel has counted them', async () => {
+    const { report } = await run('resets-connections')
+    expect(report.counters.change?.EstabResets).toBeGreaterThan(0)
+    expect(report.reasons).toContainEqual(expect.stringMatching(/^OutRsts \+\d+, .*EstabResets \+[1-9]/))
   })
 
   test('never-ends-a-reload', async () => {
@@ -134,6 +143,17 @@ describe.concurrent('a run that cannot begin says why', () => {
     expect(error?.code).toBe(code)
     expect(error?.message).toMatch(message)
   })
+})
+
+test('a start that failed for want of others names --network, any other does not', async () => {
+  const nextOf = async (...given: Parameters<typeof run>): Promise<string | undefined> =>
+    (await run(...given)).error?.next
+  if (process.geteuid?.() === 0) expect(await nextOf('does-not-start')).toContain('use --network shared')
+  expect(await nextOf('does-not-start', { network: 'shared' })).toBeUndefined()
+  // Its own launcher says what is wrong with the command.
+  expect(
+    await nextOf('no-such-program', { launcher: [TEST_NODE, join(ROOT, 'dist', 'cli', 'main.js')] }),
+  ).toBeUndefined()
 })
 
 test('the incidents say what the reload had just done', async () => {

@@ -46,14 +46,15 @@ export class FakeLauncher {
   readonly sockets = new Map<string, number>()
   readonly programs: Program[] = []
   policy: Policy
-  readonly #directory: string
+  readonly #directory: string | undefined
   #listening: number | undefined
   #poller: Poller | undefined
 
-  constructor(policy: Policy = {}) {
+  /** `path`: of the channel of a real launcher that is dead; default: one in a directory of its own. */
+  constructor(policy: Policy = {}, path?: string) {
     this.policy = policy
-    this.#directory = mkdtempSync(join(tmpdir(), 'rr-'))
-    this.path = join(this.#directory, 'channel.sock')
+    this.#directory = path === undefined ? mkdtempSync(join(tmpdir(), 'rr-')) : undefined
+    this.path = path ?? join(this.#directory as string, 'channel.sock')
     this.open()
   }
 
@@ -133,7 +134,7 @@ export class FakeLauncher {
   async end(): Promise<void> {
     this.die({ sockets: true })
     for (const program of this.programs) await program.kill()
-    rmSync(this.#directory, { recursive: true, force: true })
+    if (this.#directory !== undefined) rmSync(this.#directory, { recursive: true, force: true })
   }
 }
 
