@@ -15,7 +15,7 @@ import { native } from '../support/worker/addon.js'
 import { askHttp, askUnix } from '../support/worker/clients.js'
 import { FakeLauncher, type FakeWorker } from '../support/worker/fake-launcher.js'
 import { attempt, handTo, healthOf } from '../support/worker/probing.js'
-import { fixture, type Program, TEST_NODE } from '../support/worker/program.js'
+import { fixture, Program, TEST_NODE } from '../support/worker/program.js'
 
 let launcher: FakeLauncher
 let before: number[]
@@ -282,6 +282,17 @@ describe('a health command', () => {
     expect(readdirSync(directory)).toEqual([])
     rmSync(directory, { recursive: true })
   })
+})
+
+test('a health check resets no connection, by the kernel that counts', async () => {
+  launcher = new FakeLauncher()
+  const program = new Program([TEST_NODE, fixture('probe-resets.cjs')])
+  launcher.programs.push(program)
+  expect(await program.ended, program.errors.join('\n')).toEqual({ code: 0, signal: null })
+  expect(program.lines.map((line) => JSON.parse(line))).toEqual([
+    ...['http', 'https', 'h2', 'h2c', 'tcp', 'banner', 'https by tcp'].map((kind) => [kind, 0, [true]]),
+    ['bad', 0, [false]],
+  ])
 })
 
 test('a pair is two ends of one connection, and strangers who were faster get none of it', async () => {

@@ -8,10 +8,16 @@ import { loopbackPair } from './pair.js'
 /** Gives the worker its end of the connection, and says what came of it. The descriptor stays the caller's. Returns what stops waiting. */
 export type Hand = (fd: number, answered: (answer: { speaks: Speaks } | { error: string }) => void) => () => void
 
-/** A conversation over a connection: calls `done` once. It ends when the connection is destroyed. */
-export type Ask = (connection: Socket, health: HealthOptions, done: (answer: Answer) => void) => void
+/** A conversation over a connection: calls `done` once. Gives what takes leave politely, at any moment of it. */
+export type Ask = (connection: Socket, health: HealthOptions, done: (answer: Answer) => void) => () => void
 
-/** One try to get an answer. Owns its connection and its timer; after `done` or `stop` nothing of it is left. */
+/**
+ * Until the other end has closed too. A connection that is closed with something unread, or before the last word of TLS has come, is reset,
+ * and resets are what the verdict and `verify` count.
+ */
+const LEAVE_MS = 1_000
+
+/** One try to get an answer. Owns its connection and its timer; after `done` or `stop` the connection is only being closed, within LEAVE_MS. */
 export class Attempt {
   readonly #native: Native = native()
   readonly #health: HealthOptions
@@ -21,6 +27,7 @@ export class Attempt {
   /** Our end: a bare descriptor until it is known how to speak. */
   #fd: number | undefined
   #connection: Socket | undefined
+  #leave: (() => void) | undefined
   #isOver = false
 
   constructor(health: HealthOptions, hand: Hand, done: (answer: Answer) => void) {
@@ -46,9 +53,33 @@ export class Attempt {
     this.#isOver = true
     clearTimeout(this.#timer)
     this.#stopWaiting?.()
-    if (this.#fd !== undefined) this.#native.close(this.#fd)
+    this.#close()
+  }
+
+  #close(): void {
+    let connection: Socket
+    try {
+      connection = this.#open()
+    } catch {
+      if (this.#fd !== undefined) this.#native.close(this.#fd)
+      return
+    }
+    const late = setTimeout(() => connection.destroy(), LEAVE_MS).unref()
+    connection.once('close', () => clearTimeout(late))
+    if (this.#leave !== undefined) return this.#leave()
+    connection.end()
+    connection.resume()
+  }
+
+  /** Our end as a stream, which owns it from then on. */
+  #open(allowHalfOpen = false): Socket {
+    if (this.#connection !== undefined) return this.#connection
+    const connection = new Socket({ fd: this.#fd as number, readable: true, writable: true, allowHalfOpen })
     this.#fd = undefined
-    this.#connection?.destroy()
+    this.#connection = connection
+    // What is wrong with the connection is told by who speaks over it; this is for what comes after that.
+    connection.on('error', () => {})
+    return connection
   }
 
   #end(answer: Answer): void {
@@ -63,17 +94,13 @@ export class Attempt {
     if ('error' in answer) return this.#end(answer.error)
     const fd = this.#fd as number
     if (this.#health.kind === 'tcp') return this.#end(this.#isDropped(fd) ? 'it closed the connection at once' : null)
-    this.#converse(fd, answer.speaks).catch((error: Error) => this.#end(cannotAsk(this.#health, error)))
+    this.#converse(answer.speaks).catch((error: Error) => this.#end(cannotAsk(this.#health, error)))
   }
 
-  async #converse(fd: number, speaks: Speaks): Promise<void> {
-    const connection = new Socket({ fd, readable: true, writable: true })
-    this.#fd = undefined
-    this.#connection = connection
-    // What is wrong with the connection is told by who speaks over it; this is for what comes after that.
-    connection.on('error', () => {})
+  async #converse(speaks: Speaks): Promise<void> {
+    const connection = this.#open(speaks === 'https' || speaks === 'h2' || speaks === 'tls')
     const ask = await askerOf(speaks)
-    if (!this.#isOver) ask(connection, this.#health, (said) => this.#end(said))
+    if (!this.#isOver) this.#leave = ask(connection, this.#health, (said) => this.#end(said))
   }
 
   /** It was handed over, and there is an end to be read already, without a byte before it. */

@@ -3,11 +3,12 @@ import type { Duplex } from 'node:stream'
 import type { HealthOptions } from '../../options.js'
 import { VERSION } from '../../version.js'
 import { type Answer, describe, ResponseJudge } from './answer.js'
+import { Door } from './door.js'
 
 /** One request by HTTP/1.1, over TLS or not. Redirects are answers like any other. */
-export function askHttp(connection: Duplex, health: HealthOptions, done: (answer: Answer) => void): void {
+export function askHttp(connection: Duplex, health: HealthOptions, done: (answer: Answer) => void): () => void {
   const call = request({
-    createConnection: () => connection,
+    createConnection: () => new Door(connection),
     path: health.target,
     setHost: false,
     headers: headersOf(health),
@@ -17,6 +18,10 @@ export function askHttp(connection: Duplex, health: HealthOptions, done: (answer
   call.on('upgrade', ({ statusCode }) => done(new ResponseJudge(health, statusCode ?? 0, undefined).judge()))
   call.on('error', (error: NodeJS.ErrnoException) => done(failure(error, health)))
   call.end()
+  return () => {
+    connection.end()
+    connection.resume()
+  }
 }
 
 /** Ours first: who names one of them on the command line means theirs. */

@@ -8,7 +8,7 @@ import { headersOf } from './http1.js'
 const NOT_IN_HTTP2 = ['connection', 'host', 'keep-alive', 'transfer-encoding', 'upgrade']
 
 /** One request by HTTP/2, on a connection that has agreed on it (ALPN) or begins with it (h2c). */
-export function askHttp2(connection: Duplex, health: HealthOptions, done: (answer: Answer) => void): void {
+export function askHttp2(connection: Duplex, health: HealthOptions, done: (answer: Answer) => void): () => void {
   const what = describe(health)
   const fail = (error: NodeJS.ErrnoException): void =>
     done(`no answer by HTTP/2 to ${what}: ${error.code ?? error.message}`)
@@ -31,4 +31,8 @@ export function askHttp2(connection: Duplex, health: HealthOptions, done: (answe
     stream.on('end', () => done(judge.judge()))
     stream.on('aborted', () => done(judge.cut('the stream was reset')))
   })
+  return () => {
+    stream.close(constants.NGHTTP2_CANCEL)
+    session.close()
+  }
 }
