@@ -166,11 +166,10 @@ test('a version that wants one more port, which it cannot have', async () => {
 })
 
 test('a version whose event loop stands still once it listens', async () => {
-  const scene = await start()
-  scene.versions.deploy('spins-in 0')
+  const scene = await start(['--ready-timeout', '5s'])
+  scene.versions.deploy('spins')
   await expectRefused(scene, {
-    step: 'admit',
-    reason: expect.stringMatching(/was ended by SIGKILL: it did not answer the order to serve$/),
+    reason: expect.stringMatching(/it did not listen on .* within 5000 ms: its event loop has not turned for \d+ ms$/),
   })
 })
 

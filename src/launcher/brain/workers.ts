@@ -138,7 +138,6 @@ function whoseFault(worker: Worker, why: string): string {
 
 /** Its event loop stands still. Whoever is held has its deadline; of whoever serves, siblings take over what waits. */
 function heartbeatLost(draft: Draft, worker: Worker, event: Of<'heartbeat-lost'>): void {
-  if (worker.stuck) return
   worker.stuck = true
   const why = `its event loop has not turned for ${event.ms} ms`
   worker.doubt = why
