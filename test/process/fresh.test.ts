@@ -30,11 +30,11 @@ test('a switched `current` symlink: the new generation runs there, and a respawn
 
   point(current, two.directory)
   const [pid] = await launcher.pids()
+  const from = launcher.events.length
   process.kill(pid as number, 'SIGKILL')
-  await launcher.when('the slot has a worker again', ({ slots }) =>
-    slots.every(({ worker }) => worker?.state === 'serving'),
-  )
-  expect(await ask(port, '/version')).toBe('one')
+  await launcher.event('worker.serving', ({ generation }) => generation === 1, from)
+  const places = await Promise.all(Array.from({ length: 20 }, () => askJson<{ cwd: string }>(port, '/cwd')))
+  expect(new Set(places.map(({ cwd }) => cwd))).toEqual(new Set([one.directory]))
 
   const verdict = await launcher.reload()
   expect(verdict).toMatchObject({
@@ -42,7 +42,7 @@ test('a switched `current` symlink: the new generation runs there, and a respawn
     changes: [{ what: 'directory', from: one.directory, to: two.directory }],
   })
   expect(await ask(port, '/version')).toBe('two')
-  expect(await askJson(port, '/cwd')).toEqual({ cwd: two.directory, pwd: two.directory })
+  expect(await askJson(port, '/cwd')).toEqual({ cwd: two.directory, pwd: current })
   // What the killed one had in hand, and nothing else.
   expect((await clients.stop()).failures.length).toBeLessThanOrEqual(4)
   await launcher.stop()
