@@ -149,8 +149,10 @@ function must(holds: boolean, otherwise: string): void {
 /** Who should accept in this slot is dead or stands still, and the launcher cannot know it yet. */
 function isUnnoticed({ pending, state }: World, slot: number): boolean {
   // A version of which every worker stands still is noticed, and there is nobody else.
-  const members = Object.values(state.workers).filter((one) => one.generation === state.slots[one.slot]?.working)
-  if (members.every((worker) => worker.stuck || worker.state !== 'serving')) return true
+  const serving = Object.values(state.workers).filter(
+    (one) => one.generation === state.slots[one.slot]?.working && one.state === 'serving',
+  )
+  if (serving.length > 0 && serving.every((worker) => worker.stuck)) return true
   const adopters = Object.values(state.listeners).map(({ adoptedBy }) => adoptedBy[slot])
   return pending.some(
     ({ worker, event }) =>
