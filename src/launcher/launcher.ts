@@ -357,8 +357,12 @@ export class Launcher {
   #setTimer(id: TimerId, ms: number): void {
     clearTimeout(this.#timers.get(id))
     const timer = setTimeout(() => {
-      this.#timers.delete(id)
-      this.#post({ type: 'timer', id })
+      // What has happened in time is known first: a worker that died in the bake may still wait to be read. It may cancel this.
+      setImmediate(() => {
+        if (this.#timers.get(id) !== timer) return
+        this.#timers.delete(id)
+        this.#post({ type: 'timer', id })
+      })
     }, ms)
     this.#timers.set(id, timer)
   }
@@ -397,6 +401,7 @@ export class Launcher {
 
   async #end(code: number, callers: readonly number[]): Promise<void> {
     for (const timer of this.#timers.values()) clearTimeout(timer)
+    this.#timers.clear()
     this.#prober?.close()
     this.#notify?.close()
     this.#channels.close()

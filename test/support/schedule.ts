@@ -118,7 +118,7 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
         .map(({ worker }, index) => ({ worker, index }))
         .filter(({ worker }, index, all) => all.findIndex((other) => other.worker === worker) === index)
       world.happen(heads[move.pick % heads.length]?.index ?? 0)
-    } else if (move.do === 'ring') world.ring()
+    } else if (move.do === 'ring' && !hasDiedBaking(world)) world.ring()
     else if (move.do === 'reload')
       world.tell({
         type: 'reload',
@@ -140,6 +140,18 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
   expectAnswers(world, caller)
   expectWhole(world)
   return world
+}
+
+/** Its end is read before a deadline that came after it is told (Launcher#setTimer). */
+function hasDiedBaking({ pending, state }: World): boolean {
+  const { run: running } = state
+  return (
+    running?.step === 'bake' &&
+    pending.some(
+      ({ worker, event }) =>
+        state.workers[worker]?.generation === running.to && typeof event === 'object' && event.type === 'exited',
+    )
+  )
 }
 
 function must(holds: boolean, otherwise: string): void {
