@@ -21,6 +21,14 @@ namespace {
 /** Largest packet a caller may make room for; the launcher and its workers stay far below (MAX_MESSAGE_BYTES in src/protocol.ts). */
 constexpr int64_t kMaxPacket = 16 * 1024 * 1024;
 
+Napi::Object describe(Napi::Env env, const ucred& peer) {
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("pid", peer.pid);
+  result.Set("uid", peer.uid);
+  result.Set("gid", peer.gid);
+  return result;
+}
+
 Napi::Value socketPair(const Napi::CallbackInfo& info) {
   int ends[2];
   unwrap(info.Env(), attempt([&] { return ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends); }),
@@ -67,6 +75,7 @@ Napi::Value receiveMessage(const Napi::CallbackInfo& info) {
   message.Set("data", Napi::Buffer<std::uint8_t>::Copy(env, buffer.get(), received.length));
   message.Set("fds", fds);
   message.Set("truncated", received.truncated);
+  if (received.sender) message.Set("sender", describe(env, *received.sender));
   // Only now are they JavaScript's: had anything above thrown (a thread that is being terminated), they would have been closed.
   for (Fd& descriptor : received.descriptors) (void)descriptor.release();
   return message;
@@ -87,11 +96,7 @@ Napi::Value peerCredentials(const Napi::CallbackInfo& info) {
   ucred peer{};
   socklen_t size = sizeof peer;
   unwrap(info.Env(), attempt([&] { return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size); }), "getsockopt");
-  Napi::Object result = Napi::Object::New(info.Env());
-  result.Set("pid", peer.pid);
-  result.Set("uid", peer.uid);
-  result.Set("gid", peer.gid);
-  return result;
+  return describe(info.Env(), peer);
 }
 
 Napi::Value peerPidfd(const Napi::CallbackInfo& info) {

@@ -40,7 +40,7 @@ constexpr struct Option {
     {"reuseAddress", SOL_SOCKET, SO_REUSEADDR}, {"reusePort", SOL_SOCKET, SO_REUSEPORT},
     {"ipv6Only", IPPROTO_IPV6, IPV6_V6ONLY},    {"sendBuffer", SOL_SOCKET, SO_SNDBUF},
     {"type", SOL_SOCKET, SO_TYPE},              {"acceptConnections", SOL_SOCKET, SO_ACCEPTCONN},
-    {"domain", SOL_SOCKET, SO_DOMAIN},
+    {"domain", SOL_SOCKET, SO_DOMAIN},          {"passCredentials", SOL_SOCKET, SO_PASSCRED},
 };
 
 const Option& toOption(const Napi::Value& value) {
@@ -72,6 +72,15 @@ void bindInet(const Napi::CallbackInfo& info) {
 void bindUnix(const Napi::CallbackInfo& info) {
   const int fd = toDescriptor(info[0]);
   bindTo(info.Env(), fd, unixAddress(toText(info[1], "path")));
+}
+
+void connectInet(const Napi::CallbackInfo& info) {
+  const int fd = toDescriptor(info[0]);
+  const std::string host = toText(info[1], "host");
+  const SocketAddress to =
+      unwrap(info.Env(), inetAddress(host, static_cast<std::uint16_t>(toInteger(info[2], "port", 1, 65535))), "connect");
+  const auto connected = attempt([&] { return ::connect(fd, to.get(), to.length); });
+  if (connected.error() != EINPROGRESS) unwrap(info.Env(), connected, "connect");
 }
 
 void connectUnix(const Napi::CallbackInfo& info) {
@@ -113,15 +122,13 @@ Napi::Value getOption(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), value);
 }
 
-Napi::Value localAddress(const Napi::CallbackInfo& info) {
+Napi::Value addressOf(const Napi::CallbackInfo& info, int (*ask)(int, sockaddr*, socklen_t*), const char* syscall) {
   const int fd = toDescriptor(info[0]);
   SocketAddress address;
   address.length = sizeof address.storage;
-  unwrap(info.Env(), attempt([&] {
-           return ::getsockname(fd, reinterpret_cast<sockaddr*>(&address.storage), &address.length);
-         }),
-         "getsockname");
-  const AddressText described = unwrap(info.Env(), describeAddress(address), "getsockname");
+  unwrap(info.Env(),
+         attempt([&] { return ask(fd, reinterpret_cast<sockaddr*>(&address.storage), &address.length); }), syscall);
+  const AddressText described = unwrap(info.Env(), describeAddress(address), syscall);
 
   Napi::Object result = Napi::Object::New(info.Env());
   if (described.family == AF_UNIX) {
@@ -133,6 +140,10 @@ Napi::Value localAddress(const Napi::CallbackInfo& info) {
   result.Set("port", static_cast<int>(described.port));
   return result;
 }
+
+Napi::Value localAddress(const Napi::CallbackInfo& info) { return addressOf(info, ::getsockname, "getsockname"); }
+
+Napi::Value peerAddress(const Napi::CallbackInfo& info) { return addressOf(info, ::getpeername, "getpeername"); }
 
 Napi::Value acceptQueue(const Napi::CallbackInfo& info) {
   const AcceptQueue queue = unwrap(info.Env(), acceptQueueOf(toDescriptor(info[0])), "getsockopt");
@@ -148,12 +159,14 @@ void exportSockets(Napi::Object exports) {
   define<socket>(exports, "socket");
   define<bindInet>(exports, "bindInet");
   define<bindUnix>(exports, "bindUnix");
+  define<connectInet>(exports, "connectInet");
   define<connectUnix>(exports, "connectUnix");
   define<listen>(exports, "listen");
   define<accept>(exports, "accept");
   define<setOption>(exports, "setOption");
   define<getOption>(exports, "getOption");
   define<localAddress>(exports, "localAddress");
+  define<peerAddress>(exports, "peerAddress");
   define<acceptQueue>(exports, "acceptQueue");
 }
 

@@ -40,9 +40,39 @@ export interface Status {
     readonly sockets: readonly SocketStatus[]
   }[]
   readonly steering: 'cbpf' | 'none'
+  /** The reload that runs, up to the end of its bake; null: none does. */
+  readonly reload: ReloadProgress | null
   readonly lastReload: Verdict | null
   readonly warnings: readonly { readonly code: string; readonly text: string }[]
 }
+
+export interface ReloadProgress {
+  readonly id: number
+  readonly step: ReloadStep
+  readonly from: number
+  readonly to: number
+  /** Milliseconds since it began. */
+  readonly ms: number
+  readonly slots: readonly {
+    readonly slot: number
+    readonly oldPid: number | null
+    readonly newPid: number | null
+    /** What the new worker is doing, in a word. */
+    readonly phase: ReloadPhase
+  }[]
+}
+
+export type ReloadPhase =
+  | 'waiting'
+  | 'starting'
+  | 'claimed'
+  | 'probing'
+  | 'ready'
+  | 'serving'
+  | 'baking'
+  | 'done'
+  | 'leaving'
+  | 'ended'
 
 export interface WorkerStatus {
   readonly pid: number
@@ -50,6 +80,8 @@ export interface WorkerStatus {
   readonly state: WorkerState
   /** Start time, ISO 8601. */
   readonly startedAt: string
+  /** What the program said of itself last (sd_notify's STATUS; only with `--ready notify`); null: nothing. */
+  readonly text: string | null
 }
 
 export interface SocketStatus {
@@ -64,6 +96,20 @@ export interface SocketStatus {
 /** How far a reload must have come before its answer: every new worker serves · the bake has ended · every old worker has gone. */
 export type ReloadWait = 'admitted' | 'baked' | 'retired'
 
+/** What a worker says when it may be trusted with a probe: 'message': process.send('ready') or listener.ready(); 'notify': READY=1 (sd_notify). */
+export type ReadySignal = 'listening' | 'message' | 'notify'
+
+/** 'all': every candidate proves itself, then all are admitted together. 'rolling': slot by slot, for memory. */
+export type Strategy = 'all' | 'rolling'
+
+/** Something that the new generation runs with and the old one did not: working directory, program, an environment variable. */
+export interface Change {
+  /** "directory", "program", "environment FOO". Never the value of a variable: names only, `from` and `to` say whether it was there. */
+  readonly what: string
+  readonly from: string | null
+  readonly to: string | null
+}
+
 export type ReloadStep = 'resolve' | 'start' | 'ready' | 'probe' | 'admit' | 'handover' | 'bake' | 'retire'
 
 export interface Verdict {
@@ -75,12 +121,23 @@ export interface Verdict {
   readonly reason: string | null
   /** Last lines on stderr of the candidate that failed. */
   readonly stderr: readonly string[]
+  /** What the new generation runs differently. */
+  readonly changes: readonly Change[]
   readonly from: number | null
   readonly to: number
+  /** After a fault in the bake: when the old generation accepted again. null: nothing was undone. */
+  readonly undo: UndoVerdict | null
+  /** What a person should know of it, beside its result. */
+  readonly notes: readonly string[]
   readonly workers: readonly WorkerVerdict[]
-  /** Old workers that are still draining. */
+  /** Workers that are still on their way out: the old ones, or after an undo the new ones. */
   readonly draining: number
   readonly kernel: KernelCounters
+}
+
+export interface UndoVerdict {
+  /** Milliseconds from the fault to the last old worker's word that it accepts again; null: none of them said so. */
+  readonly ms: number | null
 }
 
 export interface WorkerVerdict {
@@ -88,8 +145,17 @@ export interface WorkerVerdict {
   readonly oldPid: number | null
   readonly newPid: number | null
   /** Milliseconds since the reload began, per step that this slot has reached. */
-  readonly ms: Partial<Record<'spawned' | 'claimed' | 'ready' | 'admitted' | 'paused' | 'drained' | 'exited', number>>
-  /** Connections of the old worker: given to the new one, ended by a last answer or after the linger, cut at the deadline. */
+  readonly ms: Partial<
+    Record<
+      'spawned' | 'claimed' | 'ready' | 'proven' | 'admitted' | 'paused' | 'resumed' | 'drained' | 'exited',
+      number
+    >
+  >
+  /** Connections that the old worker had open when it paused, and went on answering; null: not known. */
+  readonly kept: number | null
+  /** HTTP answers of the new worker in the bake, and those of them with a status of 500 or more; null: not counted. */
+  readonly answered: { readonly responses: number; readonly errors: number } | null
+  /** Connections of the worker that leaves: given to the other one, ended by a last answer or after the linger, cut at the deadline. */
   readonly moved: number
   readonly closed: number
   readonly cut: number

@@ -32,11 +32,15 @@ export interface Native {
   listen(fd: number, backlog: number): void
   /** accept4(SOCK_CLOEXEC | SOCK_NONBLOCK); null when nothing waits (EAGAIN). ECONNABORTED is skipped, EINTR retried. */
   accept(fd: number): number | null
+  /** connect(2) to a numeric address. Under way on return (EINPROGRESS is no error): writable when it is connected, or has failed. */
+  connectInet(fd: number, host: string, port: number): void
   /** connect(2) of a unix socket. EAGAIN (the peer's queue is full) is thrown like every other error. */
   connectUnix(fd: number, path: string): void
   setOption(fd: number, option: SocketOption, value: number): void
   getOption(fd: number, option: SocketOption): number
   localAddress(fd: number): InetAddress | UnixAddress
+  /** getpeername(2): who is at the other end. Throws ENOTCONN when nobody is. */
+  peerAddress(fd: number): InetAddress | UnixAddress
   /** Accept-queue length and limit of a listening TCP socket, from TCP_INFO (tcpi_unacked, tcpi_sacked; kernel.md §10). EINVAL if it does not listen. */
   acceptQueue(fd: number): { length: number; limit: number }
 
@@ -51,9 +55,10 @@ export interface Native {
   /**
    * recvmsg(2) with MSG_CMSG_CLOEXEC. null on EAGAIN; `data` of length 0 is the end of the channel. `truncated` is MSG_CTRUNC
    * or MSG_TRUNC: then every descriptor that did arrive was closed and `fds` is empty. A peer that closed without having read
-   * everything (ECONNRESET, said once) is no error here: the packets it sent before come first, then the end.
+   * everything (ECONNRESET, said once) is no error here: the packets it sent before come first, then the end. `sender`: only on a socket
+   * with the option passCredentials.
    */
-  receiveMessage(fd: number, maxBytes: number): { data: Buffer; fds: number[]; truncated: boolean } | null
+  receiveMessage(fd: number, maxBytes: number): ReceivedMessage | null
   /** sendto(2) of one datagram to a unix path ('@' first = abstract namespace), sd_notify's shape. */
   sendDatagram(fd: number, path: string, data: Uint8Array): void
   /**
@@ -113,6 +118,13 @@ export interface Native {
   ) => Poller
 }
 
+export interface ReceivedMessage {
+  data: Buffer
+  fds: number[]
+  truncated: boolean
+  /** Who sent it, as the kernel vouches for it (SCM_CREDENTIALS). `pid` is 0 for a process of another pid namespace. */
+  sender?: { pid: number; uid: number; gid: number }
+}
 export type SocketFamily = 'inet' | 'inet6' | 'unix'
 export type SocketType = 'stream' | 'seqpacket' | 'datagram'
 /** Read-only ones: acceptConnections (SO_ACCEPTCONN), type (SO_TYPE), domain (SO_DOMAIN). */
@@ -120,6 +132,7 @@ export type SocketOption =
   | 'reuseAddress'
   | 'reusePort'
   | 'ipv6Only'
+  | 'passCredentials'
   | 'sendBuffer'
   | 'acceptConnections'
   | 'type'

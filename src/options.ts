@@ -1,3 +1,5 @@
+import type { ReadySignal, Strategy } from './control-protocol.js'
+
 /** How a launcher runs: what the command line says, checked, with defaults. Durations are milliseconds. */
 export interface LauncherOptions {
   /** Names the launcher on this machine: its directory below the runtime directory, its control socket. */
@@ -14,7 +16,64 @@ export interface LauncherOptions {
   readonly drainTimeoutMs: number
   /** Stop signal to SIGKILL. */
   readonly killAfterMs: number
+  /** What a worker must say before it may be probed and admitted. */
+  readonly ready: ReadySignal
+  readonly strategy: Strategy
+  /** 'rolling': most workers beyond the number of slots, 1 if undefined. 'all': candidates that start at one time, all if undefined. */
+  readonly surge: number | undefined
+  /** How long the old generation is kept paused after the handover, to be gone back to; 0: not at all. */
+  readonly bakeMs: number
+  /** Share (0…1) of 5xx answers above which a bake is undone; undefined: answers are not counted. */
+  readonly bakeMax5xx: number | undefined
+  /** How a worker is asked whether it is well; undefined: it is not asked. */
+  readonly health: HealthOptions | undefined
+  /** Files with the program's environment, read anew for each generation; a later one wins. */
+  readonly envFiles: readonly string[]
   readonly logFormat: 'text' | 'json'
+}
+
+/** The health check: what is asked, over a connection that only the worker in question has, and what is a good answer. */
+export interface HealthOptions {
+  /**
+   * 'http': `target` is asked for, by the protocol that the server speaks. 'tcp': that the server takes a connection is enough. 'command':
+   * `target` is run by a shell and must exit with 0.
+   */
+  readonly kind: 'http' | 'tcp' | 'command'
+  /** 'http': path and query, as they go into the request. 'command': what the shell gets. */
+  readonly target: string
+  /** The listener that is asked: of this port; undefined: the one that the program opened first. */
+  readonly port: number | undefined
+  /** `Host`, and the name for TLS (SNI). */
+  readonly host: string
+  readonly headers: readonly (readonly [name: string, value: string])[]
+  /** Ranges of good statuses, both ends included. */
+  readonly statuses: readonly (readonly [from: number, to: number])[]
+  /** From the making of the connection to the end of the answer. */
+  readonly timeoutMs: number
+  /** Between the end of one try and the next. */
+  readonly intervalMs: number
+  /** So many good answers in a row prove a candidate. */
+  readonly successes: number
+  /** So many bad ones in a row are a failure of a worker that serves. */
+  readonly failures: number
+  /** Go on while a worker serves, at this interval; undefined: only candidates and the bake are watched. */
+  readonly livenessMs: number | undefined
+}
+
+export const HEALTH_DEFAULTS: Omit<HealthOptions, 'kind' | 'target'> = {
+  port: undefined,
+  host: 'localhost',
+  headers: [],
+  statuses: [[200, 299]],
+  // One probe: reliability.md §2.12.
+  timeoutMs: 1_000,
+  // A deploy waits for it; the connection costs a worker well under a millisecond.
+  intervalMs: 250,
+  // A version that answers every second request is no good one (reliability.md E-01).
+  successes: 2,
+  // Kubernetes' failureThreshold: one slow answer under load is no reason to go back.
+  failures: 3,
+  livenessMs: undefined,
 }
 
 export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
@@ -26,5 +85,13 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   // Kubernetes' grace period, which most platforms copy (reliability.md §2.12).
   drainTimeoutMs: 30_000,
   killAfterMs: 5_000,
+  ready: 'listening',
+  strategy: 'all',
+  surge: undefined,
+  // Time for the first requests of most kinds, short for a deploy that waits; memory for two generations that long (reliability.md R11).
+  bakeMs: 5_000,
+  bakeMax5xx: undefined,
+  health: undefined,
+  envFiles: [],
   logFormat: 'text',
 }

@@ -22,6 +22,8 @@ export const MAX_MESSAGE_BYTES: number = 64 * 1024
 /** Environment given to a spawn. The agent takes them out of `process.env` before the program runs. */
 export const ENV_CHANNEL = 'REUSEPORT_RUN_CHANNEL'
 export const ENV_TOKEN = 'REUSEPORT_RUN_TOKEN'
+/** 'message': the program's `process.send('ready')` is waited for. */
+export const ENV_READY = 'REUSEPORT_RUN_READY'
 /** JSON: paths of the unix listeners that others serve at the time of the spawn. Absent when there are none. */
 export const ENV_PATHS = 'REUSEPORT_RUN_PATHS'
 
@@ -46,10 +48,14 @@ export type Report =
   | { readonly type: 'claim'; readonly id: number; readonly address: ListenAddress; readonly backlog: number }
   /** The program's `listen()` succeeded: 'listening' was emitted for this claim. */
   | { readonly type: 'listening'; readonly id: number }
+  /** The program has said that it is ready (`process.send('ready')`). */
+  | { readonly type: 'ready' }
   /** The program closed the server of this claim (or its `listen()` failed after the claim). */
   | { readonly type: 'released'; readonly id: number }
   /** Every connection of a draining worker has ended; time for the stop signal. */
   | { readonly type: 'drained'; readonly outcome: DrainOutcome }
+  /** While `count` is in force: HTTP answers since then, and those of them with a status of 500 or more. */
+  | { readonly type: 'answered'; readonly responses: number; readonly errors: number }
   | { readonly type: 'ack'; readonly seq: number; readonly result?: AckResult }
   | { readonly type: 'nack'; readonly seq: number; readonly code: string; readonly message: string }
   /** Answer to `collect`: the sockets themselves, in batches; `last` on the final one. */
@@ -88,8 +94,16 @@ export interface DrainOutcome {
   readonly cut: number
 }
 
+/**
+ * What a new connection of a server has to begin with, as its class tells: 'tls' and 'tcp' for servers of which only that is known.
+ * 'h2' is HTTP/2 over TLS, 'h2c' without.
+ */
+export type Speaks = 'http' | 'https' | 'h2' | 'h2c' | 'tls' | 'tcp'
+
 /** What an ack may bring beside its `seq`. */
 export interface AckResult {
+  /** `probe`: how the other end of that connection is to be spoken to. */
+  readonly speaks?: Speaks
   /** `pause`, `drain`: connections open on the managed servers at that moment. */
   readonly connections?: number
 }
@@ -162,8 +176,19 @@ export type Order =
   | { readonly type: 'term'; readonly seq: number; readonly term: number; readonly working: number }
   /** From now on fd 2 is the attached descriptor. */
   | { readonly type: 'stderr'; readonly seq: number; readonly fds: readonly ['stderr'] }
+  /** Say how many HTTP answers were given, and how many were 5xx, from now on and every so many ms; 0: no more. */
+  | { readonly type: 'count'; readonly seq: number; readonly everyMs: number }
   /** Finish what is open and report `drained`; at the deadline report what is left. Implies pause. `last`: accept until the queue is empty first. */
   | { readonly type: 'drain'; readonly seq: number; readonly deadlineMs: number; readonly last: boolean }
+  /** Give the attached connection to the server of this listener, as if it had been accepted: also in a worker that is held. */
+  | {
+      readonly type: 'probe'
+      readonly seq: number
+      readonly listener: ListenerKey
+      readonly fds: readonly ['probe']
+    }
+  /** Answer: that is all. Whoever does not has an event loop that does not turn. */
+  | { readonly type: 'ping'; readonly seq: number }
   /** Send back a copy of every socket you hold, in `sockets` messages; then ack. */
   | { readonly type: 'collect'; readonly seq: number }
 

@@ -19,7 +19,8 @@ import { ReuseportError } from './errors.js'
 import { native } from './native.js'
 
 /**
- * Where a launcher lives on this machine: `<runtime directory>/<name>/` with `lock`, `pid`, `control.sock`, `channel.sock`.
+ * Where a launcher lives on this machine: `<runtime directory>/<name>/` with `lock`, `pid`, `control.sock`, `channel.sock`,
+ * and `notify.sock` if workers are to say that they are ready by it.
  *
  * The runtime directory is the first that fits of: `--runtime-dir`, `$RUNTIME_DIRECTORY` (systemd; a colon list, the first counts),
  * `$XDG_RUNTIME_DIR/reuseport-run`, `/run/reuseport-run` (root only), `/tmp/reuseport-run-<uid>`. The launcher's own directory is 0700
@@ -29,6 +30,9 @@ export interface RuntimeDir {
   readonly directory: string
   readonly controlSocket: string
   readonly channelSocket: string
+  readonly notifySocket: string
+  /** Path of a socket on which a health command reaches this worker; its directory is there. */
+  healthSocket(worker: number): string
   /** Removes the launcher's files and its directory, and gives the lock up. Idempotent. */
   release(): void
 }
@@ -90,12 +94,12 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
   const at = (file: string): string => join(directory, file)
   checkLength(at('control.sock'))
   const lock = takeLock(directory, name, startedFrom)
-  const files = ['control.sock', 'channel.sock', 'pid'].map(at)
+  const files = ['control.sock', 'channel.sock', 'notify.sock', 'pid', 'health'].map(at)
   let released = false
   const release = (): void => {
     if (released) return
     released = true
-    for (const file of files) rmSync(file, { force: true })
+    for (const file of files) rmSync(file, { force: true, recursive: true })
     // The lock file goes while the lock is held: a newcomer that opened it before sees another inode at the path and tries again.
     rmSync(at('lock'), { force: true })
     closeSync(lock)
@@ -103,7 +107,7 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
   }
   try {
     // The lock is ours: whatever a dead predecessor left here may go.
-    for (const file of files) rmSync(file, { force: true })
+    for (const file of files) rmSync(file, { force: true, recursive: true })
     writeFileSync(at('pid'), `${process.pid}\n`, { mode: 0o644 })
     ftruncateSync(lock)
     writeSync(lock, JSON.stringify({ pid: process.pid, startedFrom } satisfies LockRecord), 0)
@@ -111,7 +115,17 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
     release()
     throw notUsable(directory, cause)
   }
-  return { directory, controlSocket: at('control.sock'), channelSocket: at('channel.sock'), release }
+  return {
+    directory,
+    controlSocket: at('control.sock'),
+    channelSocket: at('channel.sock'),
+    notifySocket: at('notify.sock'),
+    healthSocket: (worker) => {
+      mkdirSync(at('health'), { recursive: true, mode: 0o700 })
+      return join(at('health'), String(worker))
+    },
+    release,
+  }
 }
 
 function removeEmpty(directory: string): void {

@@ -64,6 +64,7 @@ Result<Received> receivePacket(int socket, void* buffer, std::size_t capacity) {
     Fd owned(fd);
     if (wanted) received.descriptors.push_back(std::move(owned));
   });
+  received.sender = senderOf(control, message.msg_controllen);
   received.length = static_cast<std::size_t>(length.value());
   received.truncated = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
   // With MSG_CTRUNC the kernel has dropped the rest for good (kernel.md §7), and which name belongs to which of these is unknown.

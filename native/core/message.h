@@ -1,6 +1,9 @@
 #pragma once
 
+#include <sys/socket.h>
+
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "fd.h"
@@ -17,6 +20,8 @@ struct Received {
   std::vector<Fd> descriptors;
   /** The packet was longer than the buffer, or not all of its descriptors arrived: then those that did were closed again. */
   bool truncated = false;
+  /** Only on a socket with SO_PASSCRED. */
+  std::optional<ucred> sender;
 };
 
 /**

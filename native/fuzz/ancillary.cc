@@ -15,5 +15,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   });
   // No byte can be part of two descriptors.
   if (count * sizeof(int) > size) std::abort();
+  (void)reuseport::senderOf(data, size);
   return 0;
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -111,6 +112,13 @@ int main() {
     CHECK(sendPacket(channel.left.get(), "x", 1, fds.data(), fds.size()).ok());
     const auto received = receivePacket(channel.right.get(), buffer, sizeof buffer);
     CHECK(received.ok() && !received.value().truncated && received.value().descriptors.size() == 253);
+    CHECK(received.value().sender && received.value().sender->pid == ::getpid() && received.value().sender->uid == ::geteuid());
+  }
+  {
+    // And none where nobody asked for them.
+    Channel channel;
+    CHECK(sendPacket(channel.left.get(), "x", 1, nullptr, 0).ok());
+    CHECK(!receivePacket(channel.right.get(), buffer, sizeof buffer).value().sender);
   }
   return checks();
 }

@@ -4,6 +4,8 @@ export interface OptionRow {
   readonly short?: string
   /** Name of the value in the help; absent: a switch. */
   readonly value?: string
+  /** May be given again and again. */
+  readonly multiple?: boolean
   readonly verbs: readonly Verb[]
   readonly help: string
 }
@@ -40,7 +42,91 @@ export const OPTIONS: readonly OptionRow[] = [
     verbs: RUNS,
     help: 'manage these TCP ports only; the program keeps all others to itself (default: every port but 0, and unix paths)',
   },
-  { name: 'ready-timeout', value: 'TIME', verbs: RUNS, help: 'a worker must listen within this (default: 60s)' },
+  {
+    name: 'ready-timeout',
+    value: 'TIME',
+    verbs: RUNS,
+    help: 'a worker must be ready, and have answered its health check, within this (default: 60s)',
+  },
+  {
+    name: 'ready',
+    value: 'listening|message|notify',
+    verbs: RUNS,
+    help: "what a worker must say beside 'listening': message: process.send('ready'); notify: READY=1 on $NOTIFY_SOCKET (default: listening)",
+  },
+  {
+    name: 'health',
+    value: 'PATH|tcp',
+    verbs: RUNS,
+    help: 'a new worker must answer GET PATH, over a connection of its own, before it gets any other; tcp: must accept one (default: not asked)',
+  },
+  {
+    name: 'health-command',
+    value: 'COMMAND',
+    verbs: RUNS,
+    help: 'in place of --health: a shell command that must exit with 0; $HEALTH_SOCKET is a unix socket that leads to that worker',
+  },
+  {
+    name: 'health-port',
+    value: 'PORT',
+    verbs: RUNS,
+    help: 'ask the server on this port (default: the first that the program opened)',
+  },
+  { name: 'health-host', value: 'NAME', verbs: RUNS, help: 'Host, and the name for TLS (default: localhost)' },
+  {
+    name: 'health-header',
+    value: "'NAME: VALUE'",
+    multiple: true,
+    verbs: RUNS,
+    help: 'a further header of that request; may be given again',
+  },
+  { name: 'health-status', value: 'CODE[-CODE],…', verbs: RUNS, help: 'good answers (default: 200-299)' },
+  { name: 'health-timeout', value: 'TIME', verbs: RUNS, help: 'an answer must be complete within this (default: 1s)' },
+  { name: 'health-interval', value: 'TIME', verbs: RUNS, help: 'between one try and the next (default: 250ms)' },
+  { name: 'health-successes', value: 'N', verbs: RUNS, help: 'good answers in a row that are proof (default: 2)' },
+  {
+    name: 'health-failures',
+    value: 'N',
+    verbs: RUNS,
+    help: 'bad answers in a row that are a failure of a worker that serves (default: 3)',
+  },
+  {
+    name: 'liveness',
+    value: 'TIME',
+    verbs: RUNS,
+    help: 'ask each worker this often for as long as it serves (default: until the bake has ended)',
+  },
+  {
+    name: 'env-file',
+    value: 'FILE',
+    multiple: true,
+    verbs: RUNS,
+    help: 'environment of the program, read again at each reload; may be given again, the last one wins',
+  },
+  {
+    name: 'strategy',
+    value: 'all|rolling',
+    verbs: RUNS,
+    help: 'all (default): every new worker proves itself, then all take over together; rolling: slot by slot, for memory',
+  },
+  {
+    name: 'surge',
+    value: 'N',
+    verbs: RUNS,
+    help: 'rolling: at most so many workers more than usual (default: 1); all: so many start at one time (default: all)',
+  },
+  {
+    name: 'bake',
+    value: 'TIME',
+    verbs: RUNS,
+    help: 'keep the old version this long after the handover, and go back to it if the new one fails (default: 5s; verify: 0)',
+  },
+  {
+    name: 'bake-max-5xx',
+    value: 'SHARE%',
+    verbs: RUNS,
+    help: 'in the bake more 5xx answers than this are a failure of the new version (default: not counted)',
+  },
   {
     name: 'drain-timeout',
     value: 'TIME',

@@ -1,11 +1,11 @@
 import { parseArgs } from 'node:util'
 import { ReuseportError } from '../errors.js'
-import { OPTIONS, optionsOf, VERBS, type Verb } from './option-table.js'
+import { OPTIONS, type OptionRow, optionsOf, VERBS, type Verb } from './option-table.js'
 
 /** A command line, understood: whose options, and what is to be run. */
 export interface CommandLine {
   readonly verb: Verb
-  readonly values: Readonly<Record<string, string | boolean | undefined>>
+  readonly values: Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>
   readonly command: readonly string[]
 }
 
@@ -44,14 +44,15 @@ function isVerb(word: string): word is Verb {
   return (VERBS as readonly string[]).includes(word)
 }
 
-type Types = Record<string, { type: 'string' | 'boolean'; short?: string }>
+type Types = Record<string, { type: 'string' | 'boolean'; multiple?: boolean; short?: string }>
 
-function types(rows: readonly { name: string; short?: string; value?: string }[]): Types {
+function types(rows: readonly OptionRow[]): Types {
   return Object.fromEntries(
-    rows.map(({ name, short, value }) => [
+    rows.map(({ name, short, value, multiple = false }) => [
       name,
       {
         type: value === undefined ? ('boolean' as const) : ('string' as const),
+        multiple,
         ...(short === undefined ? {} : { short }),
       },
     ]),

@@ -3,8 +3,8 @@ import { logicalDirectory } from '../launcher/command.js'
 import { Launcher } from '../launcher/launcher.js'
 import { catchSignals } from '../launcher/signals.js'
 import { createLog } from '../log.js'
+import { launcherOptions } from './launcher-options.js'
 import { type CommandLine, nearestVerb } from './parse.js'
-import { launcherOptions } from './values.js'
 
 /** Runs the launcher in the foreground until it ends. */
 export async function start(line: CommandLine): Promise<number> {

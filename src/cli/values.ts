@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { DEFAULTS, type LauncherOptions } from '../options.js'
+import { DEFAULTS } from '../options.js'
 import { checkName, defaultName } from '../runtime-dir.js'
 import { type CommandLine, usage } from './parse.js'
 
@@ -35,11 +35,11 @@ export function workers(text: string | undefined): number {
   )
 }
 
-export function ports(text: string | undefined): readonly number[] | undefined {
+export function ports(text: string | undefined, option = 'ports'): readonly number[] | undefined {
   return text?.split(',').map((part) => {
     const port = Number(part)
     if (/^\d+$/.test(part) && port >= 1 && port <= 65_535) return port
-    throw usage(`--ports ${JSON.stringify(text)}: ${JSON.stringify(part)} is no port`, 'Write 3000 or 3000,3001.')
+    throw usage(`--${option} ${JSON.stringify(text)}: ${JSON.stringify(part)} is no port`, 'Write 3000 or 3000,3001.')
   })
 }
 
@@ -48,26 +48,16 @@ export function text(values: CommandLine['values'], name: string): string | unde
   return typeof value === 'string' ? value : undefined
 }
 
-export function launcherOptions({ values, command }: CommandLine, directory: string): LauncherOptions {
-  if (command.length === 0) throw usage('no command to run', 'For example: reuseport-run -n 2 -- node app.js')
-  const logFormat = text(values, 'log-format') ?? DEFAULTS.logFormat
-  if (logFormat !== 'text' && logFormat !== 'json')
-    throw usage(`--log-format ${JSON.stringify(logFormat)} is neither text nor json`)
-  const time = (name: string, fallback: number): number => {
-    const given = text(values, name)
-    return given === undefined ? fallback : duration(given, name)
-  }
-  return {
-    name: launcherName(values, directory),
-    runtimeDir: text(values, 'runtime-dir'),
-    command,
-    workers: workers(text(values, 'workers')),
-    ports: ports(text(values, 'ports')),
-    readyTimeoutMs: time('ready-timeout', DEFAULTS.readyTimeoutMs),
-    drainTimeoutMs: time('drain-timeout', DEFAULTS.drainTimeoutMs),
-    killAfterMs: time('kill-after', DEFAULTS.killAfterMs),
-    logFormat,
-  }
+/** The time that an option gives, or what there is without it. */
+export function timeOr<T>(values: CommandLine['values'], name: string, fallback: T): number | T {
+  const given = text(values, name)
+  return given === undefined ? fallback : duration(given, name)
+}
+
+/** Every value of an option that may be given again and again. */
+export function texts(values: CommandLine['values'], name: string): readonly string[] {
+  const given = values[name]
+  return Array.isArray(given) ? given.filter((value) => typeof value === 'string') : []
 }
 
 export function launcherName(values: CommandLine['values'], directory: string): string {

@@ -1,10 +1,34 @@
 import { constants } from 'node:os'
 import { Interrupted, renderReport, verify } from '../verify/verify.js'
 import { type CommandLine, usage } from './parse.js'
-import { count, ports, text, workers } from './values.js'
+import { count, ports, text, texts, workers } from './values.js'
 
 /** Options of the launcher that a run of the program under test gets as well. */
-const PASSED_ON = ['ports', 'ready-timeout', 'drain-timeout', 'kill-after'] as const
+const PASSED_ON = [
+  'ports',
+  'ready',
+  'ready-timeout',
+  'health',
+  'health-command',
+  'health-port',
+  'health-host',
+  'health-header',
+  'health-status',
+  'health-timeout',
+  'health-interval',
+  'health-successes',
+  'health-failures',
+  'liveness',
+  'env-file',
+  'strategy',
+  'surge',
+  'bake',
+  'bake-max-5xx',
+  'drain-timeout',
+  'kill-after',
+] as const
+
+const NO_BAKE = ['--bake', '0'] as const
 
 export async function verifyCommand({ values, command }: CommandLine): Promise<number> {
   if (command.length === 0) throw usage('no command to verify', 'For example: reuseport-run verify -n 2 -- node app.js')
@@ -30,10 +54,16 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
       uploadPath: uploadPath === 'none' ? null : uploadPath,
       slowPath: text(values, 'slow-path'),
       listener: text(values, 'listener'),
-      launcherOptions: PASSED_ON.flatMap((name) => {
-        const given = text(values, name)
-        return given === undefined ? [] : [`--${name}`, given]
-      }),
+      // The clients have nothing to do with the bake: it would only make the run longer.
+      launcherOptions: [
+        ...NO_BAKE,
+        ...PASSED_ON.flatMap((name) => {
+          const once = text(values, name)
+          const given = once === undefined ? texts(values, name) : [once]
+          // In one word: a value may begin with a dash.
+          return given.map((value) => `--${name}=${value}`)
+        }),
+      ],
       log: (line) => process.stderr.write(`${line}\n`),
     })
     process.stdout.write(isJson ? `${JSON.stringify(report)}\n` : renderReport(report))

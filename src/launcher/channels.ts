@@ -11,15 +11,20 @@ import {
   type RefusalCode,
   type Report,
   type SocketName,
+  type Speaks,
   type ToWorker,
 } from '../protocol.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
+import { Heartbeat, PING_EVERY_MS } from './heartbeat.js'
 import type { Processes, WorkerProcess } from './processes.js'
 import { parseReport } from './report.js'
 import type { Sockets } from './sockets.js'
 
 /** Connections that may wait while the launcher is busy: every worker of a large machine at once. */
 const CHANNEL_BACKLOG = 511
+
+/** Of the questions that wait for nothing: nobody else's is 0. */
+const PING_SEQ = 0
 
 /** Until the next try to accept when descriptors have run out: long enough not to spin, short for a worker that waits (10 s, its ANSWER_MS). */
 const ACCEPT_PAUSE_MS = 200
@@ -31,6 +36,19 @@ export interface Standing {
   readonly term: number
   readonly working: number
 }
+
+/** An order that waits for its answers. Without `tell` the brain gave it, and hears of them. */
+interface Pending {
+  readonly worker: number
+  readonly from: Set<WorkerChannel>
+  /** Sum of what the answers said about open connections. */
+  connections?: number
+  /** Of one channel: what it says, or null when it has closed without an answer. */
+  tell?: (answer: Ack | Nack | null) => void
+}
+
+type Ack = Extract<Report, { type: 'ack' }>
+type Nack = Extract<Report, { type: 'nack' }>
 
 /**
  * The launcher's end of all channels. Each worker has one channel per thread that listens; to the brain it is one worker: an order goes to
@@ -47,7 +65,8 @@ export class Channels {
   readonly #poller: Poller
   readonly #all = new Set<WorkerChannel>()
   /** Orders on their way, by seq. */
-  readonly #orders = new Map<number, { worker: number; from: Set<WorkerChannel>; then?: () => void }>()
+  readonly #orders = new Map<number, Pending>()
+  readonly #beat: NodeJS.Timeout
   #pause: NodeJS.Timeout | undefined
   #nextId = 1
   /** Seqs of our own; the brain's count upwards from 1. */
@@ -74,10 +93,15 @@ export class Channels {
     this.#poller = new this.#native.Poller(this.#fd, () => this.#accept())
     this.#poller.start(READABLE)
     this.#poller.ref()
+    this.#beat = setInterval(() => {
+      const now = performance.now()
+      for (const channel of this.#all) if (channel.process !== null) channel.heartbeat.tick(now)
+    }, PING_EVERY_MS).unref()
   }
 
   close(): void {
     clearTimeout(this.#pause)
+    clearInterval(this.#beat)
     this.#poller.close()
     this.#native.close(this.#fd)
     for (const channel of this.#all) channel.close()
@@ -129,18 +153,77 @@ export class Channels {
     }
   }
 
+  /**
+   * Gives a worker a connection that nobody else has: to the server on `port`, or to the one that it opened first. The descriptor stays
+   * the caller's. `answered` is called once, unless what is returned is called before.
+   */
+  hand(
+    worker: number,
+    port: number | undefined,
+    fd: number,
+    answered: (answer: { speaks: Speaks } | { error: string }) => void,
+  ): () => void {
+    const found = this.#of(worker).flatMap((channel) =>
+      [...channel.claims.values()].map((listener) => ({ channel, listener })),
+    )
+    const asked = found.find(({ listener }) => port === undefined || isOnPort(listener, port))
+    if (asked === undefined) {
+      const where = port === undefined ? 'anywhere' : `on port ${port}`
+      const soon = setImmediate(() => answered({ error: `it does not listen ${where}` }))
+      return () => clearImmediate(soon)
+    }
+    const { channel, listener } = asked
+    const seq = this.#nextSeq--
+    this.#orders.set(seq, {
+      worker,
+      from: new Set([channel]),
+      tell: (answer) => {
+        if (answer?.type === 'ack') answered({ speaks: answer.result?.speaks ?? 'tcp' })
+        else answered({ error: answer?.message ?? 'it has closed its channel' })
+      },
+    })
+    channel.send({ type: 'probe', seq, listener, fds: ['probe'] }, [fd])
+    return () => {
+      this.#orders.delete(seq)
+    }
+  }
+
+  #answered(channel: WorkerChannel, report: Ack | Nack): void {
+    const { seq } = report
+    const order = this.#orders.get(seq)
+    // Only who was asked may answer.
+    if (order === undefined || !order.from.delete(channel)) return
+    if (order.tell === undefined && report.type === 'ack') {
+      const connections = report.result?.connections
+      if (connections !== undefined) order.connections = (order.connections ?? 0) + connections
+      return this.#settle(seq)
+    }
+    this.#orders.delete(seq)
+    if (order.tell !== undefined) order.tell(report)
+    else if (report.type === 'nack')
+      this.#post({ type: 'refused', worker: order.worker, seq, code: report.code, message: report.message })
+  }
+
   /** An order is answered when every channel that got it has answered; one that has closed meanwhile will not. */
   #settle(seq: number): void {
     const order = this.#orders.get(seq)
     if (order === undefined || order.from.size > 0) return
     this.#orders.delete(seq)
-    if (order.then !== undefined) order.then()
-    else this.#post({ type: 'acked', worker: order.worker, seq })
+    if (order.tell !== undefined) order.tell(null)
+    else {
+      const { worker, connections } = order
+      this.#post({ type: 'acked', worker, seq, ...(connections === undefined ? {} : { connections }) })
+    }
   }
 
   #accept(): void {
     for (let fd = this.#take(); fd !== null; fd = this.#take()) {
-      this.#all.add(new WorkerChannel(this.#nextId++, fd, (channel) => this.#readAll(channel)))
+      this.#all.add(
+        new WorkerChannel(this.#nextId++, fd, {
+          readable: (channel) => this.#readAll(channel),
+          beat: (channel, lostMs) => this.#beatOf(channel, lostMs),
+        }),
+      )
     }
   }
 
@@ -161,6 +244,7 @@ export class Channels {
     for (;;) {
       const packet = channel.receive()
       if (packet === 'empty') return
+      channel.heartbeat.heard()
       if (packet === 'end') return this.#closed(channel)
       let report: Report
       try {
@@ -199,17 +283,16 @@ export class Channels {
         })
       case 'listening':
         return this.#post({ type: 'listening', worker, claim: `${channel.id}:${report.id}` })
+      case 'ready':
+        return this.#post({ type: 'ready', worker })
       case 'released':
         channel.claims.delete(report.id)
         return this.#post({ type: 'released', worker, claim: `${channel.id}:${report.id}` })
       case 'ack':
-        this.#orders.get(report.seq)?.from.delete(channel)
-        return this.#settle(report.seq)
       case 'nack':
-        // Only who was asked may say no.
-        if (this.#orders.get(report.seq)?.from.has(channel) && this.#orders.delete(report.seq))
-          this.#post({ type: 'refused', worker, seq: report.seq, code: report.code, message: report.message })
-        return
+        return this.#answered(channel, report)
+      case 'answered':
+        return this.#counted(channel, worker, report)
       case 'drained':
         return this.#drained(channel, worker, report.outcome)
       case 'warning':
@@ -226,6 +309,26 @@ export class Channels {
       default:
         channel.send({ type: 'unknown', of: String((report as { type: unknown }).type) })
     }
+  }
+
+  /** Of several threads one that is stuck is enough; the worker is back when none is. */
+  #beatOf(channel: WorkerChannel, lostMs: number | null): void {
+    const worker = channel.process?.worker
+    if (worker === undefined) return
+    if (this.#of(worker).some((other) => other !== channel && other.heartbeat.isLost)) return
+    this.#post(lostMs === null ? { type: 'heartbeat-back', worker } : { type: 'heartbeat-lost', worker, ms: lostMs })
+  }
+
+  /** HTTP answers of a worker are those of all its threads. */
+  #counted(channel: WorkerChannel, worker: number, { responses, errors }: { responses: number; errors: number }): void {
+    channel.answered = { responses, errors }
+    const all = this.#of(worker).map((other) => other.answered)
+    this.#post({
+      type: 'answered',
+      worker,
+      responses: all.reduce((sum, one) => sum + one.responses, 0),
+      errors: all.reduce((sum, one) => sum + one.errors, 0),
+    })
   }
 
   /** A worker has drained when every thread of it has. */
@@ -297,6 +400,7 @@ export class Channels {
 
   #closed(channel: WorkerChannel): void {
     if (!this.#all.delete(channel)) return
+    channel.heartbeat.stop()
     for (const [seq, order] of this.#orders) if (order.from.delete(channel)) this.#settle(seq)
     const { process } = channel
     if (process === null || channel.claims.size === 0) return
@@ -309,11 +413,11 @@ export class Channels {
     const standing = this.#standing(process.worker)
     if (standing === null) return
     const { worker } = process
-    const then = (): void => {
+    const tell = (): void => {
       if (!this.#all.has(other)) return
       for (const id of claims) this.#post({ type: 'released', worker, claim: `${channel.id}:${id}` })
     }
-    this.#orders.set(seq, { worker, from: new Set([other]), then })
+    this.#orders.set(seq, { worker, from: new Set([other]), tell })
     other.send({ type: 'term', seq, term: standing.term, working: standing.working })
   }
 }
@@ -326,8 +430,17 @@ function concerns(order: BrainOrder, channel: WorkerChannel): boolean {
   return true
 }
 
+function isOnPort(listener: ListenerKey, port: number): boolean {
+  return listener.startsWith('tcp ') && new RegExp(`:${port}( ipv6only)?$`).test(listener)
+}
+
 function closeAll(fds: readonly number[]): void {
   for (const fd of fds) native().close(fd)
+}
+
+interface ChannelEvents {
+  readable(channel: WorkerChannel): void
+  beat(channel: WorkerChannel, lostMs: number | null): void
 }
 
 /** One channel of one worker, and what is known of who speaks on it. */
@@ -339,14 +452,20 @@ class WorkerChannel {
   /** It has sent what is no message. */
   isSuspect = false
   outcome: DrainOutcome | null = null
+  answered = { responses: 0, errors: 0 }
   readonly claims = new Map<number, ListenerKey>()
+  readonly heartbeat: Heartbeat
   readonly #channel: Channel
 
-  constructor(id: number, fd: number, readable: (channel: WorkerChannel) => void) {
+  constructor(id: number, fd: number, on: ChannelEvents) {
     this.id = id
     this.peer = native().peerCredentials(fd)
-    this.#channel = new Channel(native(), fd, () => readable(this))
+    this.#channel = new Channel(native(), fd, () => on.readable(this))
     this.#channel.start()
+    this.heartbeat = new Heartbeat(
+      () => this.send({ type: 'ping', seq: PING_SEQ }),
+      (lostMs) => on.beat(this, lostMs),
+    )
   }
 
   /** The descriptors stay the caller's. Nobody hears it when the worker has ended: its end comes next. */

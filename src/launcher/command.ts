@@ -1,17 +1,24 @@
-import { accessSync, constants, realpathSync, statSync } from 'node:fs'
+import { accessSync, closeSync, constants, openSync, readSync, realpathSync, statSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
+import type { Change, ReadySignal } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
-import { ENV_CHANNEL, ENV_PATHS, ENV_TOKEN } from '../protocol.js'
+import { ENV_CHANNEL, ENV_PATHS, ENV_READY, ENV_TOKEN } from '../protocol.js'
+import { readEnvFile } from './env-file.js'
 
-/** What the workers of one generation run: fixed when the generation begins, kept for its respawns. */
+/** What the workers of one generation run: fixed when the generation begins, kept for its respawns and for an undo. */
 export interface Spec {
+  /** A binary goes by its real path: a respawn runs the same one, whatever `/opt/node/current` points to by then. */
   readonly file: string
+  /** Tells a file that was replaced under its name: inode and time of its last change. */
+  readonly stamp: string
   readonly argv: readonly string[]
   /** Where the launcher was started, as it was named: what PWD says while it is the same directory. */
   readonly directory: string
   /** Real path: a respawn stays in the release its generation began with, whatever `current` points to by then. */
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
+  /** Variables of the environment files that the launcher's own environment has with another value: that one counts, as with node --env-file. */
+  readonly shadowed: readonly string[]
 }
 
 /** Where the launcher was started, as its shell saw it: through symlinks, so that each reload follows `current` anew (ecosystem.md §7.2). */
@@ -57,10 +64,10 @@ function unusable(directory: string, cause: unknown): ReuseportError {
 }
 
 /**
- * Works the command out afresh: the directory through its symlinks, the program by PATH. Throws ERR_WORKING_DIRECTORY,
- * ERR_COMMAND_NOT_FOUND (127) or ERR_COMMAND_NOT_EXECUTABLE (126), as a shell would.
+ * Works the command out afresh: the directory through its symlinks, the environment from its files, the program by PATH. Throws
+ * ERR_WORKING_DIRECTORY, ERR_ENV_FILE, ERR_COMMAND_NOT_FOUND (127) or ERR_COMMAND_NOT_EXECUTABLE (126), the latter two as a shell would.
  */
-export function resolveCommand(command: readonly string[], directory: string): Spec {
+export function resolveCommand(command: readonly string[], directory: string, envFiles: readonly string[] = []): Spec {
   let cwd: string
   try {
     cwd = realpathSync(directory)
@@ -68,22 +75,76 @@ export function resolveCommand(command: readonly string[], directory: string): S
   } catch (cause) {
     throw unusable(directory, cause)
   }
-  const env: Record<string, string> = {}
+  const fromFiles: Record<string, string> = {}
+  for (const file of envFiles) Object.assign(fromFiles, readEnvFile(file, cwd))
+  const env: Record<string, string> = { ...fromFiles }
   for (const [name, value] of Object.entries(process.env)) if (value !== undefined) env[name] = value
   const name = command[0] as string
+  const found = name.includes('/') ? checkProgram(resolve(cwd, name), name) : searchPath(name, cwd, env['PATH'])
+  const file = isBinary(found) ? realpathSync(found) : found
+  const { ino, mtime } = statSync(file)
   return {
-    file: name.includes('/') ? checkProgram(resolve(cwd, name), name) : searchPath(name, cwd),
+    file,
+    stamp: `inode ${ino}, of ${mtime.toISOString()}`,
     argv: command,
     directory,
     cwd,
     env,
+    shadowed: Object.keys(fromFiles).filter((key) => key !== 'PWD' && fromFiles[key] !== env[key]),
+  }
+}
+
+/** How one generation runs differently from another. */
+export function changesBetween(before: Spec, after: Spec): Change[] {
+  const changes: Change[] = []
+  if (before.cwd !== after.cwd) changes.push({ what: 'directory', from: before.cwd, to: after.cwd })
+  if (before.file !== after.file) changes.push({ what: 'program', from: before.file, to: after.file })
+  else if (before.stamp !== after.stamp)
+    changes.push({
+      what: 'program',
+      from: `${before.file} (${before.stamp})`,
+      to: `${after.file} (${after.stamp})`,
+    })
+  for (const name of new Set([...Object.keys(before.env), ...Object.keys(after.env)])) {
+    const [from, to] = [before.env[name], after.env[name]]
+    // PWD follows the directory. No values: they may be secrets, and a verdict is read by many.
+    if (name === 'PWD' || from === to) continue
+    changes.push({
+      what: `environment ${name}`,
+      from: from === undefined ? null : 'set',
+      to: to === undefined ? null : from === undefined ? 'set' : 'another value',
+    })
+  }
+  return changes
+}
+
+/** Scripts are told the name they were called by, and look around from there; a binary is not. */
+function isBinary(path: string): boolean {
+  const ELF = '\x7fELF'
+  const start = Buffer.alloc(ELF.length)
+  try {
+    const fd = openSync(path, 'r')
+    try {
+      return readSync(fd, start) === ELF.length && start.toString('latin1') === ELF
+    } finally {
+      closeSync(fd)
+    }
+  } catch {
+    return false // May be executed, but not read: no script can be that.
   }
 }
 
 /** The environment of one spawn: the agent is preloaded into every Node process of it, and finds the launcher by these variables. */
 export function workerEnvironment(
   spec: Spec,
-  spawn: { channel: string; token: string; preload: string; paths: readonly string[] },
+  spawn: {
+    channel: string
+    token: string
+    preload: string
+    ready: ReadySignal
+    notify: string
+    paths: readonly string[]
+  },
 ): string[] {
   const options = spec.env['NODE_OPTIONS']
   const preload = `--require "${spawn.preload.replace(/["\\]/g, '\\$&')}"`
@@ -92,23 +153,25 @@ export function workerEnvironment(
     PWD: workingDirectory(spec),
     [ENV_CHANNEL]: spawn.channel,
     [ENV_TOKEN]: spawn.token,
+    ...(spawn.ready === 'message' ? { [ENV_READY]: spawn.ready } : {}),
+    ...(spawn.ready === 'notify' ? { NOTIFY_SOCKET: spawn.notify } : {}),
     ...(spawn.paths.length > 0 ? { [ENV_PATHS]: JSON.stringify(spawn.paths) } : {}),
     NODE_OPTIONS: options === undefined || options === '' ? preload : `${options} ${preload}`,
   }
   return Object.entries(env).map(([name, value]) => `${name}=${value}`)
 }
 
-function searchPath(name: string, cwd: string): string {
+function searchPath(name: string, cwd: string, path: string | undefined): string {
   // What execvp(3) does without a PATH.
-  const places = [...new Set((process.env['PATH'] ?? '/bin:/usr/bin').split(delimiter))]
+  const places = [...new Set((path ?? '/bin:/usr/bin').split(delimiter))]
   let found: string | undefined
   for (const place of places) {
-    const path = resolve(cwd, join(place, name))
+    const file = resolve(cwd, join(place, name))
     try {
-      if (!statSync(path).isFile()) continue
-      found ??= path
-      accessSync(path, constants.X_OK)
-      return path
+      if (!statSync(file).isFile()) continue
+      found ??= file
+      accessSync(file, constants.X_OK)
+      return file
     } catch {
       // Not here, or not executable: as execvp does, look further.
     }

@@ -3,15 +3,19 @@ import type { ReloadWait, Status, Verdict } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
 import { type NetworkCounters, readNetworkCounters } from '../kernel-counters.js'
 import type { Log } from '../log.js'
-import type { LauncherOptions } from '../options.js'
+import type { HealthOptions, LauncherOptions } from '../options.js'
 import { notUsable, type RuntimeDir, takeRuntimeDir } from '../runtime-dir.js'
 import { VERSION } from '../version.js'
 import type { Effect, Event, TimerId } from './brain/events.js'
-import { initialState, type State } from './brain/state.js'
+import { initialState, type State, type Worker } from './brain/state.js'
 import { step } from './brain/step.js'
 import { Channels, type Standing } from './channels.js'
-import { logicalDirectory, resolveCommand, type Spec } from './command.js'
+import { changesBetween, logicalDirectory, resolveCommand, type Spec } from './command.js'
 import { ControlServer } from './control-server.js'
+import type { NotifySocket } from './notify-socket.js'
+import type { Hand } from './probe/attempt.js'
+import type { CommandPlace } from './probe/command.js'
+import type { Prober, Try } from './probe/prober.js'
 import { Processes } from './processes.js'
 import { Sockets } from './sockets.js'
 import { statusOf } from './status.js'
@@ -45,6 +49,8 @@ export class Launcher {
   readonly #counters = new Map<number, NetworkCounters | null>()
   readonly #ended: Promise<number>
   #resolveEnded: (code: number) => void = () => {}
+  readonly #notify: NotifySocket | undefined
+  readonly #prober: Prober | undefined
   #state: State
   #queue: Event[] = []
   /** Outcomes of effects: told to the brain before anything newer, for what is done is known. */
@@ -67,10 +73,19 @@ export class Launcher {
       readyTimeoutMs: options.readyTimeoutMs,
       drainTimeoutMs: options.drainTimeoutMs,
       killAfterMs: options.killAfterMs,
+      ready: options.ready,
+      probes: options.health !== undefined,
+      liveness: options.health?.livenessMs !== undefined,
+      strategy: options.strategy,
+      surge: options.surge ?? null,
+      bakeMs: options.bakeMs,
+      bakeMax5xx: options.bakeMax5xx ?? null,
     })
     this.#processes = new Processes({
       channel: runtime.channelSocket,
       preload: join(__dirname, '..', 'worker', 'preload.js'),
+      ready: options.ready,
+      notify: runtime.notifySocket,
       post: (event) => this.#post(event),
     })
     this.#channels = new Channels({
@@ -81,6 +96,8 @@ export class Launcher {
       post: (event) => this.#post(event),
       log,
     })
+    this.#notify = options.ready === 'notify' ? this.#makeNotifySocket() : undefined
+    this.#prober = options.health && this.#makeProber(options.health)
     this.#control = new ControlServer({
       status: () => this.status(),
       reload: (caller, wait) => this.reload(caller, wait),
@@ -94,7 +111,7 @@ export class Launcher {
    */
   static async start(options: LauncherOptions, log: Log): Promise<Launcher> {
     const directory = logicalDirectory()
-    const spec = resolveCommand(options.command, directory)
+    const spec = resolveCommand(options.command, directory, options.envFiles)
     const runtime = takeRuntimeDir(options.name, { runtimeDir: options.runtimeDir, startedFrom: directory })
     let launcher: Launcher | undefined
     try {
@@ -107,6 +124,7 @@ export class Launcher {
         directory,
         control: runtime.controlSocket,
       })
+      launcher.#tellShadowed(spec)
       launcher.#post({ type: 'start' })
       return launcher
     } catch (error) {
@@ -131,6 +149,7 @@ export class Launcher {
       sockets: this.#sockets,
       processes: this.#processes,
       lastReload: this.#lastReload,
+      now: performance.now(),
     })
   }
 
@@ -168,8 +187,51 @@ export class Launcher {
       const { state, effects } = step(this.#state, event)
       this.#state = state
       for (const effect of effects) this.#perform(effect)
+      // Nothing that was decided before its end was known may outlast it: nobody else would stop its timers.
+      if (event.type === 'exited') this.#prober?.stop(event.worker)
     }
     this.#isStepping = false
+  }
+
+  #makeNotifySocket(): NotifySocket {
+    const { NotifySocket } = require('./notify-socket.js') as typeof import('./notify-socket.js')
+    const path = this.#runtime.notifySocket
+    return new NotifySocket({ path, processes: this.#processes, post: (event) => this.#post(event), log: this.#log })
+  }
+
+  /** Loaded only when a health check was asked for. */
+  #makeProber(health: HealthOptions): Prober {
+    const { Prober } = require('./probe/prober.js') as typeof import('./probe/prober.js')
+    return new Prober({
+      health,
+      bakeMs: this.#options.bakeMs,
+      tryOn: (worker) => this.#tryOn(worker, health),
+      post: (event) => this.#post(event),
+    })
+  }
+
+  #tryOn(worker: number, health: HealthOptions): Try {
+    const hand: Hand = (fd, answered) => this.#channels.hand(worker, health.port, fd, answered)
+    if (health.kind !== 'command') {
+      const { Attempt } = require('./probe/attempt.js') as typeof import('./probe/attempt.js')
+      return (done) => new Attempt(health, hand, done)
+    }
+    const { CommandAttempt } = require('./probe/command.js') as typeof import('./probe/command.js')
+    return (done) => new CommandAttempt(health, this.#placeOf(worker), hand, done)
+  }
+
+  /** Where a health command runs: as the worker does, and with the way to it. */
+  #placeOf(worker: number): CommandPlace {
+    const { generation, slot } = this.#state.workers[worker] as Worker
+    const { cwd, env } = this.#specs.get(generation) as Spec
+    return {
+      cwd,
+      env,
+      pid: this.#processes.get(worker)?.agentPid ?? 0,
+      slot,
+      socket: this.#runtime.healthSocket(worker),
+      own: (pid) => this.#processes.own(pid),
+    }
   }
 
   #outcome(event: Unstamped<Event>): void {
@@ -210,6 +272,10 @@ export class Launcher {
       case 'forget':
         this.#specs.delete(effect.generation)
         return
+      case 'probe':
+        return this.#prober?.start(effect.worker, effect.mode)
+      case 'unprobe':
+        return this.#prober?.stop(effect.worker)
       case 'log':
         return this.#log(effect.level, effect.event, effect.fields)
       case 'exit':
@@ -222,12 +288,23 @@ export class Launcher {
 
   #resolve(run: number, generation: number): void {
     this.#counters.set(run, readNetworkCounters())
+    const old = this.#specs.get(this.#state.run?.from ?? 0)
     try {
-      this.#specs.set(generation, resolveCommand(this.#options.command, this.#directory))
-      this.#outcome({ type: 'resolved', run, error: null })
+      const spec = resolveCommand(this.#options.command, this.#directory, this.#options.envFiles)
+      this.#specs.set(generation, spec)
+      this.#tellShadowed(spec)
+      this.#outcome({ type: 'resolved', run, error: null, changes: old === undefined ? [] : changesBetween(old, spec) })
     } catch (error) {
-      this.#outcome({ type: 'resolved', run, error: describe(error) })
+      this.#outcome({ type: 'resolved', run, error: describe(error), changes: [] })
     }
+  }
+
+  #tellShadowed({ shadowed }: Spec): void {
+    if (shadowed.length > 0)
+      this.#log('warn', 'env-file.shadowed', {
+        variables: shadowed,
+        text: "the launcher's own environment has them with other values, and those count",
+      })
   }
 
   #spawn({ worker, generation, expendable }: Extract<Effect, { do: 'spawn' }>): void {
@@ -280,8 +357,12 @@ export class Launcher {
   #setTimer(id: TimerId, ms: number): void {
     clearTimeout(this.#timers.get(id))
     const timer = setTimeout(() => {
-      this.#timers.delete(id)
-      this.#post({ type: 'timer', id })
+      // What has happened in time is known first: a worker that died in the bake may still wait to be read. It may cancel this.
+      setImmediate(() => {
+        if (this.#timers.get(id) !== timer) return
+        this.#timers.delete(id)
+        this.#post({ type: 'timer', id })
+      })
     }, ms)
     this.#timers.set(id, timer)
   }
@@ -301,7 +382,8 @@ export class Launcher {
         ListenOverflows: change('ListenOverflows'),
       },
     }
-    this.#lastReload = full
+    // An older one that has only now come to its end does not take the place of a newer one's.
+    if (full.id >= (this.#lastReload?.id ?? 0)) this.#lastReload = full
     this.#control.verdict(callers, full)
     if (verdict.draining === 0) this.#counters.delete(run)
   }
@@ -319,6 +401,9 @@ export class Launcher {
 
   async #end(code: number, callers: readonly number[]): Promise<void> {
     for (const timer of this.#timers.values()) clearTimeout(timer)
+    this.#timers.clear()
+    this.#prober?.close()
+    this.#notify?.close()
     this.#channels.close()
     this.#processes.close()
     this.#sockets.closeAll()

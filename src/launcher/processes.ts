@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
+import type { ReadySignal } from '../control-protocol.js'
 import { type Native, native, type Poller, READABLE } from '../native.js'
 import type { WorkerEvent } from './brain/events.js'
 import { type Spec, workerEnvironment } from './command.js'
+import { readOomKills } from './oom-kills.js'
 
 /** What a worker's process tells: posted to the launcher's queue. */
 type Post = (event: WorkerEvent) => void
@@ -11,40 +13,58 @@ type Post = (event: WorkerEvent) => void
 /** Lines of stderr that are kept of a candidate: what is shown when it fails. */
 const STDERR_LINES = 20
 const LONGEST_LINE = 1_000
+/** Generations of processes below a worker that are looked through for one that speaks: no wrapper nests deeper. */
+const DEEPEST = 64
 /** Raised for processes that serve nobody yet: when memory runs out, the new goes before the old (reliability.md D-18). */
 const CANDIDATE_OOM_SCORE = 200
 
 /** All processes of the workers. Each is watched by pidfd, from its spawn to its reaping; a bare pid is never signalled. */
 export class Processes {
   readonly #byWorker = new Map<number, WorkerProcess>()
+  #oomKills: number | null = readOomKills()
+  readonly #owned = new Set<number>()
   readonly #native: Native = native()
-  readonly #channel: string
-  readonly #preload: string
+  readonly #handed: { channel: string; preload: string; ready: ReadySignal; notify: string }
   readonly #post: Post
 
-  constructor(options: { channel: string; preload: string; post: Post }) {
-    this.#channel = options.channel
-    this.#preload = options.preload
+  constructor(options: { channel: string; preload: string; ready: ReadySignal; notify: string; post: Post }) {
+    const { channel, preload, ready, notify } = options
+    this.#handed = { channel, preload, ready, notify }
     this.#post = options.post
     // A worker's child whose parent (npm, sh) ends must not escape: it becomes ours, and we reap it.
     this.#native.setChildSubreaper()
     process.on('SIGCHLD', this.#reapOrphans)
   }
 
+  /** A child that somebody else here waits for: it is not reaped as an orphan. Returns what ends that. */
+  own(pid: number): () => void {
+    this.#owned.add(pid)
+    return () => {
+      this.#owned.delete(pid)
+      this.#reapOrphans()
+    }
+  }
+
   /** Starts the process of a worker. `paths`: unix paths that are served now. Throws what posix_spawn gives. */
   spawn(worker: number, spec: Spec, { expendable, paths }: { expendable: boolean; paths: readonly string[] }): number {
     const token = randomBytes(16).toString('hex')
-    const env = workerEnvironment(spec, { channel: this.#channel, token, preload: this.#preload, paths })
+    const env = workerEnvironment(spec, { ...this.#handed, token, paths })
     const started = new WorkerProcess(worker, token, { ...spec, env }, (event) => {
-      if (event.type === 'exited') {
-        this.#byWorker.delete(worker)
-        this.#reapOrphans()
-      }
-      this.#post(event)
+      if (event.type !== 'exited') return this.#post(event)
+      this.#byWorker.delete(worker)
+      this.#reapOrphans()
+      this.#post({ ...event, oomKill: this.#hasKilledForMemory() })
     })
     this.#byWorker.set(worker, started)
     if (expendable) started.adjustOomScore(CANDIDATE_OOM_SCORE)
     return started.pid
+  }
+
+  /** Whether the kernel has killed for want of memory since this was last asked. */
+  #hasKilledForMemory(): boolean {
+    const before = this.#oomKills
+    this.#oomKills = readOomKills()
+    return this.#oomKills !== null && before !== null && this.#oomKills > before
   }
 
   get(worker: number): WorkerProcess | undefined {
@@ -54,6 +74,22 @@ export class Processes {
   withToken(token: string): WorkerProcess | undefined {
     // At most a few dozen. Tokens are random and used once: comparing them leaks nothing that could be used later.
     return [...this.#byWorker.values()].find((process) => process.token === token)
+  }
+
+  /** The worker below whose process this one is: itself, a child of it, or one that only its group tells of. */
+  ownerOf(pid: number): WorkerProcess | undefined {
+    const workers = [...this.#byWorker.values()]
+    let at = pid
+    for (let depth = 0; depth < DEEPEST && at > 1 && at !== process.pid; depth++) {
+      const owner = workers.find((worker) => worker.owns(at))
+      if (owner !== undefined) return owner
+      const place = placeOf(at)
+      if (place === undefined) return undefined
+      // Its parent has ended: it is our child now, and still in the group that its worker's spawn began.
+      if (place.parent === process.pid) return workers.find((worker) => worker.leads(place.group))
+      at = place.parent
+    }
+    return undefined
   }
 
   close(): void {
@@ -68,7 +104,7 @@ export class Processes {
   readonly #reapOrphans = (): void => {
     for (;;) {
       const pid = this.#native.peekExited()
-      if (pid === 0 || [...this.#byWorker.values()].some((worker) => worker.owns(pid))) return
+      if (pid === 0 || this.#owned.has(pid) || [...this.#byWorker.values()].some((worker) => worker.owns(pid))) return
       if (!this.#native.reap(pid)) return
     }
   }
@@ -80,6 +116,8 @@ export class WorkerProcess {
   readonly token: string
   readonly pid: number
   readonly startedAt: Date = new Date()
+  /** What the program said of itself last, by sd_notify's STATUS. */
+  statusText: string | null = null
   /** Read end of the pipe that is the worker's stderr until it serves. */
   readonly stderrReader: number
   readonly #native: Native = native()
@@ -127,6 +165,11 @@ export class WorkerProcess {
 
   get agentPid(): number {
     return this.#agent?.pid ?? this.pid
+  }
+
+  /** Whether this is the process group of the spawn. */
+  leads(group: number): boolean {
+    return this.#spawned !== null && group === this.pid
   }
 
   owns(pid: number): boolean {
@@ -210,7 +253,8 @@ export class WorkerProcess {
     this.#copyStderr()
     if (this.#partial !== '') this.#tail.push(this.#partial)
     const { code, signal } = this.#ending ?? { code: null, signal: null }
-    this.#post({ type: 'exited', worker: this.worker, code, signal, stderr: this.#tail.slice(-STDERR_LINES) })
+    const stderr = this.#tail.slice(-STDERR_LINES)
+    this.#post({ type: 'exited', worker: this.worker, code, signal, stderr })
   }
 
   /** Passes on what the worker wrote, and keeps its last lines. Ends with the last process that holds the pipe. */
@@ -245,6 +289,18 @@ export class WorkerProcess {
   /** Whether the pipe is still there to be lent. */
   get hasStderr(): boolean {
     return this.#stderr !== null
+  }
+}
+
+/** Parent and process group, from /proc (proc(5)); undefined when it has ended. */
+function placeOf(pid: number): { parent: number; group: number } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    // The name in parentheses may hold spaces and parentheses itself.
+    const [, parent, group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return { parent: Number(parent), group: Number(group) }
+  } catch {
+    return undefined
   }
 }
 

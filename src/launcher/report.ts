@@ -1,4 +1,4 @@
-import type { ListenAddress, Report } from '../protocol.js'
+import type { ListenAddress, Report, Speaks } from '../protocol.js'
 
 /**
  * A message of a worker as it may be believed: the program shares the process of the agent that speaks for it, so what arrives here is
@@ -24,13 +24,23 @@ const CHECKS: Readonly<Record<Report['type'], (report: Fields) => boolean>> = {
   hello: () => true,
   claim: ({ id, address, backlog }) => isNumber(id) && isAddress(address) && isNumber(backlog),
   listening: ({ id }) => isNumber(id),
+  ready: () => true,
   released: ({ id }) => isNumber(id),
   drained: ({ outcome }) => isRecord(outcome) && ['ended', 'closed', 'cut'].every((key) => isCount(outcome[key])),
-  ack: ({ seq }) => isNumber(seq),
+  ack: ({ seq, result }) => isNumber(seq) && (result === undefined || isResult(result)),
+  answered: ({ responses, errors }) => isCount(responses) && isCount(errors),
   nack: ({ seq, code, message }) => isNumber(seq) && isText(code) && isText(message),
   sockets: ({ seq }) => isNumber(seq),
   warning: ({ code, message }) => isText(code) && isText(message),
   unknown: ({ of }) => isText(of),
+}
+
+const SPEAKS: readonly unknown[] = ['http', 'https', 'h2', 'h2c', 'tls', 'tcp'] satisfies Speaks[]
+
+function isResult(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const { speaks, connections } = value
+  return (speaks === undefined || SPEAKS.includes(speaks)) && (connections === undefined || isCount(connections))
 }
 
 function isAddress(value: unknown): value is ListenAddress {

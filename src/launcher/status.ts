@@ -1,16 +1,25 @@
-import type { LauncherState, Status, Verdict } from '../control-protocol.js'
-import type { State, Worker } from './brain/state.js'
+import type { LauncherState, ReloadPhase, ReloadProgress, Status, Verdict } from '../control-protocol.js'
+import type { Run, State, Worker } from './brain/state.js'
 import type { Processes } from './processes.js'
 import type { Sockets } from './sockets.js'
 
 /** What `status` shows: the brain's state, with the facts that only the hands know (inodes, queues, start times). */
 export function statusOf(
   state: State,
-  facts: { name: string; version: string; sockets: Sockets; processes: Processes; lastReload: Verdict | null },
+  facts: {
+    name: string
+    version: string
+    sockets: Sockets
+    processes: Processes
+    lastReload: Verdict | null
+    now: number
+  },
 ): Status {
   const workers = Object.values(state.workers)
   const shown = (slot: number): Worker | undefined =>
-    workers.find((worker) => worker.slot === slot && worker.generation === (state.working ?? worker.generation))
+    workers.find(
+      (worker) => worker.slot === slot && worker.generation === (state.slots[slot]?.working ?? worker.generation),
+    )
   return {
     schema: 1,
     name: facts.name,
@@ -36,6 +45,7 @@ export function statusOf(
                 generation: worker.generation,
                 state: worker.state,
                 startedAt: (facts.processes.get(worker.id)?.startedAt ?? new Date(0)).toISOString(),
+                text: facts.processes.get(worker.id)?.statusText ?? null,
               },
         adoptedBy: adopterOf(state, slot),
       }
@@ -58,6 +68,7 @@ export function statusOf(
         })),
     })),
     steering: 'none',
+    reload: state.run === null ? null : progressOf(state, state.run, facts.now),
     lastReload: facts.lastReload,
     warnings: [],
   }
@@ -66,9 +77,9 @@ export function statusOf(
 function launcherState(state: State): LauncherState {
   if (state.phase === 'starting') return 'starting'
   if (state.phase !== 'running') return 'stopping'
-  if (state.run !== null) return 'reloading'
+  if (state.run !== null) return state.run.step === 'bake' ? 'baking' : 'reloading'
   const serving = Object.values(state.workers).filter(
-    (worker) => worker.generation === state.working && worker.state === 'serving',
+    (worker) => worker.generation === state.slots[worker.slot]?.working && worker.state === 'serving' && !worker.stuck,
   )
   return serving.length < state.settings.slots ? 'degraded' : 'serving'
 }
@@ -85,4 +96,41 @@ function holds(worker: Worker, socket: { listener: string; slot: number }): bool
   const isOwn =
     Object.values(worker.claims).some((claim) => claim.listener === socket.listener) && worker.slot === socket.slot
   return isOwn || worker.spares.includes(`${socket.slot} ${socket.listener}`)
+}
+
+function progressOf(state: State, run: Run, now: number): ReloadProgress {
+  return {
+    id: run.id,
+    step: run.undo?.step ?? run.step,
+    from: run.from,
+    to: run.to,
+    ms: Math.round(now - run.startedAt),
+    slots: state.slots.map((_, slot) => {
+      const entry = run.workers.find((one) => one.slot === slot)
+      const worker = state.workers[entry?.newId ?? -1]
+      const old = Object.values(state.workers).find((one) => one.slot === slot && one.generation === run.from)
+      const phase = entry === undefined ? 'waiting' : phaseOf(run, slot, worker)
+      return { slot, oldPid: entry?.oldPid ?? old?.pid ?? null, newPid: entry?.newPid ?? null, phase }
+    }),
+  }
+}
+
+function phaseOf(run: Run, slot: number, worker: Worker | undefined): ReloadPhase {
+  switch (worker?.state) {
+    case undefined:
+    case 'exited':
+      return 'ended'
+    case 'spawned':
+      return 'starting'
+    case 'ready':
+      return worker.proof === 'probing' ? 'probing' : 'ready'
+    case 'serving':
+      if (!run.batch.includes(slot)) return 'done'
+      return run.step === 'bake' ? 'baking' : 'serving'
+    case 'draining':
+    case 'stopping':
+      return 'leaving'
+    default:
+      return 'claimed'
+  }
 }

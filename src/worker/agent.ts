@@ -40,6 +40,7 @@ export class Agent implements OrderWorld {
   state: OrderWorld['state']
   place: OrderWorld['place']
   drain: Drain | undefined
+  answers: OrderWorld['answers']
   stderrReader: number | undefined
   readonly #handed: Handed
   readonly #link: LauncherLink
@@ -77,7 +78,8 @@ export class Agent implements OrderWorld {
 
   /** Node's listen has succeeded: 'listening' comes in the next tick, unless the program closes the server before. */
   announce(claim: Claim): void {
-    process.nextTick(() => {
+    // Not in the next tick: a listen() beside this one may just have failed, and end the program in that tick.
+    setImmediate(() => {
       if (claim.state !== 'released') this.send({ type: 'listening', id: claim.facts.id })
     })
   }

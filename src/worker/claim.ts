@@ -116,6 +116,20 @@ export class Claim {
     this.#adopted.delete(slot)
   }
 
+  /**
+   * Takes `fd`, a connection that nobody accepted, and gives it to the server the way libuv gives an accepted one (facts: node.md §3): it
+   * counts, TLS and HTTP/2 begin, node:cluster hands it on. The state of the claim does not matter, so a held worker can be asked.
+   */
+  take(fd: number): void {
+    const handle = this.#own(fd)
+    const { onconnection } = this.#main
+    if (typeof onconnection !== 'function') {
+      handle.close()
+      throw Object.assign(new Error(`the server on ${this.facts.listener} takes no connections`), { code: 'EBADF' })
+    }
+    onconnection.call(this.#main, 0, handle)
+  }
+
   /** Close every copy of the socket, while the server goes on to say where it listened. For a claim that does not accept any more. */
   letGo(): void {
     if (this.#state !== 'draining' || this.#main instanceof ClosedHandle) return

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { ENV_CHANNEL, ENV_PATHS, ENV_TOKEN } from '../protocol.js'
+import { ENV_CHANNEL, ENV_PATHS, ENV_READY, ENV_TOKEN } from '../protocol.js'
 import { withoutRequire } from './node-options.js'
 
 /** Where a developer's or package's other addon build lies; read by native.ts. */
@@ -10,6 +10,8 @@ export interface Handed {
   readonly channel: string
   readonly token: string
   readonly binding: string | undefined
+  /** What the program will say when it is ready, beside 'listening'; undefined: nothing that we hear. */
+  readonly ready: string | undefined
   /** Unix paths that are served, as JSON. */
   readonly paths: string | undefined
   /** Our part of NODE_OPTIONS, word for word. */
@@ -30,10 +32,12 @@ export function takeEnvironment(preload: string): Handed | undefined {
   const paths = env[ENV_PATHS]
   delete env[ENV_CHANNEL]
   delete env[ENV_TOKEN]
+  const ready = env[ENV_READY]
   delete env[ENV_BINDING]
+  delete env[ENV_READY]
   delete env[ENV_PATHS]
   const requireOption = takeRequireOption(env, preload)
-  if (channel && token) return { channel, token, binding, paths, requireOption, thread: 0 }
+  if (channel && token) return { channel, token, binding, ready, paths, requireOption, thread: 0 }
   return takeFromProcess()
 }
 
@@ -69,5 +73,5 @@ function takeFromProcess(): Handed | undefined {
   const token = variable(ENV_TOKEN)
   if (!channel || !token) return undefined
   const [binding, paths] = [variable(ENV_BINDING), variable(ENV_PATHS)]
-  return { channel, token, binding, paths, requireOption: undefined, thread: threadId }
+  return { channel, token, binding, ready: undefined, paths, requireOption: undefined, thread: threadId }
 }

@@ -6,6 +6,7 @@ import type { ListenAddress } from '../protocol.js'
 import { Agent, type ClaimAnswer } from './agent.js'
 import type { Handed } from './environment.js'
 import type { ListenHandle, Server } from './handles.js'
+import type { ReadyMessage } from './ready-message.js'
 
 /** Node's own step of listen() after validation and DNS; its source names it "so as not to break code that wraps this method". */
 type Listen = (
@@ -28,7 +29,7 @@ const IPV6_ONLY = 1
 let installed = false
 
 /** From here on every `listen()` of this thread is claimed at the launcher. `claimed` is called once, when this process is the worker. */
-export function installListenHook(handed: Handed, claimed: () => void): void {
+export function installListenHook(handed: Handed, claimed: () => void, ready: ReadyMessage | undefined): void {
   if (installed || cluster.isWorker) return
   installed = true
   const prototype = net.Server.prototype as unknown as { _listen2: Listen }
@@ -60,6 +61,7 @@ export function installListenHook(handed: Handed, claimed: () => void): void {
       plain()
       return
     }
+    if (endPassingOn !== undefined) ready?.whenSaid(() => agent?.send({ type: 'ready' }))
     endPassingOn?.()
     endPassingOn = undefined
 

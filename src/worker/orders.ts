@@ -1,10 +1,12 @@
 import type { Native } from '../native.js'
 import type { AckResult, Order, OrderType, SocketName, ToLauncher } from '../protocol.js'
+import { Answers } from './answers.js'
 import type { Claim } from './claim.js'
 import { Drain } from './drain/drain.js'
 import type { Incoming } from './incoming.js'
 import type { ReceivedFds } from './received-fds.js'
 import { type Spares, textOf } from './spares.js'
+import { speaks } from './speaks.js'
 import { replaceStderr } from './stderr.js'
 
 /** Below SCM_MAX_FD (253), as a sum of descriptors in flight counts against RLIMIT_NOFILE (kernel.md §7). */
@@ -23,6 +25,8 @@ export interface OrderWorld {
     | { readonly generation: number; readonly slot: number; readonly term: number; readonly working: number }
     | undefined
   drain: Drain | undefined
+  /** While the launcher wants answers to be counted. */
+  answers: Answers | undefined
   /** Read end of the pipe that fd 2 is, when the launcher pipes it: without it a write would be EPIPE once the launcher is dead. */
   stderrReader: number | undefined
   send(message: ToLauncher, fds?: readonly number[]): boolean
@@ -65,6 +69,16 @@ const handlers = {
     if (world.place !== undefined) world.place = { ...world.place, term, working }
     return undefined
   },
+  count(world, { everyMs }) {
+    world.answers?.stop()
+    world.answers = undefined
+    if (everyMs === 0) return undefined
+    const servers = [...world.claims.values()].map((claim) => claim.facts.server)
+    world.answers = new Answers(servers, everyMs, (responses, errors) =>
+      world.send({ type: 'answered', responses, errors }),
+    )
+    return undefined
+  },
   async stderr(world, _order, fds) {
     await replaceStderr(world.native, fds.take(0))
     if (world.stderrReader !== undefined) world.native.close(world.stderrReader)
@@ -89,6 +103,15 @@ const handlers = {
     const connections = openConnections(world)
     drain.begin(deadlineMs)
     return { connections }
+  },
+  probe(world, { listener }, fds) {
+    const claim = claimOf(world, listener)
+    if (claim === undefined) throw coded('ENOENT', `no claim on ${listener}`)
+    claim.take(fds.take(0))
+    return { speaks: speaks(claim.facts.server) }
+  },
+  ping() {
+    return undefined
   },
   collect(world, { seq }) {
     const held = heldSockets(world)

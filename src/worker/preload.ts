@@ -3,6 +3,7 @@ import { realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Handed, takeEnvironment } from './environment.js'
 import { passOn } from './pass-on.js'
+import type { ReadyMessage } from './ready-message.js'
 
 /** Published by net.Server.listen() before it does anything (Node 20.19): what a server needs from us is loaded only then. */
 const LISTEN_STARTS = 'tracing:net.server.listen:asyncStart'
@@ -16,11 +17,12 @@ const handed = bun === undefined && deno === undefined ? takeEnvironment(__filen
 
 if (handed !== undefined && !isLauncher() && !isLockedOut(handed)) {
   const endPassingOn = handed.thread === 0 ? passOn(handed) : () => {}
+  const ready = handed.ready === 'message' && handed.thread === 0 ? provideSend() : undefined
   const install = (): void => {
     // Not inside the channel's own loop over its subscribers.
     process.nextTick(() => unsubscribe(LISTEN_STARTS, install))
     const { installListenHook } = require('./listen-hook.js') as typeof import('./listen-hook.js')
-    installListenHook(handed, endPassingOn)
+    installListenHook(handed, endPassingOn, ready)
   }
   subscribe(LISTEN_STARTS, install)
   if (handed.paths !== undefined) guardPaths(JSON.parse(handed.paths) as string[])
@@ -30,6 +32,10 @@ if (handed !== undefined && !isLauncher() && !isLockedOut(handed)) {
 function guardPaths(paths: readonly string[]): void {
   const { guardPath } = require('./unlink-guard.js') as typeof import('./unlink-guard.js')
   for (const path of paths) guardPath(path)
+}
+
+function provideSend(): ReadyMessage {
+  return (require('./ready-message.js') as typeof import('./ready-message.js')).provideSend()
 }
 
 /** A launcher inside the program, of this installation or another one: what it listens on is its control socket, and its workers are its own. */

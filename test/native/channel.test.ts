@@ -194,6 +194,29 @@ describe('datagrams', () => {
   })
 })
 
+describe('who sent a datagram', () => {
+  it('is told by the kernel, where it is asked for', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'sender-'))
+    const sender = addon.socket('unix', 'datagram')
+    const receiver = addon.socket('unix', 'datagram')
+    const path = join(directory, 'notify')
+    addon.bindUnix(receiver, path)
+    addon.sendDatagram(sender, path, text('before'))
+    addon.setOption(receiver, 'passCredentials', 1)
+    addon.sendDatagram(sender, path, text('READY=1'))
+    // What was sent before has nobody's name on it: 0 and the overflow ids.
+    expect(addon.receiveMessage(receiver, 100)?.sender?.pid).toBe(0)
+    expect(addon.receiveMessage(receiver, 100)?.sender).toEqual({
+      pid: process.pid,
+      uid: process.geteuid?.(),
+      gid: process.getegid?.(),
+    })
+    addon.close(sender)
+    addon.close(receiver)
+    rmSync(directory, { recursive: true })
+  })
+})
+
 describe('who is at the other end', () => {
   let directory: string
   let listener: number

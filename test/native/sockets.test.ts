@@ -197,6 +197,29 @@ describe('bindUnix', () => {
   })
 })
 
+describe('connectInet', () => {
+  it('connects two descriptors of this process, and each knows the other', () => {
+    const { fd, port } = bound()
+    addon.listen(fd, 1)
+    const client = socket('inet', 'stream')
+    addon.connectInet(client, '127.0.0.1', port)
+    expect(addon.pollSync(fd, READABLE, 1_000)).toBe(READABLE)
+    const server = addon.accept(fd) as number
+    open.push(server)
+    expect(addon.peerAddress(server)).toEqual(addon.localAddress(client))
+    expect(addon.peerAddress(client)).toEqual(addon.localAddress(server))
+  })
+
+  it('says what is wrong, now or when the connection is used', () => {
+    const { fd, port } = bound()
+    expect(errorOf(() => addon.peerAddress(fd))).toEqual(systemError('ENOTCONN', 'getpeername'))
+    const client = socket('inet', 'stream')
+    expect(errorOf(() => addon.connectInet(client, 'localhost', port))).toEqual(systemError('EINVAL', 'connect'))
+    addon.connectInet(client, '127.0.0.1', port)
+    expect(errorOf(() => addon.peerAddress(client))).toEqual(systemError('ENOTCONN', 'getpeername'))
+  })
+})
+
 describe('accept', () => {
   it('gives null when nobody waits, then the connection: close-on-exec and non-blocking', async () => {
     const { fd, port } = bound()

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { cpSync, renameSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Verdict } from '../../src/control-protocol'
@@ -71,6 +73,23 @@ test('a version that exits at load: its code and its last lines', async () => {
   })
 })
 
+test('a version that reaches the heap limit: named, not just a signal', async () => {
+  const [port, versions] = [await freePort(), new Versions()]
+  const [node, ...argv] = versions.command(port)
+  const launcher = await startLauncher({
+    command: [node as string, '--max-old-space-size=30', ...argv],
+    options: ['-n', '2'],
+    cwd: versions.directory,
+  })
+  versions.deploy('leaks')
+  await expectRefused(
+    { launcher, port, versions },
+    {
+      reason: expect.stringMatching(/was ended by SIGABRT: V8's heap limit was reached \(--max-old-space-size\)$/),
+    },
+  )
+})
+
 test('a version that throws before it listens', async () => {
   const scene = await start()
   scene.versions.deploy('throws-later')
@@ -104,6 +123,89 @@ test('a version that listens on another port gets nothing of it into the open', 
   await expectRefused(scene, { reason: expect.stringContaining(`it did not listen on tcp *:${scene.port}`) })
   await look
   expect(refused).toBeGreaterThan(0)
+})
+
+test('a version that is no JavaScript', async () => {
+  const scene = await start()
+  scene.versions.deploy('is-no-javascript')
+  await expectRefused(scene, {
+    reason: expect.stringMatching(/exited with code 1$/),
+    stderr: expect.arrayContaining([expect.stringContaining('SyntaxError')]),
+  })
+})
+
+test('a version that gives a port up', async () => {
+  const [port, other, versions] = [await freePort(), await freePort(), new Versions()]
+  const launcher = await startLauncher({
+    command: versions.command(port, other),
+    options: ['-n', '2', '--ready-timeout', '1500ms'],
+    cwd: versions.directory,
+  })
+  versions.deploy('fewer-ports')
+  await expectRefused(
+    { launcher, port, versions },
+    {
+      reason: expect.stringContaining(
+        `it did not listen on tcp *:${other} within 1500 ms (it listens on tcp *:${port})`,
+      ),
+    },
+  )
+})
+
+test('a version that wants one more port, which it cannot have', async () => {
+  const scene = await start()
+  const other = createServer().listen(0)
+  await once(other, 'listening')
+  const taken = (other.address() as AddressInfo).port
+  scene.versions.deploy(`more-ports ${taken}`)
+  await expectRefused(scene, {
+    reason: expect.stringContaining(`[::]:${taken} is in use`),
+    stderr: expect.arrayContaining([expect.stringContaining('EADDRINUSE')]),
+  })
+  other.close()
+})
+
+test('a version whose event loop stands still once it listens', async () => {
+  const scene = await start(['--ready-timeout', '5s'])
+  scene.versions.deploy('spins')
+  await expectRefused(scene, {
+    reason: expect.stringMatching(/it did not listen on .* within 5000 ms: its event loop has not turned for \d+ ms$/),
+  })
+})
+
+test('a version that never says that it is ready', async () => {
+  const [port, versions] = [await freePort(), new Versions('says-so')]
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '2', '--ready', 'message', '--ready-timeout', '1500ms'],
+    cwd: versions.directory,
+  })
+  const old = await launcher.pids()
+  versions.deploy('two')
+  const { code, stdout } = await launcher.run('reload', '--json')
+  expect({ code, verdict: JSON.parse(stdout) }).toMatchObject({
+    code: 4,
+    verdict: { result: 'aborted', reason: expect.stringContaining('it did not say that it is ready within 1500 ms') },
+  })
+  expect(await launcher.pids()).toEqual(old)
+  versions.deploy('says-so')
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  await launcher.stop()
+})
+
+test('a version that is undone and ignores SIGTERM is killed', async () => {
+  const scene = await start(['--bake', '20s', '--bake-max-5xx', '1%', '--drain-timeout', '1s', '--kill-after', '300ms'])
+  const { launcher, port, versions } = scene
+  const old = await launcher.pids()
+  const clients = new Clients(port)
+  versions.deploy('errs-for-ever')
+  const { code, stdout } = await launcher.run('reload', '--json')
+  expect({ code, verdict: JSON.parse(stdout) }).toMatchObject({ code: 4, verdict: { result: 'undone', step: 'bake' } })
+  await launcher.event('worker.killed', ({ generation }) => generation === 2)
+  await launcher.when('the new ones have gone', ({ generations }) => generations.length === 1)
+  expect(await launcher.pids()).toEqual(old)
+  expect((await clients.stop()).failures).toEqual([])
+  await launcher.stop()
 })
 
 test('an aborted reload says that the old version serves on only as far as it does', async () => {

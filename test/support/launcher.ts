@@ -32,7 +32,7 @@ export interface LogEvent {
 export interface StartOptions {
   /** The program: default `node` with the fixture of `app`. */
   readonly command?: readonly string[]
-  /** Words before the command: `-n 2`. */
+  /** Words before the command: `-n 2`. There is no bake unless they say so. */
   readonly options?: readonly string[]
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string | undefined>>
@@ -98,7 +98,16 @@ export class TestLauncher {
     this.#main = options.main ?? MAIN
     this.#exitCode = options.exitCode ?? 0
     const named = options.name === null ? [] : ['--name', this.name]
-    const own = ['--runtime-dir', this.runtimeDir, ...named, '--log-format', 'json', ...(options.options ?? [])]
+    const own = [
+      '--runtime-dir',
+      this.runtimeDir,
+      ...named,
+      '--log-format',
+      'json',
+      '--bake',
+      '0',
+      ...(options.options ?? []),
+    ]
     const words = [...(options.under ?? []), TEST_NODE, this.#main, ...own, '--', ...options.command]
     const [file, ...argv] = words as [string, ...string[]]
     this.child = spawn(file, argv, { cwd: options.cwd, env: this.#env, stdio: ['ignore', 'pipe', 'pipe'] })

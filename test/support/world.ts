@@ -2,6 +2,9 @@ import type { Effect, Event } from '../../src/launcher/brain/events.js'
 import { initialState, type Settings, type State } from '../../src/launcher/brain/state.js'
 import { step } from '../../src/launcher/brain/step.js'
 
+/** The brain under test; a mutant of it takes its place. */
+export type Step = typeof step
+
 export type Unstamped = Event extends infer E ? (E extends unknown ? Omit<E, 'at'> : never) : never
 type Answer = Extract<Effect, { do: 'answer' }>
 
@@ -14,6 +17,15 @@ export type Conduct =
   | 'dies-admitted'
   | 'never-pauses'
   | 'never-drains'
+  /** Listens, and does not say that it is ready. */
+  | 'never-says'
+  | 'fails-proof'
+  /** The rest serve well until the service is theirs. */
+  | 'dies-baking'
+  | 'fails-watch'
+  | 'stands-still'
+  | 'errs'
+  | 'never-resumes'
 
 /**
  * The world around the brain, in memory: processes that behave as told, a clock that is moved by hand, and a kernel that knows which
@@ -29,27 +41,44 @@ export class World {
   readonly sockets = new Map<string, boolean>()
   /** Workers that accept, by slot of the socket: what the kernel would see. */
   readonly acceptors = new Map<number, Set<number>>()
-  pending: { worker: number; event: Unstamped }[] = []
+  pending: { worker: number; event: Unstamped | 'crash' | 'freeze' }[] = []
+  /** What each living worker is asked by the prober. */
+  readonly probes = new Map<number, 'prove' | 'watch'>()
   readonly verdicts: Extract<Effect, { do: 'verdict' }>[] = []
   exitCode: number | null = null
-  conduct: (generation: number) => Conduct
-  readonly #sockets = new Map<number, Set<number>>()
+  conduct: (generation: number, slot: number) => Conduct
+  /** Workers whose event loop stands still: from which sockets they accept once it turns again, and what lies in their channel. */
+  readonly #frozen = new Map<number, { slots: number[]; orders: Extract<Effect, { do: 'order' }>[] }>()
 
-  constructor(settings: Partial<Settings> = {}, conduct: (generation: number) => Conduct = () => 'good') {
+  readonly #step: Step
+
+  constructor(
+    settings: Partial<Settings> = {},
+    conduct: (generation: number, slot: number) => Conduct = () => 'good',
+    brain: Step = step,
+  ) {
     this.conduct = conduct
+    this.#step = brain
     this.state = initialState({
       slots: 2,
       ports: undefined,
       readyTimeoutMs: 60_000,
       drainTimeoutMs: 30_000,
       killAfterMs: 5_000,
+      ready: 'listening',
+      probes: false,
+      liveness: false,
+      strategy: 'all',
+      surge: null,
+      bakeMs: 0,
+      bakeMax5xx: null,
       ...settings,
     })
   }
 
   /** Tells the brain one thing, and does what it says at once; results of effects are told before anything else. */
   tell(event: Unstamped): void {
-    const { state, effects } = step(this.state, { ...event, at: this.now } as Event)
+    const { state, effects } = this.#step(this.state, { ...event, at: this.now } as Event)
     this.state = state
     this.effects.push(...effects)
     const outcomes: Unstamped[] = []
@@ -68,7 +97,12 @@ export class World {
   /** Lets one of the waiting things happen. */
   happen(index: number): void {
     const [next] = this.pending.splice(index, 1)
-    if (next !== undefined && (this.alive.has(next.worker) || next.event.type === 'exited')) this.tell(next.event)
+    if (next === undefined) return
+    if (next.event === 'crash' || next.event === 'freeze') this.#showVice(next.worker, next.event)
+    else if (this.alive.has(next.worker) || next.event.type === 'exited') {
+      if (next.event.type === 'heartbeat-back') this.#thaw(next.worker)
+      this.tell(next.event)
+    }
   }
 
   /** Kills a worker's process, as `kill -9` would. */
@@ -112,12 +146,12 @@ export class World {
   #perform(effect: Effect, outcomes: Unstamped[]): void {
     switch (effect.do) {
       case 'resolve':
-        outcomes.push({ type: 'resolved', run: effect.run, error: null })
+        outcomes.push({ type: 'resolved', run: effect.run, error: null, changes: [] })
         return
       case 'spawn':
         this.alive.add(effect.worker)
         outcomes.push({ type: 'spawned', worker: effect.worker, pid: 1_000 + effect.worker })
-        this.#boot(effect.worker, effect.generation)
+        this.#boot(effect.worker, effect.generation, effect.slot)
         return
       case 'open': {
         const id = `${effect.slot} ${effect.listener}`
@@ -136,6 +170,14 @@ export class World {
         return this.#claimed(effect)
       case 'order':
         return this.#obey(effect)
+      case 'probe':
+        return this.#probe(effect.worker, effect.mode)
+      case 'unprobe':
+        this.probes.delete(effect.worker)
+        this.pending = this.pending.filter(
+          ({ worker, event }) => worker !== effect.worker || typeof event === 'string' || event.type !== 'probed',
+        )
+        return
       case 'terminate':
         return this.#end(effect.worker, 'SIGTERM')
       case 'kill':
@@ -158,8 +200,8 @@ export class World {
     }
   }
 
-  #boot(worker: number, generation: number): void {
-    const conduct = this.conduct(generation)
+  #boot(worker: number, generation: number, slot: number): void {
+    const conduct = this.conduct(generation, slot)
     const post = (event: Unstamped): void => void this.pending.push({ worker, event })
     if (conduct === 'exits') {
       this.alive.delete(worker)
@@ -180,12 +222,36 @@ export class World {
     if (answer.mode !== 'hold' && answer.mode !== 'go') return
     if (answer.mode === 'go') this.#accept(worker, answer.slot)
     this.pending.push({ worker, event: { type: 'listening', worker, claim } })
+    if (this.state.settings.ready !== 'listening' && this.#conductOf(worker) !== 'never-says')
+      this.pending.push({ worker, event: { type: 'ready', worker } })
   }
 
-  #obey({ worker, seq, order }: Extract<Effect, { do: 'order' }>): void {
+  #probe(worker: number, mode: 'prove' | 'watch'): void {
+    this.probes.set(worker, mode)
+    const conduct = this.#conductOf(worker)
+    const post = (passed: boolean): void =>
+      void this.pending.push({
+        worker,
+        event: { type: 'probed', worker, passed, reason: passed ? null : 'GET /health answered 500', attempts: 1 },
+      })
+    if (mode === 'watch') {
+      if (conduct === 'fails-watch') post(false)
+    } else post(conduct !== 'fails-proof')
+  }
+
+  #conductOf(worker: number): Conduct {
+    const record = this.state.workers[worker]
+    return record === undefined ? 'good' : this.conduct(record.generation, record.slot)
+  }
+
+  #obey(effect: Extract<Effect, { do: 'order' }>): void {
+    const { worker, seq, order } = effect
     const record = this.state.workers[worker]
     if (record === undefined || !this.alive.has(worker)) return
-    const conduct = this.conduct(record.generation)
+    const conduct = this.conduct(record.generation, record.slot)
+    if (order.type === 'resume' && conduct === 'never-resumes') return
+    const frozen = this.#frozen.get(worker)
+    if (frozen !== undefined) return void frozen.orders.push(effect)
     if (order.type === 'admit' && conduct === 'never-admits') return
     if (order.type === 'pause' && conduct === 'never-pauses') return
     if (order.type === 'admit' || order.type === 'resume') this.#accept(worker, record.slot)
@@ -194,8 +260,36 @@ export class World {
     if (order.type === 'unadopt') this.acceptors.get(order.socket.slot)?.delete(worker)
     if (order.type === 'admit' && conduct === 'dies-admitted') return this.crash(worker)
     this.pending.push({ worker, event: { type: 'acked', worker, seq } })
+    if (order.type === 'term' && order.working === record.generation) this.#turnBad(worker, conduct)
+    if (order.type === 'count' && order.everyMs > 0 && conduct === 'errs')
+      this.pending.push({ worker, event: { type: 'answered', worker, responses: 200, errors: 100 } })
     if (order.type === 'drain' && conduct !== 'never-drains')
       this.pending.push({ worker, event: { type: 'drained', worker, outcome: { ended: 1, closed: 0, cut: 0 } } })
+  }
+
+  /** It has the service, and will show what it is. */
+  #turnBad(worker: number, conduct: Conduct): void {
+    if (conduct === 'dies-baking') this.pending.push({ worker, event: 'crash' })
+    if (conduct === 'stands-still') this.pending.push({ worker, event: 'freeze' })
+  }
+
+  /** These are faults of a new version, seen in its first moments or never. */
+  #showVice(worker: number, vice: 'crash' | 'freeze'): void {
+    const record = this.state.workers[worker]
+    if (record === undefined || this.state.run?.to !== record.generation) return
+    if (vice === 'crash') return this.crash(worker)
+    const slots = [...this.acceptors].flatMap(([slot, workers]) => (workers.has(worker) ? [slot] : []))
+    this.#frozen.set(worker, { slots, orders: [] })
+    this.#stopAccepting(worker)
+    this.pending.push({ worker, event: { type: 'heartbeat-lost', worker, ms: 2_000 } })
+    this.pending.push({ worker, event: { type: 'heartbeat-back', worker } })
+  }
+
+  #thaw(worker: number): void {
+    const frozen = this.#frozen.get(worker)
+    this.#frozen.delete(worker)
+    for (const slot of frozen?.slots ?? []) this.#accept(worker, slot)
+    for (const order of frozen?.orders ?? []) this.#obey(order)
   }
 
   #end(worker: number, signal: string): void {
@@ -208,7 +302,6 @@ export class World {
   #accept(worker: number, slot: number): void {
     const set = this.acceptors.get(slot) ?? new Set()
     this.acceptors.set(slot, set.add(worker))
-    this.#sockets.set(worker, (this.#sockets.get(worker) ?? new Set()).add(slot))
   }
 
   #stopAccepting(worker: number): void {

@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { TEST_NODE } from '../support/paths'
 
 /*
  * The tree shows the architecture, and this keeps it so: who may import whom (docs/architecture.md, "Layers"), no cycle anywhere, and a
@@ -90,5 +92,14 @@ describe('the source tree', () => {
   it('finds every local import', () => {
     for (const file of files)
       for (const other of localImportsOf(file)) expect(files, `${file} imports ${other}`).toContain(other)
+  })
+
+  it('loads what only some options need when they are given', () => {
+    const built = join(SRC, '..', 'dist', 'launcher', 'launcher.js')
+    const script = `require(${JSON.stringify(built)})
+      console.log(JSON.stringify([Object.keys(require.cache), process.moduleLoadList]))`
+    const [files, modules] = JSON.parse(execFileSync(TEST_NODE, ['-e', script], { encoding: 'utf8' })) as string[][]
+    expect(files?.filter((file) => /\/launcher\/probe\/|notify-socket/.test(file))).toEqual([])
+    expect(modules?.filter((name) => / (tls|http2|child_process)$/.test(name))).toEqual([])
   })
 })

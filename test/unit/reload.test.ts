@@ -83,7 +83,7 @@ describe('a reload', () => {
   })
 
   it('takes the late answer of an old worker that was told to resume', () => {
-    const world = new World().start()
+    const world = new World({ slots: 1 }).start()
     world.tell({ type: 'reload', caller: 1, wait: 'baked' })
     while (world.state.run?.step !== 'handover') world.happen(0)
     world.crash(inSlot(world, 2, 0))
@@ -91,7 +91,8 @@ describe('a reload', () => {
     // Old workers are busy: the deadlines of all orders pass before they look at the channel.
     while (world.timers.size > 0) world.ring()
     world.settle()
-    expect(world.serving(1)).toEqual([0, 1])
+    expect(world.serving(1)).toEqual([0])
+    expect(world.did('spawn')).toHaveLength(2)
   })
 
   it('takes a silent old worker for paused, and never kills it for being slow', () => {

@@ -16,7 +16,17 @@ const tally = (change: Partial<Tally> = {}): Tally => ({
   ...change,
 })
 
-const slot = { slot: 0, oldPid: 1, newPid: 2, ms: { admitted: 5, exited: 9 }, moved: 0, closed: 0, cut: 0 }
+const slot = {
+  slot: 0,
+  oldPid: 1,
+  newPid: 2,
+  ms: { admitted: 5, exited: 9 },
+  kept: null,
+  answered: null,
+  moved: 0,
+  closed: 0,
+  cut: 0,
+}
 const reload = (change: Partial<ReloadRecord> = {}): ReloadRecord => ({
   number: 1,
   at: 0,

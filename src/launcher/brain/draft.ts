@@ -33,6 +33,13 @@ export class Draft {
       .sort((a, b) => a.slot - b.slot)
   }
 
+  /** Living workers of the working generation of their slot, in slot order. */
+  get members(): Worker[] {
+    return this.workers
+      .filter((worker) => worker.generation === this.state.slots[worker.slot]?.working && worker.state !== 'exited')
+      .sort((a, b) => a.slot - b.slot)
+  }
+
   /** The living worker of a slot in a generation, unless it is on its way out. */
   inSlot(generation: number | null, slot: number): Worker | undefined {
     return this.of(generation).find((worker) => worker.slot === slot && worker.state !== 'stopping')
@@ -69,11 +76,16 @@ export class Draft {
       generation,
       role,
       state: 'spawned',
+      proof: 'none',
+      said: false,
+      doubt: null,
+      stuck: false,
       pid: null,
       claims: {},
       orders: {},
       term: 0,
       spares: [],
+      lacks: null,
       failure: null,
     }
     this.state.workers[id] = worker
@@ -120,6 +132,8 @@ export class Draft {
   drain(worker: Worker, last: boolean): void {
     const deadlineMs = this.state.settings.drainTimeoutMs
     worker.state = 'draining'
+    // A health check is a connection too, and a drain waits for those to end.
+    if (this.state.settings.liveness) this.do({ do: 'unprobe', worker: worker.id })
     this.order(worker, { type: 'drain', deadlineMs, last })
     // The worker keeps the deadline itself and reports what it had to cut. This one is for a worker that cannot.
     this.timer(`drain:${worker.id}`, deadlineMs + ORDER_TIMEOUT_MS)

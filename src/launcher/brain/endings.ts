@@ -1,57 +1,54 @@
+import { fail, isBaking } from './bake.js'
 import type { Draft } from './draft.js'
 import { type Ending, reasonOf } from './ending.js'
-import { disownAll, listenFor } from './listeners.js'
-import { abortReload } from './reload.js'
+import { admit, disownAll } from './listeners.js'
 import { addExit, pauseMs } from './restart-policy.js'
 import { failStart } from './start.js'
 import type { Worker } from './state.js'
 
-/** What follows the end of a worker: a failed start, an aborted reload, a respawn, or just one process less. */
+/** What follows the end of a worker: a failed start, a reload that is aborted or undone, a respawn, or just one process less. */
 export function workerEnded(draft: Draft, worker: Worker, how: Ending): void {
   const { state } = draft
   delete state.workers[worker.id]
-  if (worker.failure !== null) {
-    const { run } = state
-    if (state.phase === 'starting') failStart(draft, worker, how)
-    else if (run !== null && run.to === worker.generation && !run.committed)
-      abortReload(draft, run, reasonOf(worker, how), how.stderr)
-    else if (worker.generation === state.working) countExit(draft, worker)
+  if (worker.failure === null) return
+  const { run } = state
+  if (state.phase === 'starting') return failStart(draft, worker, how)
+  if (run !== null && run.to === worker.generation) fail(draft, run, reasonOf(worker, how), how.stderr)
+  const slot = state.slots[worker.slot]
+  if (slot?.working === worker.generation) slot.tally = addExit(slot.tally, draft.at)
+}
+
+/** Its process is dead or as good as dead, though its end is not there yet: a wrapper holds it. The bake does not wait for that. */
+export function workerLost(draft: Draft, worker: Worker, why: string): void {
+  const { run } = draft.state
+  if (run !== null && isBaking(draft, worker))
+    fail(draft, run, `the worker of slot ${worker.slot} (pid ${worker.pid}) ${why}`, [])
+}
+
+/** Settled after each event: a generation that was replaced, or given up, is over with its last worker. */
+export function settleGenerations(draft: Draft): void {
+  const { generations, slots, run, phase } = draft.state
+  if (phase === 'starting') return
+  for (const { number } of Object.values(generations)) {
+    const isNeeded = slots.some((slot) => slot.working === number) || number === run?.from || number === run?.to
+    if (isNeeded || draft.of(number).length > 0) continue
+    disownAll(draft, number)
+    delete generations[number]
+    draft.do({ do: 'forget', generation: number })
   }
-  endGeneration(draft, worker.generation)
-}
-
-function countExit(draft: Draft, worker: Worker): void {
-  const slot = draft.state.slots[worker.slot]
-  if (slot !== undefined) slot.tally = addExit(slot.tally, draft.at)
-}
-
-/** A generation that was replaced, or given up, is over with its last worker. */
-function endGeneration(draft: Draft, number: number): void {
-  const { state } = draft
-  if (
-    state.generations[number] === undefined ||
-    number === state.working ||
-    number === state.run?.to ||
-    draft.of(number).length > 0
-  )
-    return
-  disownAll(draft, number)
-  delete state.generations[number]
-  draft.do({ do: 'forget', generation: number })
 }
 
 /**
- * Settled after each event: every slot of the working generation has a worker, or a pause before its next start. A respawn starts what the
+ * Settled after each event: every slot has a worker of its working generation, or a pause before its next start. A respawn starts what the
  * directory holds now, so it is held and proven like a candidate before it serves.
  */
 export function settleSlots(draft: Draft): void {
-  const { state } = draft
-  if (!isSettled(draft)) return
-  const workers = draft.of(state.working)
-  state.slots.forEach((slot, number) => {
-    if (slot.pausing || workers.some((worker) => worker.slot === number)) return
+  replaceStuck(draft)
+  const workers = draft.members
+  draft.state.slots.forEach((slot, number) => {
+    if (slot.pausing || !isSettled(draft, number) || workers.some((worker) => fills(worker, number))) return
     const ms = pauseMs(slot.tally)
-    if (ms === 0) draft.spawn(state.working as number, number, 'respawn')
+    if (ms === 0) draft.spawn(slot.working as number, number, 'respawn')
     else {
       slot.pausing = true
       draft.timer(`respawn:${number}`, ms)
@@ -59,23 +56,52 @@ export function settleSlots(draft: Draft): void {
     }
   })
   for (const worker of workers) {
-    if (worker.role !== 'respawn' || worker.state !== 'ready' || draft.awaits(worker, 'admit')) continue
-    listenFor(draft, [worker])
-    draft.order(worker, { type: 'admit' })
+    if (worker.role !== 'respawn' || !isSettled(draft, worker.slot)) continue
+    if (worker.state === 'ready' && worker.proof === 'proven') admit(draft, [worker])
   }
 }
 
-/** The pause of a slot is over: it is started again, unless a reload has filled it meanwhile. */
-export function pauseOver(draft: Draft, slot: number): void {
-  const { slots, working } = draft.state
-  const record = slots[slot]
-  if (record === undefined) return
-  record.pausing = false
-  if (isSettled(draft) && !draft.of(working).some((worker) => worker.slot === slot))
-    draft.spawn(working as number, slot, 'respawn')
+/**
+ * One that was told to resume and has not said so in time gives its slot up, as soon as a sibling can carry on: when it comes to itself it
+ * finishes what it has. While there is no sibling it is the best there is.
+ */
+function replaceStuck(draft: Draft): void {
+  if (draft.state.phase !== 'running' || draft.state.run !== null) return
+  const { members } = draft
+  if (!members.some((worker) => worker.state === 'serving' && !worker.stuck)) return
+  for (const worker of members) {
+    if (worker.state !== 'paused' || !worker.stuck || !draft.awaits(worker, 'resume')) continue
+    draft.log('warn', 'worker.replaced', {
+      slot: worker.slot,
+      generation: worker.generation,
+      pid: worker.pid,
+      reason: 'it has not resumed in time',
+    })
+    draft.drain(worker, false)
+  }
 }
 
-/** Whether the working generation is to be kept whole: not before it serves, not while another takes over, not at the end. */
-function isSettled({ state }: Draft): boolean {
-  return state.phase === 'running' && state.working !== null && state.run?.step !== 'handover'
+/** A worker that drains leaves its slot to the next one at once: it may take as long as its clients. */
+function fills(worker: Worker, slot: number): boolean {
+  return worker.slot === slot && worker.state !== 'draining'
+}
+
+/** The pause of a slot is over: it is started again, unless a reload has filled it meanwhile. */
+export function pauseOver(draft: Draft, number: number): void {
+  const slot = draft.state.slots[number]
+  if (slot === undefined) return
+  slot.pausing = false
+  if (isSettled(draft, number) && !draft.members.some((worker) => fills(worker, number)))
+    draft.spawn(slot.working as number, number, 'respawn')
+}
+
+/** Whether a slot is to be kept filled: not before it serves, not while another generation takes it over or is judged, not at the end. */
+function isSettled({ state }: Draft, slot: number): boolean {
+  const { phase, run, slots } = state
+  if (phase !== 'running' || slots[slot]?.working == null) return false
+  if (run === null) return true
+  if (run.undo !== null) return false
+  if (run.step === 'handover' && !run.committed && run.deferred === null) return !run.batch.includes(slot)
+  // A death in the bake is the end of it. Only where nothing can be gone back to is a new worker started again.
+  return slots[slot].working !== run.to || run.kept
 }

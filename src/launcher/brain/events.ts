@@ -1,12 +1,17 @@
-import type { ReloadWait, Verdict } from '../../control-protocol.js'
+import type { Change, ReloadWait, Verdict } from '../../control-protocol.js'
 import type { DrainOutcome, ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
 
 /** What the world tells the brain. `at` is the monotonic clock in milliseconds, stamped when the event was queued. */
 export type Event = { readonly at: number } & (
   | { readonly type: 'start' }
   | WorkerEvent
-  /** Answer to `resolve`: what the candidates will run is known, or cannot be had. */
-  | { readonly type: 'resolved'; readonly run: number; readonly error: string | null }
+  /** Answer to `resolve`: what the candidates will run is known, and how it differs from the old; or it cannot be had. */
+  | {
+      readonly type: 'resolved'
+      readonly run: number
+      readonly error: string | null
+      readonly changes: readonly Change[]
+    }
   | { readonly type: 'reload'; readonly caller: number | null; readonly wait: ReloadWait }
   | {
       readonly type: 'stop'
@@ -43,7 +48,21 @@ export type WorkerEvent = { readonly worker: number } & (
   | { readonly type: 'listen-failed'; readonly listener: ListenerKey; readonly message: string }
   | { readonly type: 'listening'; readonly claim: string }
   | { readonly type: 'released'; readonly claim: string }
-  | { readonly type: 'acked'; readonly seq: number }
+  /** The program said so: by a 'ready' message to its parent, READY=1 or listener.ready(). May come before or after 'listening', and more than once. */
+  | { readonly type: 'ready' }
+  /**
+   * Result of a `probe`. Mode 'prove': `passed` once, after enough successes in a row; before that any number of failures, each the
+   * reason to show if the time runs out. Mode 'watch': failures only, each after enough of them in a row.
+   */
+  | { readonly type: 'probed'; readonly passed: boolean; readonly reason: string | null; readonly attempts: number }
+  /** Its event loop has not turned for this long. */
+  | { readonly type: 'heartbeat-lost'; readonly ms: number }
+  /** It turns again. */
+  | { readonly type: 'heartbeat-back' }
+  /** HTTP answers given since it was told to count, and how many of them had a status of 500 or more. */
+  | { readonly type: 'answered'; readonly responses: number; readonly errors: number }
+  /** `connections`: open on its servers at that moment, where the order's answer says so. */
+  | { readonly type: 'acked'; readonly seq: number; readonly connections?: number }
   | { readonly type: 'refused'; readonly seq: number; readonly code: string; readonly message: string }
   | { readonly type: 'drained'; readonly outcome: DrainOutcome }
   /** The process that listens has ended, its wrapper (npm, sh) has not. */
@@ -53,6 +72,8 @@ export type WorkerEvent = { readonly worker: number } & (
       readonly code: number | null
       readonly signal: string | null
       readonly stderr: readonly string[]
+      /** The kernel has killed a process for want of memory since the last look. */
+      readonly oomKill?: boolean
     }
 )
 
@@ -63,6 +84,7 @@ export type TimerId =
   | `drain:${number}`
   | `kill:${number}`
   | `respawn:${number}`
+  | `bake:${number}`
   | `late:${number}`
 
 /** What the brain wants done. The hands do them in order, and post what comes of it as events. */
@@ -113,6 +135,9 @@ export type Effect =
       readonly verdict: Omit<Verdict, 'kernel'>
     }
   | { readonly do: 'forget'; readonly generation: number }
+  /** Ask this worker's health path in that very process; replaces a probe of it that runs. 'prove': until it has passed. 'watch': for as long as it serves. */
+  | { readonly do: 'probe'; readonly worker: number; readonly mode: 'prove' | 'watch' }
+  | { readonly do: 'unprobe'; readonly worker: number }
   | {
       readonly do: 'log'
       readonly level: 'info' | 'warn' | 'error'
@@ -136,4 +161,5 @@ export type BrainOrder =
   | { readonly type: 'unadopt'; readonly socket: SocketName }
   | { readonly type: 'spares'; readonly add: readonly SocketName[]; readonly drop: readonly SocketName[] }
   | { readonly type: 'term'; readonly term: number; readonly working: number }
+  | { readonly type: 'count'; readonly everyMs: number }
   | { readonly type: 'drain'; readonly deadlineMs: number; readonly last: boolean }

@@ -47,7 +47,7 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
     adoptedBy: {},
   }
   listeners[key] = listener
-  worker.claims[event.claim] = { listener: key, backlog, listening: false }
+  worker.claims[event.claim] = { listener: key, backlog, opened: false, listening: false }
   draft.do({
     do: 'open',
     worker: worker.id,
@@ -56,13 +56,17 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
     address,
     slot: socketSlot(listener, worker.slot),
     backlog,
-    listen: goesLive(worker),
+    listen: goesLive(draft, worker),
   })
 }
 
-/** A first worker serves from its claim on, and so does a late claim of one that serves already. All others are held. */
-function goesLive(worker: Worker): boolean {
-  return worker.role === 'first' || worker.state === 'serving'
+/**
+ * A first worker of which nothing but 'listening' is wanted serves from its claim on, and so does a late claim of one that serves
+ * already. All others are held.
+ */
+function goesLive(draft: Draft, worker: Worker): boolean {
+  const { ready, probes } = draft.state.settings
+  return worker.state === 'serving' || (worker.role === 'first' && ready === 'listening' && !probes)
 }
 
 export function opened(draft: Draft, worker: Worker, event: OfType<'opened'>): void {
@@ -71,7 +75,9 @@ export function opened(draft: Draft, worker: Worker, event: OfType<'opened'>): v
   noteSocket(listener, slot, event.listening)
   if (!listener.owners.includes(worker.generation)) listener.owners.push(worker.generation)
   if (listener.awaitedBy === worker.generation) listener.awaitedBy = null
-  const mode = event.listening && goesLive(worker) ? 'go' : 'hold'
+  const asked = worker.claims[event.claim]
+  if (asked !== undefined) asked.opened = true
+  const mode = event.listening && goesLive(draft, worker) ? 'go' : 'hold'
   draft.do({ do: 'answer', worker: worker.id, claim: event.claim, answer: { mode, listener: event.listener, slot } })
 }
 
@@ -87,7 +93,7 @@ export function openFailed(draft: Draft, worker: Worker, event: OfType<'open-fai
     reason: event.message,
   })
   // Shown as the reason if the program gives up over it.
-  worker.failure ??= event.message
+  worker.lacks ??= event.message
   draft.do({
     do: 'answer',
     worker: worker.id,
@@ -102,7 +108,7 @@ function noteSocket(listener: Listener, slot: number, listening: boolean): void 
 }
 
 /** The sockets of these workers' claims that do not listen yet begin to, in slot order, before the workers are told to go. */
-export function listenFor(draft: Draft, workers: readonly Worker[]): void {
+function listenFor(draft: Draft, workers: readonly Worker[]): void {
   for (const worker of workers) {
     for (const { listener: key, backlog } of Object.values(worker.claims)) {
       const listener = draft.state.listeners[key]
@@ -113,6 +119,13 @@ export function listenFor(draft: Draft, workers: readonly Worker[]): void {
       draft.do({ do: 'listen', worker: worker.id, listener: key, slot, backlog })
     }
   }
+}
+
+/** Held workers that have proven themselves are told to serve, on sockets that listen. */
+export function admit(draft: Draft, workers: readonly Worker[]): void {
+  const held = workers.filter((worker) => !draft.awaits(worker, 'admit'))
+  listenFor(draft, held)
+  for (const worker of held) draft.order(worker, { type: 'admit' })
 }
 
 export function released(draft: Draft, worker: Worker, event: OfType<'released'>): void {
@@ -179,7 +192,9 @@ function dropUnowned(draft: Draft): void {
 }
 
 function isBeingOpened(draft: Draft, key: ListenerKey): boolean {
-  return draft.workers.some((worker) => hasClaim(worker, key))
+  return draft.workers.some((worker) =>
+    Object.values(worker.claims).some((claim) => claim.listener === key && !claim.opened),
+  )
 }
 
 /**
@@ -187,33 +202,50 @@ function isBeingOpened(draft: Draft, key: ListenerKey): boolean {
  * has adopted the fewest; it is given back as soon as the slot's own worker serves. With nobody to adopt it the queue waits.
  */
 function cover(draft: Draft): void {
-  const { working, phase, run } = draft.state
+  const { phase, run } = draft.state
+  if (phase !== 'running') return
+  const { members } = draft
   // In a handover both generations hold the same sockets and one of them always accepts.
-  if (working === null || phase !== 'running' || run?.step === 'handover') return
-  const members = draft.of(working)
+  const between = run?.step === 'handover' && !run.committed ? run.batch : []
   for (const listener of draft.listeners) {
     if (listener.address.kind === 'unix') continue // One socket: whoever serves accepts from it.
     const listening = members.filter((worker) => listensOn(worker, listener.key))
-    const acceptors = listening.filter((worker) => worker.state === 'serving' && !draft.awaits(worker, 'pause'))
-    // Told to resume is as good as accepting: its queue waits no longer than an order takes.
-    const own = (slot: number): Worker | undefined =>
-      listening.find((worker) => worker.slot === slot && (acceptors.includes(worker) || draft.awaits(worker, 'resume')))
+    // Told to resume is as good as accepting: its queue waits no longer than an order takes, and further orders come after that one.
+    const serving = listening.filter((worker) => worker.state === 'serving' && !draft.awaits(worker, 'pause'))
+    const awake = [...serving.filter((worker) => !worker.stuck), ...listening.filter(isResuming)]
+    // Those that stand still are better than none: they will find the order. But nothing is taken from one for another.
+    const acceptors = awake.length > 0 ? awake : serving
+    const own = (slot: number): boolean => acceptors.some((worker) => worker.slot === slot)
     for (const slot of listener.order) {
+      if (between.includes(slot)) continue
       const adopterId = listener.adoptedBy[slot]
       const adopter = acceptors.find((worker) => worker.id === adopterId)
-      if (own(slot) !== undefined) {
-        if (adopter !== undefined) draft.order(adopter, { type: 'unadopt', socket: { listener: listener.key, slot } })
+      if (own(slot) && (awake.length > 0 || adopter === undefined)) {
+        const holder = members.find((worker) => worker.id === adopterId && hasChannel(worker))
+        if (holder !== undefined) draft.order(holder, { type: 'unadopt', socket: { listener: listener.key, slot } })
         delete listener.adoptedBy[slot]
       } else if (adopter === undefined) {
-        delete listener.adoptedBy[slot]
         const sibling = leastBurdened(acceptors, listener)
         if (sibling === undefined) continue
+        const still = members.find((worker) => worker.id === adopterId && hasChannel(worker))
+        if (still !== undefined) draft.order(still, { type: 'unadopt', socket: { listener: listener.key, slot } })
         listener.adoptedBy[slot] = sibling.id
         draft.order(sibling, { type: 'adopt', socket: { listener: listener.key, slot } })
         draft.log('info', 'socket.adopted', { address: listener.key, slot, by: sibling.slot, pid: sibling.pid })
       }
     }
   }
+}
+
+/** Whether it may have adopted something, or will when it finds the order. */
+function hasChannel({ state }: Worker): boolean {
+  return state === 'serving' || state === 'paused'
+}
+
+/** Its last word from us was to resume: it may have been told to pause before that, or after. */
+function isResuming(worker: Worker): boolean {
+  const told = Object.entries(worker.orders).filter(([, type]) => type === 'pause' || type === 'resume')
+  return hasChannel(worker) && !worker.stuck && told.at(-1)?.[1] === 'resume'
 }
 
 function leastBurdened(acceptors: readonly Worker[], listener: Listener): Worker | undefined {

@@ -1,12 +1,14 @@
-import type { Verdict } from '../../control-protocol.js'
+import type { Change } from '../../control-protocol.js'
+import { bakeMsOf, beginBake, endBake, fail, giveUp, inBatch, settleUndo } from './bake.js'
 import type { Draft } from './draft.js'
-import { disownAll, forgetAdoptions, listenFor } from './listeners.js'
+import { admit, forgetAdoptions } from './listeners.js'
 import type { Caller, Run, Worker } from './state.js'
+import { answer, verdictOf } from './verdict.js'
 import { makeWorking } from './working.js'
 
 /**
- * A reload, step by step: resolve → start → ready → admit → handover → retire. At most one runs and one waits. Until the handover is
- * committed a failure costs nothing: the candidates are killed, and the working generation was never touched or resumes.
+ * A reload, step by step: resolve → start → ready → probe → admit → handover → bake → retire. At most one runs and one waits. With
+ * 'all' every slot takes these steps together; with 'rolling' a batch of slots does, and then the next one.
  */
 
 /** Generations that may be alive; one more cuts the oldest drain short (reliability.md R10). */
@@ -24,6 +26,9 @@ export function settleReload(draft: Draft): void {
   settleRetired(draft)
   const { run } = draft.state
   if (run === null) startWaiting(draft)
+  else if (run.undo !== null) settleUndo(draft, run)
+  else if (run.deferred !== null) fail(draft, run, run.deferred.reason, run.deferred.stderr)
+  else if (run.step === 'retire') nextBatch(draft, run)
   else if (run.committed) finishHandover(draft, run)
   else advance(draft, run)
 }
@@ -34,40 +39,46 @@ function startWaiting(draft: Draft): void {
   const to = state.next.generation++
   const from = state.working
   state.generations[to] = { number: to, state: 'starting', listeners: [...draft.generation(from).listeners] }
-  state.run = {
-    id: state.next.run++,
-    from,
-    to,
-    startedAt: draft.at,
-    step: 'resolve',
-    committed: false,
-    callers: state.waiting,
-    workers: [],
-  }
+  state.run = newRun(draft, { id: state.next.run++, from, to, callers: state.waiting })
   state.waiting = null
   draft.log('info', 'reload.started', { id: state.run.id, from, to })
   draft.do({ do: 'resolve', run: state.run.id, generation: to })
 }
 
-export function resolved(draft: Draft, id: number, error: string | null): void {
+function newRun({ at, state }: Draft, who: { id: number; from: number; to: number; callers: Caller[] }): Run {
+  const slots = state.slots.map((_, slot) => slot)
+  const { strategy, surge } = state.settings
+  const size = strategy === 'all' ? slots.length : (surge ?? 1)
+  return {
+    ...who,
+    startedAt: at,
+    step: 'resolve',
+    batch: slots.slice(0, size),
+    toStart: [],
+    rest: slots.slice(size),
+    committed: false,
+    undo: null,
+    deferred: null,
+    kept: false,
+    notes: [],
+    changes: [],
+    workers: [],
+  }
+}
+
+export function resolved(draft: Draft, id: number, error: string | null, changes: readonly Change[]): void {
   const { run } = draft.state
   if (run === null || run.id !== id) return
-  if (error !== null) return abortReload(draft, run, error, [])
+  run.changes = changes
+  if (error !== null) return fail(draft, run, error, [])
   cutOldest(draft)
+  beginBatch(run)
+}
+
+function beginBatch(run: Run): void {
   run.step = 'start'
-  for (let slot = 0; slot < draft.state.settings.slots; slot++) {
-    const old = draft.inSlot(run.from, slot)
-    const worker = draft.spawn(run.to, slot, 'candidate')
-    run.workers.push({
-      slot,
-      oldId: old?.id ?? null,
-      newId: worker.id,
-      oldPid: old?.pid ?? null,
-      newPid: null,
-      ms: {},
-      outcome: null,
-    })
-  }
+  run.committed = false
+  run.toStart = [...run.batch]
 }
 
 function cutOldest(draft: Draft): void {
@@ -82,27 +93,61 @@ function cutOldest(draft: Draft): void {
 }
 
 function advance(draft: Draft, run: Run): void {
-  const candidates = draft.of(run.to)
-  const all = (state: string): boolean =>
-    candidates.length === draft.state.settings.slots && candidates.every((worker) => worker.state === state)
-  if (run.step === 'start' && candidates.every((worker) => worker.state !== 'spawned')) run.step = 'ready'
-  if (run.step === 'ready' && all('ready')) {
+  startMore(draft, run)
+  const candidates = inBatch(draft, run, run.to)
+  const all = (fits: (worker: Worker) => boolean): boolean =>
+    candidates.length === run.batch.length && candidates.every(fits)
+  if (run.step === 'start' && all((worker) => worker.state !== 'spawned')) run.step = 'ready'
+  if (run.step === 'ready' && draft.state.settings.probes && all((worker) => worker.state === 'ready'))
+    run.step = 'probe'
+  if (
+    (run.step === 'ready' || run.step === 'probe') &&
+    all((worker) => worker.state === 'ready' && worker.proof === 'proven')
+  ) {
     run.step = 'admit'
     draft.generation(run.to).state = 'ready'
-    listenFor(draft, candidates)
-    for (const worker of candidates) draft.order(worker, { type: 'admit' })
+    admit(draft, candidates)
   }
-  if (run.step === 'admit' && all('serving')) {
+  if (run.step === 'admit' && all((worker) => worker.state === 'serving')) {
     run.step = 'handover'
-    for (const old of draft.of(run.from)) {
-      if (old.state === 'serving') pause(draft, old)
+    for (const old of inBatch(draft, run, run.from)) {
+      // One that has not answered yet to the order to resume of an earlier undo will find both orders, in this order.
+      if (old.state === 'serving' || draft.awaits(old, 'resume')) pause(draft, old)
       else if (old.state === 'spawned' || old.state === 'claimed' || old.state === 'ready') draft.kill(old, null)
     }
   }
   // From here on the new workers accept from every socket and no old one does: the term says so to all.
-  if (run.step === 'handover' && draft.of(run.from).every((old) => old.state !== 'serving')) {
+  if (run.step === 'handover' && !inBatch(draft, run, run.from).some((old) => mightAccept(draft, old))) {
     run.committed = true
-    makeWorking(draft, run.to)
+    makeWorking(draft, run.to, run.batch)
+  }
+}
+
+function mightAccept(draft: Draft, old: Worker): boolean {
+  return old.state === 'serving' || draft.awaits(old, 'pause')
+}
+
+/** Starts candidates; with 'all' no more at a time than --surge says, for machines on which starting is work. */
+function startMore(draft: Draft, run: Run): void {
+  const { strategy, surge } = draft.state.settings
+  const most = strategy === 'all' && surge !== null ? surge : Number.POSITIVE_INFINITY
+  const isStarting = ({ state, proof }: Worker): boolean =>
+    state === 'spawned' || state === 'claimed' || (state === 'ready' && proof !== 'proven')
+  while (run.toStart.length > 0 && inBatch(draft, run, run.to).filter(isStarting).length < most) {
+    const slot = run.toStart.shift() as number
+    const old = draft.inSlot(run.from, slot)
+    const worker = draft.spawn(run.to, slot, 'candidate')
+    run.workers.push({
+      slot,
+      oldId: old?.id ?? null,
+      newId: worker.id,
+      oldPid: old?.pid ?? null,
+      newPid: null,
+      ms: {},
+      kept: null,
+      outcome: null,
+      answered: null,
+    })
   }
 }
 
@@ -112,61 +157,82 @@ function pause(draft: Draft, old: Worker): void {
   draft.order(old, { type: 'pause' })
 }
 
+/** The handover is complete when every new worker has been told of it, which makes it known to whoever comes after us. */
 function finishHandover(draft: Draft, run: Run): void {
-  if (draft.of(run.to).some((worker) => draft.awaits(worker, 'term'))) return
+  if (run.step !== 'handover' || draft.of(run.to).some((worker) => draft.awaits(worker, 'term'))) return
+  if (run.rest.length === 0) {
+    draft.log('info', 'reload.admitted', { id: run.id, from: run.from, to: run.to, ms: since(draft, run) })
+    answer(
+      draft,
+      run,
+      run.callers.filter(({ wait }) => wait === 'admitted'),
+      verdictOf(draft, run, 'done'),
+    )
+    run.callers = run.callers.filter(({ wait }) => wait !== 'admitted')
+  }
+  if (bakeMsOf(draft, run) > 0) beginBake(draft, run)
+  else retire(draft, run)
+}
+
+/** The bake of a batch has passed. */
+export function bakeOver(draft: Draft, id: number): void {
+  const { run } = draft.state
+  if (run !== null && run.id === id && run.step === 'bake' && run.undo === null && run.deferred === null)
+    retire(draft, run)
+}
+
+function retire(draft: Draft, run: Run): void {
+  endBake(draft, run)
   run.step = 'retire'
-  // Gone already when its last worker ended while the term was being told.
+  for (const old of inBatch(draft, run, run.from)) if (old.state === 'paused') draft.drain(old, false)
+  if (run.rest.length === 0) finish(draft, run)
+  else nextBatch(draft, run)
+}
+
+/** With 'rolling' the next slots begin when the memory of the last ones is free. */
+function nextBatch(draft: Draft, run: Run): void {
+  if (inBatch(draft, run, run.from).length > 0) return
+  const size = draft.state.settings.surge ?? 1
+  run.batch = run.rest.slice(0, size)
+  run.rest = run.rest.slice(size)
+  beginBatch(run)
+  advance(draft, run)
+}
+
+/** For coalescing a run ends with its bake: the drain of the old workers delays nobody. */
+function finish(draft: Draft, run: Run): void {
+  // Gone already when its last worker ended in the bake.
   const old = draft.state.generations[run.from]
   if (old !== undefined) old.state = 'retiring'
-  for (const worker of draft.of(run.from)) if (worker.state === 'paused') draft.drain(worker, false)
   draft.state.run = null
   draft.state.retiring.push(run)
-  draft.log('info', 'reload.done', { id: run.id, from: run.from, to: run.to, ms: Math.round(draft.at - run.startedAt) })
+  draft.log('info', 'reload.done', { id: run.id, from: run.from, to: run.to, ms: since(draft, run) })
   answer(
     draft,
     run,
     run.callers.filter(({ wait }) => wait !== 'retired'),
-    verdictOf(draft, run, 'done', null, []),
+    verdictOf(draft, run, 'done'),
   )
   run.callers = run.callers.filter(({ wait }) => wait === 'retired')
   settleRetired(draft)
   startWaiting(draft)
 }
 
+function since(draft: Draft, run: Run): number {
+  return Math.round(draft.at - run.startedAt)
+}
+
+/** The last worker of the generation that left has gone. */
 function settleRetired(draft: Draft): void {
   for (const run of draft.state.retiring) {
-    if (draft.of(run.from).length > 0) continue
+    const leaving = run.undo === null ? run.from : run.to
+    if (draft.of(leaving).length > 0) continue
     draft.state.retiring = draft.state.retiring.filter((other) => other !== run)
-    const verdict = verdictOf(draft, run, 'done', null, [])
+    const verdict = verdictOf(draft, run, run.undo === null ? 'done' : 'undone')
     const sum = (key: 'moved' | 'closed' | 'cut'): number =>
       verdict.workers.reduce((total, worker) => total + worker[key], 0)
-    draft.log('info', 'reload.retired', { id: run.id, generation: run.from, closed: sum('closed'), cut: sum('cut') })
+    draft.log('info', 'reload.retired', { id: run.id, generation: leaving, closed: sum('closed'), cut: sum('cut') })
     answer(draft, run, run.callers, verdict)
-  }
-}
-
-/** Gives the candidates up. Old workers that were told to pause are told to resume: the channel keeps the order. */
-export function abortReload(draft: Draft, run: Run, reason: string, stderr: readonly string[]): void {
-  draft.state.run = null
-  draft.generation(run.to).state = 'aborted'
-  draft.log('error', 'reload.aborted', { id: run.id, step: run.step, reason, stderr, serving: run.from })
-  answer(draft, run, run.callers, verdictOf(draft, run, 'aborted', reason, stderr))
-  giveUp(draft, run)
-  for (const old of draft.of(run.from))
-    if (old.state === 'paused' || draft.awaits(old, 'pause')) draft.order(old, { type: 'resume' })
-}
-
-function giveUp(draft: Draft, run: Run): void {
-  for (const worker of draft.of(run.to)) {
-    if (worker.state === 'stopping') continue
-    if (!draft.mayAccept(worker)) draft.kill(worker, null)
-    // Admitted before its siblings failed: it has connections in hand. (A stop drains whoever may accept in its own time.)
-    else if (draft.state.stop === null) draft.drain(worker, false)
-  }
-  disownAll(draft, run.to)
-  if (draft.of(run.to).length === 0) {
-    delete draft.state.generations[run.to]
-    draft.do({ do: 'forget', generation: run.to })
   }
 }
 
@@ -176,56 +242,17 @@ export function stopReloads(draft: Draft): void {
   draft.state.run = null
   draft.state.waiting = null
   if (run !== null) {
-    answer(draft, run, run.callers, verdictOf(draft, run, 'stopped', 'the launcher stops', []))
-    if (!run.committed) giveUp(draft, run)
+    draft.cancel(`bake:${run.id}`)
+    answer(draft, run, run.callers, verdictOf(draft, { ...run, undo: null }, 'stopped', STOPPED))
+    giveUp(draft, run)
   }
   if (waiting !== null) refuse(draft, waiting)
 }
 
+const STOPPED = { reason: 'the launcher stops', stderr: [] }
+
 function refuse(draft: Draft, callers: readonly Caller[]): void {
   const { next, working } = draft.state
-  const run: Run = {
-    id: next.run,
-    from: working ?? 0,
-    to: next.generation,
-    startedAt: draft.at,
-    step: 'resolve',
-    committed: false,
-    callers: [],
-    workers: [],
-  }
-  answer(draft, run, callers, { ...verdictOf(draft, run, 'stopped', 'the launcher stops', []), from: working })
-}
-
-function answer(draft: Draft, run: Run, callers: readonly Caller[], verdict: Omit<Verdict, 'kernel'>): void {
-  const ids = callers.flatMap(({ id }) => (id === null ? [] : [id]))
-  draft.do({ do: 'verdict', callers: ids, run: run.id, verdict })
-}
-
-function verdictOf(
-  draft: Draft,
-  run: Run,
-  result: Verdict['result'],
-  reason: string | null,
-  stderr: readonly string[],
-): Omit<Verdict, 'kernel'> {
-  return {
-    id: run.id,
-    result,
-    step: run.step,
-    reason,
-    stderr,
-    from: run.from,
-    to: run.to,
-    workers: run.workers.map(({ slot, oldPid, newPid, ms, outcome }) => ({
-      slot,
-      oldPid,
-      newPid,
-      ms,
-      moved: 0,
-      closed: (outcome?.ended ?? 0) + (outcome?.closed ?? 0),
-      cut: outcome?.cut ?? 0,
-    })),
-    draining: draft.of(run.from).filter((worker) => run.committed && worker.state !== 'exited').length,
-  }
+  const run = newRun(draft, { id: next.run, from: working ?? 0, to: next.generation, callers: [] })
+  answer(draft, run, callers, { ...verdictOf(draft, run, 'stopped', STOPPED), from: working })
 }

@@ -1,5 +1,6 @@
 import type { Draft } from './draft.js'
 import { type Ending, reasonOf } from './ending.js'
+import { admit } from './listeners.js'
 import type { Worker } from './state.js'
 import { beginStop } from './stop.js'
 import { makeWorking } from './working.js'
@@ -18,9 +19,17 @@ export function settleStart(draft: Draft): void {
   const generation = Object.values(state.generations)[0]
   if (state.phase !== 'starting' || generation === undefined) return
   const workers = draft.of(generation.number)
+  admit(
+    draft,
+    workers.filter((worker) => worker.state === 'ready' && worker.proof === 'proven'),
+  )
   if (workers.length < state.settings.slots || workers.some((worker) => worker.state !== 'serving')) return
   state.phase = 'running'
-  makeWorking(draft, generation.number)
+  makeWorking(
+    draft,
+    generation.number,
+    state.slots.map((_, slot) => slot),
+  )
   draft.log('info', 'launcher.serving', { workers: workers.length, addresses: generation.listeners })
 }
 

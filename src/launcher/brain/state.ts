@@ -1,4 +1,12 @@
-import type { GenerationState, ReloadStep, ReloadWait, WorkerState } from '../../control-protocol.js'
+import type {
+  Change,
+  GenerationState,
+  ReadySignal,
+  ReloadStep,
+  ReloadWait,
+  Strategy,
+  WorkerState,
+} from '../../control-protocol.js'
 import type { DrainOutcome, ListenAddress, ListenerKey, OrderType } from '../../protocol.js'
 import { EMPTY_TALLY, type Tally } from './restart-policy.js'
 
@@ -11,7 +19,7 @@ export interface State {
   readonly settings: Settings
   /** Grows with every handover and every undo. */
   term: number
-  /** Number of the working generation; null until the first one serves. */
+  /** Number of the generation that was last the working one of every slot; null until the first one serves. Each slot has its own. */
   working: number | null
   generations: Record<number, Generation>
   /** By worker id, which is never used twice. An entry goes when its process has been reaped. */
@@ -35,6 +43,19 @@ export interface Settings {
   readonly readyTimeoutMs: number
   readonly drainTimeoutMs: number
   readonly killAfterMs: number
+  /** What a worker must say before it may be probed and admitted; 'listening' is demanded in any case. */
+  readonly ready: ReadySignal
+  /** A health check was asked for: a held worker must pass it, and is watched by it during the bake. */
+  readonly probes: boolean
+  /** The health check goes on for as long as a worker serves. */
+  readonly liveness: boolean
+  readonly strategy: Strategy
+  /** 'all': candidates that start at one time. 'rolling': workers beyond the number of slots. null: all of them; one. */
+  readonly surge: number | null
+  /** How long the old generation is kept paused after the handover; 0: not at all. */
+  readonly bakeMs: number
+  /** Share (0…1) of 5xx answers of the new generation above which a bake is undone; null: answers are not counted. */
+  readonly bakeMax5xx: number | null
 }
 
 export interface Generation {
@@ -51,6 +72,14 @@ export interface Worker {
   /** 'first' goes live at its claim; 'candidate' and 'respawn' are held until they have proven themselves. */
   readonly role: 'first' | 'candidate' | 'respawn'
   state: WorkerState
+  /** How far a held worker has come beyond 'ready': its health path is being asked, or nothing more is wanted of it. */
+  proof: 'none' | 'probing' | 'proven'
+  /** The program has said that it is ready. */
+  said: boolean
+  /** Why it has not proven itself so far, by its last probe or its heart. */
+  doubt: string | null
+  /** It does not answer: its event loop stands still, or an order is overdue. Its siblings see to its sockets meanwhile. */
+  stuck: boolean
   /** The process that listens, once known; before that the process that was spawned. */
   pid: number | null
   claims: Record<string, Claim>
@@ -60,6 +89,8 @@ export interface Worker {
   term: number
   /** Sockets of which it was sent a spare copy, as "slot listener". */
   spares: string[]
+  /** The listener that it asked for and could not have; until it has settled in. */
+  lacks: string | null
   /** Why it was given up, when the launcher did that. */
   failure: string | null
 }
@@ -67,6 +98,8 @@ export interface Worker {
 export interface Claim {
   readonly listener: ListenerKey
   readonly backlog: number
+  /** The launcher has made its socket and answered. */
+  opened: boolean
   /** The program has seen 'listening'. */
   listening: boolean
 }
@@ -88,6 +121,10 @@ export interface Listener {
 }
 
 export interface Slot {
+  /** The generation that accepts here; null until the first one serves. */
+  working: number | null
+  /** Of the last handover or undo of this slot. */
+  term: number
   /** Recent unexpected exits: the restart policy's input. */
   tally: Tally
   /** A restart pause runs. */
@@ -106,10 +143,36 @@ export interface Run {
   readonly to: number
   readonly startedAt: number
   step: ReloadStep
-  /** The candidates are the working generation now: from here on there is no way back but an undo. */
+  /** Slots that are being replaced: every one, or with 'rolling' as many as may be at a time. */
+  batch: number[]
+  /** Those of them whose candidate is not started yet. */
+  toStart: number[]
+  /** Slots whose turn comes later. */
+  rest: number[]
+  /** The batch's candidates are the working ones now: from here on there is no way back but an undo. */
   committed: boolean
+  /** The old generation is being given the service back. */
+  undo: Undo | null
+  /** With 'rolling': it has failed, and goes back as soon as there is a worker of the old generation to go back to. */
+  deferred: { readonly reason: string; readonly stderr: readonly string[] } | null
+  /** It failed when there was nothing left to go back to: the new generation stays, whatever it is. */
+  kept: boolean
+  /** What a person should know of it, beside its result. */
+  notes: string[]
+  /** How what the candidates run differs from what the old generation runs. */
+  changes: readonly Change[]
   callers: Caller[]
   workers: RunWorker[]
+}
+
+export interface Undo {
+  /** When the fault was noticed. */
+  readonly at: number
+  readonly step: ReloadStep
+  readonly reason: string
+  readonly stderr: readonly string[]
+  /** From the fault until the last old worker had said that it accepts again; null: none has yet. */
+  ms: number | null
 }
 
 export interface RunWorker {
@@ -119,10 +182,24 @@ export interface RunWorker {
   oldPid: number | null
   newPid: number | null
   ms: Partial<Record<RunMark, number>>
+  /** Connections that were open at the old worker when it paused. */
+  kept: number | null
+  /** Of the one that leaves: the old one, or after an undo the new one. */
   outcome: DrainOutcome | null
+  /** HTTP answers of the new one, and how many of them were 5xx, while they are counted. */
+  answered: { responses: number; errors: number } | null
 }
 
-export type RunMark = 'spawned' | 'claimed' | 'ready' | 'admitted' | 'paused' | 'drained' | 'exited'
+export type RunMark =
+  | 'spawned'
+  | 'claimed'
+  | 'ready'
+  | 'proven'
+  | 'admitted'
+  | 'paused'
+  | 'resumed'
+  | 'drained'
+  | 'exited'
 
 export interface Stop {
   /** 'drop': every copy of every socket but the live ones goes; 'drain': the workers finish; 'end': nobody is left. */
@@ -142,7 +219,12 @@ export function initialState(settings: Settings): State {
     generations: {},
     workers: {},
     listeners: {},
-    slots: Array.from({ length: settings.slots }, () => ({ tally: EMPTY_TALLY, pausing: false })),
+    slots: Array.from({ length: settings.slots }, () => ({
+      working: null,
+      term: 0,
+      tally: EMPTY_TALLY,
+      pausing: false,
+    })),
     run: null,
     waiting: null,
     retiring: [],

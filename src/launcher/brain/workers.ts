@@ -1,8 +1,9 @@
 import type { WorkerState } from '../../control-protocol.js'
 import type { OrderType } from '../../protocol.js'
+import { answered, fail, isBaking, resumed } from './bake.js'
 import type { Draft } from './draft.js'
-import type { Ending } from './ending.js'
-import { workerEnded } from './endings.js'
+import { type Ending, explain } from './ending.js'
+import { workerEnded, workerLost } from './endings.js'
 import type { WorkerEvent } from './events.js'
 import { claim, forgetAdoptions, opened, openFailed, released } from './listeners.js'
 import { mark } from './marks.js'
@@ -52,47 +53,153 @@ function listening(_draft: Draft, worker: Worker, event: Of<'listening'>): void 
   if (claim !== undefined) claim.listening = true
 }
 
-/** 'listening' counts as ready once every listener is claimed that this worker's generation, or its predecessor, had when *it* was ready. */
 function listeningFirst(draft: Draft, worker: Worker, event: Of<'listening'>): void {
   listening(draft, worker, event)
+  becomeReady(draft, worker)
+}
+
+/** The program's own word. It may come before it listens. */
+function said(_draft: Draft, worker: Worker): void {
+  worker.said = true
+}
+
+function saidFirst(draft: Draft, worker: Worker): void {
+  said(draft, worker)
+  becomeReady(draft, worker)
+}
+
+/** Addresses on which this worker must listen and does not: those that its generation, or its predecessor, had when *it* was ready. */
+function missing(draft: Draft, worker: Worker): readonly string[] {
   const claimed = Object.values(worker.claims).filter((claim) => claim.listening)
   const wanted = draft.state.generations[worker.generation]?.listeners ?? []
-  if (wanted.some((key) => !claimed.some((claim) => claim.listener === key))) return
-  draft.cancel(`ready:${worker.id}`)
+  return wanted.filter((key) => !claimed.some((claim) => claim.listener === key))
+}
+
+function isReady(draft: Draft, worker: Worker): boolean {
+  const listens = Object.values(worker.claims).some((claim) => claim.listening)
+  return listens && missing(draft, worker).length === 0 && (worker.said || draft.state.settings.ready === 'listening')
+}
+
+/** Ready: it listens on all it must, and has said so if it is asked to. Proven: it has answered its health check as well, if there is one. */
+function becomeReady(draft: Draft, worker: Worker): void {
+  if (!isReady(draft, worker)) return
+  const { ready, probes } = draft.state.settings
   worker.state = 'ready'
   mark(draft, worker, 'ready')
-  if (worker.role === 'first') serve(draft, worker)
+  if (probes) {
+    worker.proof = 'probing'
+    draft.do({ do: 'probe', worker: worker.id, mode: 'prove' })
+    return
+  }
+  proven(draft, worker)
+  if (worker.role === 'first' && ready === 'listening') serve(draft, worker)
+}
+
+function proven(draft: Draft, worker: Worker): void {
+  worker.proof = 'proven'
+  worker.doubt = null
+  draft.cancel(`ready:${worker.id}`)
+}
+
+/** A held worker's health check: nothing but success counts, and failures tell what to say if the time runs out. */
+function probedReady(draft: Draft, worker: Worker, event: Of<'probed'>): void {
+  if (worker.proof !== 'probing') return
+  if (!event.passed) {
+    worker.doubt = `${event.reason} (${event.attempts === 1 ? '1 attempt' : `${event.attempts} attempts`})`
+    return
+  }
+  proven(draft, worker)
+  mark(draft, worker, 'proven')
+}
+
+/** A serving worker's health check has failed, more than once. */
+function probedServing(draft: Draft, worker: Worker, event: Of<'probed'>): void {
+  if (event.passed) return
+  unhealthy(draft, worker, `its health check failed: ${event.reason}`)
+}
+
+/** In a bake it undoes the reload. Later it costs the worker its place, but never the last one that serves (reliability.md E-02). */
+function unhealthy(draft: Draft, worker: Worker, why: string): void {
+  const { run, settings } = draft.state
+  if (run !== null && isBaking(draft, worker)) return fail(draft, run, whoseFault(worker, why), [])
+  if (!settings.liveness || draft.state.phase !== 'running') return
+  const others = draft.members.filter((other) => other.id !== worker.id && other.state === 'serving' && !other.stuck)
+  draft.log('error', 'worker.unhealthy', { ...facts(worker), reason: why, replaced: others.length > 0 })
+  if (others.length === 0) return
+  worker.failure ??= why
+  forgetAdoptions(draft, worker)
+  draft.do({ do: 'unprobe', worker: worker.id })
+  draft.drain(worker, false)
+}
+
+function whoseFault(worker: Worker, why: string): string {
+  return `the worker of slot ${worker.slot} (pid ${worker.pid}): ${why}`
+}
+
+/** Its event loop stands still. Whoever is held has its deadline; of whoever serves, siblings take over what waits. */
+function heartbeatLost(draft: Draft, worker: Worker, event: Of<'heartbeat-lost'>): void {
+  worker.stuck = true
+  const why = `its event loop has not turned for ${event.ms} ms`
+  worker.doubt = why
+  const { run } = draft.state
+  if (worker.state !== 'serving') return
+  draft.log('warn', 'worker.stuck', { ...facts(worker), ms: event.ms })
+  if (run !== null && isBaking(draft, worker)) fail(draft, run, whoseFault(worker, why), [])
+}
+
+function heartbeatBack(_draft: Draft, worker: Worker): void {
+  worker.stuck = false
+  worker.doubt = null
 }
 
 /** A candidate that closes a listener it needs has not proven itself after all. */
 function releasedReady(draft: Draft, worker: Worker, event: Of<'released'>): void {
   released(draft, worker, event)
-  if (Object.values(worker.claims).some((claim) => claim.listening)) return
+  if (isReady(draft, worker)) return
+  if (worker.proof === 'probing') draft.do({ do: 'unprobe', worker: worker.id })
+  if (worker.proof === 'proven') draft.timer(`ready:${worker.id}`, draft.state.settings.readyTimeoutMs)
+  worker.proof = 'none'
   worker.state = 'claimed'
-  draft.timer(`ready:${worker.id}`, draft.state.settings.readyTimeoutMs)
 }
 
 function acked(draft: Draft, worker: Worker, event: Of<'acked'>): void {
   const order = settleOrder(draft, worker, event.seq)
-  if (order === 'term') worker.term = draft.state.term
+  worker.stuck = false
+  if (order === 'term') worker.term = draft.state.slots[worker.slot]?.term ?? draft.state.term
   if (order === 'admit' && worker.state === 'ready') serve(draft, worker)
-  if (order === 'resume' && worker.state === 'paused') worker.state = 'serving'
+  // Not if it has been told to pause again meanwhile.
+  if (order === 'resume' && worker.state === 'paused' && !draft.awaits(worker, 'pause')) {
+    worker.state = 'serving'
+    mark(draft, worker, 'resumed')
+    resumed(draft, worker)
+    draft.log('info', 'worker.resumed', facts(worker))
+  }
   if (order === 'pause' && worker.state === 'serving') {
     worker.state = 'paused'
     mark(draft, worker, 'paused')
+    keep(draft, worker, event.connections)
   }
 }
 
 function serve(draft: Draft, worker: Worker): void {
   worker.state = 'serving'
   worker.failure = null
+  // A candidate may be admitted in the moment before its program gives up over the listener that it lacks.
+  if (worker.role !== 'candidate') worker.lacks = null
   mark(draft, worker, 'admitted')
   draft.log('info', 'worker.serving', facts(worker))
   draft.do({ do: 'protect', worker: worker.id })
   // From here on its lines are the operator's, not the reason of a failed start.
   draft.order(worker, { type: 'stderr' })
-  if (draft.state.term > 0)
-    draft.order(worker, { type: 'term', term: draft.state.term, working: draft.state.working ?? worker.generation })
+  const slot = draft.state.slots[worker.slot]
+  if (slot?.working != null) draft.order(worker, { type: 'term', term: slot.term, working: slot.working })
+  if (draft.state.settings.liveness) draft.do({ do: 'probe', worker: worker.id, mode: 'watch' })
+}
+
+/** An answer that came late found the pause taken for granted already. */
+function keep(draft: Draft, worker: Worker, connections: number | undefined): void {
+  const entry = draft.state.run?.workers.find(({ oldId }) => oldId === worker.id)
+  if (entry !== undefined && connections !== undefined) entry.kept = connections
 }
 
 function refused(draft: Draft, worker: Worker, event: Of<'refused'>): void {
@@ -109,12 +216,16 @@ function orderLate(draft: Draft, worker: Worker, event: Of<'order-late'>): void 
   const order = worker.orders[event.seq]
   if (order === undefined) return
   draft.log('warn', 'worker.silent', { ...facts(worker), order })
+  worker.stuck = true
   // The only order whose answer is still good when it comes late: the old generation serves on when it says so.
   if (order === 'resume') return
   delete worker.orders[event.seq]
   if (order === 'admit') draft.kill(worker, 'it did not answer the order to serve')
   // A busy old worker accepts nothing either, and will find the order when it looks: it is taken for paused, never killed for being slow.
-  if (order === 'pause' && worker.state === 'serving') worker.state = 'paused'
+  if (order !== 'pause') return
+  if (worker.state === 'serving') worker.state = 'paused'
+  for (const [seq, earlier] of Object.entries(worker.orders))
+    if (earlier === 'resume' && Number(seq) < event.seq) delete worker.orders[Number(seq)]
 }
 
 /** The order is answered: what it was, unless its time had passed. */
@@ -126,12 +237,26 @@ function settleOrder(draft: Draft, worker: Worker, seq: number): OrderType | und
 }
 
 function readyLate(draft: Draft, worker: Worker): void {
-  const wanted = draft.state.generations[worker.generation]?.listeners ?? []
-  const missing = wanted.filter(
-    (key) => !Object.values(worker.claims).some((claim) => claim.listener === key && claim.listening),
-  )
-  const what = missing.length === 0 ? 'it did not listen' : `it did not listen on ${missing.join(', ')}`
-  draft.kill(worker, `${what} within ${draft.state.settings.readyTimeoutMs} ms`)
+  if (worker.state === 'ready' && worker.proof !== 'probing') return
+  const { readyTimeoutMs } = draft.state.settings
+  const doubt = worker.doubt === null ? '' : `: ${worker.doubt}`
+  draft.kill(worker, `${notDone(draft, worker)} within ${readyTimeoutMs} ms${where(draft, worker)}${doubt}`)
+}
+
+/** What a worker had to do to be ready, and has not. */
+function notDone(draft: Draft, worker: Worker): string {
+  if (worker.proof === 'probing') return 'its health check did not pass'
+  const lacking = missing(draft, worker)
+  if (lacking.length > 0) return `it did not listen on ${lacking.join(', ')}`
+  const listens = Object.values(worker.claims).some((claim) => claim.listening)
+  return listens ? 'it did not say that it is ready' : 'it did not listen'
+}
+
+/** Where it listens instead: a moved port explains itself. */
+function where(draft: Draft, worker: Worker): string {
+  if (missing(draft, worker).length === 0) return ''
+  const has = Object.values(worker.claims).flatMap((claim) => (claim.listening ? [claim.listener] : []))
+  return has.length === 0 ? '' : ` (it listens on ${has.join(', ')})`
 }
 
 function drained(draft: Draft, worker: Worker, event: Of<'drained'>): void {
@@ -159,6 +284,7 @@ function gone(draft: Draft, worker: Worker): void {
   worker.state = 'stopping'
   forgetAdoptions(draft, worker)
   draft.timer(`kill:${worker.id}`, draft.state.settings.killAfterMs)
+  if (worker.failure !== null) workerLost(draft, worker, 'has ended; what it was started by has not')
 }
 
 function exited(draft: Draft, worker: Worker, event: Of<'exited'>): void {
@@ -181,7 +307,7 @@ function end(draft: Draft, worker: Worker, how: Ending): void {
     ...facts(worker),
     code: how.code,
     signal: how.signal,
-    reason: failure,
+    reason: failure === 'it ended by itself' ? (worker.lacks ?? explain(how) ?? failure) : failure,
   })
   workerEnded(draft, worker, how)
 }
@@ -198,6 +324,11 @@ const always = {
   'order-late': orderLate,
   exited,
   'listen-failed': listenFailed,
+  ready: said,
+  probed: ignore,
+  'heartbeat-lost': heartbeatLost,
+  'heartbeat-back': heartbeatBack,
+  answered: ignore,
 }
 const before = {
   ...always,
@@ -235,9 +366,23 @@ const TABLE = {
     released: ignore,
     'ready-late': readyLate,
   },
-  claimed: { ...before, hello: helloAgain, listening: listeningFirst, released, 'ready-late': readyLate },
-  ready: { ...before, hello: helloAgain, listening, released: releasedReady, 'ready-late': ignore },
-  serving: { ...after, drained: ignore, 'drain-late': ignore, 'kill-late': ignore },
+  claimed: {
+    ...before,
+    hello: helloAgain,
+    listening: listeningFirst,
+    released,
+    ready: saidFirst,
+    'ready-late': readyLate,
+  },
+  ready: {
+    ...before,
+    hello: helloAgain,
+    listening,
+    released: releasedReady,
+    probed: probedReady,
+    'ready-late': readyLate,
+  },
+  serving: { ...after, probed: probedServing, answered, drained: ignore, 'drain-late': ignore, 'kill-late': ignore },
   paused: { ...after, drained: ignore, 'drain-late': ignore, 'kill-late': ignore },
   draining: { ...after, drained, 'drain-late': drainLate, 'kill-late': ignore },
   stopping: { ...after, claim: ignore, drained: ignore, 'drain-late': ignore, 'kill-late': killLate, gone: ignore },

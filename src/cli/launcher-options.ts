@@ -1,0 +1,58 @@
+import type { ReadySignal, Strategy } from '../control-protocol.js'
+import { DEFAULTS, type LauncherOptions } from '../options.js'
+import { healthOptions } from './health.js'
+import { type CommandLine, usage } from './parse.js'
+import { count, launcherName, ports, text, texts, timeOr, workers } from './values.js'
+
+/** What a launcher is to be, from the command line that starts it. Throws ERR_USAGE. */
+export function launcherOptions({ values, command }: CommandLine, directory: string): LauncherOptions {
+  if (command.length === 0) throw usage('no command to run', 'For example: reuseport-run -n 2 -- node app.js')
+  const logFormat = text(values, 'log-format') ?? DEFAULTS.logFormat
+  if (logFormat !== 'text' && logFormat !== 'json')
+    throw usage(`--log-format ${JSON.stringify(logFormat)} is neither text nor json`)
+  const time = (name: string, fallback: number): number => timeOr(values, name, fallback)
+  return {
+    name: launcherName(values, directory),
+    runtimeDir: text(values, 'runtime-dir'),
+    command,
+    workers: workers(text(values, 'workers')),
+    ports: ports(text(values, 'ports')),
+    readyTimeoutMs: time('ready-timeout', DEFAULTS.readyTimeoutMs),
+    drainTimeoutMs: time('drain-timeout', DEFAULTS.drainTimeoutMs),
+    killAfterMs: time('kill-after', DEFAULTS.killAfterMs),
+    ready: readySignal(text(values, 'ready')),
+    strategy: strategy(text(values, 'strategy')),
+    surge: surge(text(values, 'surge')),
+    bakeMs: time('bake', DEFAULTS.bakeMs),
+    bakeMax5xx: share(text(values, 'bake-max-5xx')),
+    health: healthOptions(values),
+    envFiles: texts(values, 'env-file'),
+    logFormat,
+  }
+}
+
+function readySignal(given: string | undefined): ReadySignal {
+  const known: readonly ReadySignal[] = ['listening', 'message', 'notify']
+  const found = known.find((signal) => signal === (given ?? DEFAULTS.ready))
+  if (found === undefined) throw usage(`--ready ${JSON.stringify(given)} is none of ${known.join(', ')}`)
+  return found
+}
+
+function strategy(given: string | undefined): Strategy {
+  const known: readonly Strategy[] = ['all', 'rolling']
+  const found = known.find((one) => one === (given ?? DEFAULTS.strategy))
+  if (found === undefined) throw usage(`--strategy ${JSON.stringify(given)} is neither all nor rolling`)
+  return found
+}
+
+function surge(given: string | undefined): number | undefined {
+  return given === undefined ? undefined : count(given, 'surge', 1)
+}
+
+/** "1%", "0.5%": a share between 0 and 1. A bare number would leave open which of both it means. */
+function share(given: string | undefined): number | undefined {
+  if (given === undefined) return DEFAULTS.bakeMax5xx
+  const percent = /^(\d+(?:\.\d+)?)%$/.exec(given)?.[1]
+  if (percent !== undefined && Number(percent) <= 100) return Number(percent) / 100
+  throw usage(`--bake-max-5xx ${JSON.stringify(given)} is no share`, 'Write 1% or 0.5%.')
+}

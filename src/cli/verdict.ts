@@ -1,0 +1,66 @@
+import type { Status, Verdict, WorkerStatus, WorkerVerdict } from '../control-protocol.js'
+
+/** The verdict for a person: what happened, per worker too, and what to think of it. `status`: of the launcher after it, if it still tells. */
+export function describeVerdict(verdict: Verdict, status: Status | null): string {
+  const { changes, notes, workers } = verdict
+  const lines = [
+    ...headline(verdict, status),
+    ...notes.map((note) => `  note: ${note}`),
+    ...changes.map(({ what, from, to }) => `  changed: ${what}: ${from ?? 'not there'} → ${to ?? 'gone'}`),
+    ...workers.map((worker) => describeWorker(worker, verdict)),
+    ...leaving(verdict),
+  ]
+  const { shared, OutRsts, ListenDrops, ListenOverflows } = verdict.kernel
+  lines.push(
+    `  kernel${shared ? ' (whole network namespace)' : ''}: OutRsts +${OutRsts}, ListenDrops +${ListenDrops}, ListenOverflows +${ListenOverflows}`,
+  )
+  return `${lines.join('\n')}\n`
+}
+
+function headline({ result, step, reason, stderr, from, to, undo }: Verdict, status: Status | null): string[] {
+  if (result === 'done' && step !== 'retire')
+    return [`generation ${to} serves; generation ${from} is kept until the bake has passed`]
+  if (result === 'done') return [`generation ${to} serves; generation ${from} has handed over`]
+  const lines = [`reload ${result} in step ${step}: ${reason}`, ...stderr.map((line) => `    | ${line}`)]
+  if (undo !== null)
+    lines.push(
+      undo.ms === null
+        ? `generation ${from} has the service again`
+        : `generation ${from} accepted again ${undo.ms} ms after the fault`,
+    )
+  else if (result !== 'stopped') lines.push(describeOld(from, status))
+  return lines
+}
+
+/** What an aborted reload has left: "serves on" only if it does. */
+function describeOld(from: number | null, status: Status | null): string {
+  // Paused: told to resume, which it may not have done yet.
+  const serves = (worker: WorkerStatus | null): boolean => worker?.state === 'serving' || worker?.state === 'paused'
+  const without = status?.slots.filter(({ worker }) => !serves(worker)).map(({ slot }) => slot) ?? []
+  if (without.length === 0) return `generation ${from} serves on`
+  if (without.length === status?.slots.length) return `generation ${from} stays, but none of its workers serves`
+  return `generation ${from} serves on, without a worker in slot ${without.join(', ')}`
+}
+
+function describeWorker(
+  { slot, oldPid, newPid, ms, kept, answered, moved, closed, cut }: WorkerVerdict,
+  { result }: Verdict,
+): string {
+  const facts = [
+    Object.entries(ms)
+      .map(([name, value]) => `${name} ${value} ms`)
+      .join(', '),
+  ]
+  if (kept !== null) facts.push(`${kept} connections kept`)
+  if (ms.drained !== undefined || ms.exited !== undefined || closed + cut + moved > 0)
+    facts.push(`${closed} connections ended, ${cut} cut`)
+  if (answered !== null) facts.push(`${answered.errors} of ${answered.responses} answers were 5xx`)
+  const who = result === 'done' ? `${oldPid ?? '-'} → ${newPid ?? '-'}` : `${oldPid ?? '-'}, candidate ${newPid ?? '-'}`
+  return `  slot ${slot}: ${who}  ${facts.join('; ')}`
+}
+
+function leaving({ draining, result, step }: Verdict): string[] {
+  if (draining === 0) return []
+  const count = `${draining} ${result === 'undone' ? 'new' : 'old'} worker${draining === 1 ? ' is' : 's are'}`
+  return [`  ${count} still ${result === 'done' && step !== 'retire' ? 'paused' : 'draining'}: reuseport-run status`]
+}

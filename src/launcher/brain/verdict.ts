@@ -1,0 +1,44 @@
+import type { Verdict } from '../../control-protocol.js'
+import type { Draft } from './draft.js'
+import type { Caller, Run } from './state.js'
+
+/** Tells those who wait. A signal has nobody to be told; the verdict is kept for `status` all the same. */
+export function answer(draft: Draft, run: Run, callers: readonly Caller[], verdict: Omit<Verdict, 'kernel'>): void {
+  const ids = callers.flatMap(({ id }) => (id === null ? [] : [id]))
+  draft.do({ do: 'verdict', callers: ids, run: run.id, verdict })
+}
+
+/** What became of a reload so far. `failure`: what it failed of, unless it was undone, which the run knows itself. */
+export function verdictOf(
+  draft: Draft,
+  run: Run,
+  result: Verdict['result'],
+  failure: { readonly reason: string; readonly stderr: readonly string[] } | null = null,
+): Omit<Verdict, 'kernel'> {
+  const { undo } = run
+  const leaving = result === 'undone' ? run.to : run.from
+  return {
+    id: run.id,
+    result,
+    step: undo?.step ?? run.step,
+    reason: (undo ?? failure)?.reason ?? null,
+    stderr: (undo ?? failure)?.stderr ?? [],
+    changes: run.changes,
+    from: run.from,
+    to: run.to,
+    undo: undo === null ? null : { ms: undo.ms },
+    notes: run.notes,
+    workers: run.workers.map(({ slot, oldPid, newPid, ms, kept, answered, outcome }) => ({
+      slot,
+      oldPid,
+      newPid,
+      ms,
+      kept,
+      answered,
+      moved: 0,
+      closed: (outcome?.ended ?? 0) + (outcome?.closed ?? 0),
+      cut: outcome?.cut ?? 0,
+    })),
+    draining: result === 'done' || result === 'undone' ? draft.of(leaving).length : 0,
+  }
+}

@@ -1,0 +1,204 @@
+import fc from 'fast-check'
+import { expect } from 'vitest'
+import type { Settings } from '../../src/launcher/brain/state.js'
+import { type Conduct, type Step, World } from './world.js'
+
+/*
+ * Any schedule. Things that wait may happen in any order (but each worker's own in the order it did them: its channel is a queue), timers
+ * may ring at any moment, versions lie, and the operator does as he likes. After every single step the invariants must hold
+ * (reliability.md §3.3, §3.4); when everything has come to rest the service must be whole.
+ */
+
+const SLOTS = 3
+
+interface Move {
+  readonly do: 'happen' | 'ring' | 'reload' | 'crash'
+  readonly pick: number
+}
+
+/** How versions behave, for `versions[generation % length]`, and how the launcher was started. */
+export interface Schedule {
+  readonly moves: readonly Move[]
+  readonly versions: readonly Conduct[]
+  readonly settings: Partial<Settings>
+}
+
+/** Never admitted, whatever the settings. */
+const REFUSED: readonly Conduct[] = ['exits', 'never-listens', 'never-admits', 'dies-admitted']
+const FAULTY: readonly Conduct[] = ['dies-baking', 'fails-watch', 'stands-still', 'errs']
+
+const settings: fc.Arbitrary<Partial<Settings>> = fc.record({
+  ready: fc.constantFrom('listening' as const, 'message' as const),
+  probes: fc.boolean(),
+  strategy: fc.constantFrom('all' as const, 'all' as const, 'rolling' as const),
+  surge: fc.constantFrom(null, 1, 2),
+  bakeMs: fc.constantFrom(0, 5_000, 5_000),
+  bakeMax5xx: fc.constantFrom(null, 0.01),
+})
+
+/** `faults`: workers are killed from outside as well, and some are too slow to resume. */
+export function schedules(faults: boolean): fc.Arbitrary<Schedule> {
+  const move = fc.record({
+    do: fc.oneof(
+      { weight: 40, arbitrary: fc.constant('happen' as const) },
+      { weight: 3, arbitrary: fc.constant('ring' as const) },
+      { weight: 3, arbitrary: fc.constant('reload' as const) },
+      { weight: faults ? 3 : 0, arbitrary: fc.constant('crash' as const) },
+    ),
+    pick: fc.nat(1_000),
+  })
+  const good: readonly Conduct[] = ['good', 'good', 'never-drains']
+  const bad: readonly Conduct[] = [...REFUSED, ...FAULTY, 'never-says', 'fails-proof']
+  // A version whose every worker is deaf to `pause` cannot be gone back to: only one that is killed as well can tell.
+  const slow: readonly Conduct[] = faults ? ['never-pauses', 'never-resumes'] : []
+  return fc.record({
+    moves: fc.array(move, { minLength: 1, maxLength: 100, size: 'max' }),
+    versions: fc.array(fc.constantFrom(...good, ...bad, ...slow), { minLength: 1, maxLength: 6 }),
+    settings,
+  })
+}
+
+/** Runs it to the end of all things. Throws at the first step after which something is not as promised. */
+export function run({ moves, versions, settings: chosen }: Schedule, faults: boolean, brain?: Step): World {
+  const conduct = (generation: number, slot: number): Conduct => {
+    if (generation === 1) return 'good'
+    const version = versions[generation % versions.length] ?? 'good'
+    // With nobody left who resumes there would be no service to judge.
+    return version === 'never-resumes' && slot > 0 ? 'good' : version
+  }
+  const refuses = (version: Conduct): boolean =>
+    REFUSED.includes(version) ||
+    (version === 'never-says' && chosen.ready === 'message') ||
+    (version === 'fails-proof' && chosen.probes === true)
+  const world = new World({ slots: SLOTS, ...chosen }, conduct, brain).start()
+  let caller = 0
+  const resting = new Set<number>()
+  let term = world.state.term
+  let before = world.state.slots.map((slot) => slot.working)
+  const check = (): void => {
+    const { state } = world
+    const workers = Object.values(state.workers)
+    // I1. Every socket of the service is held by the launcher, whatever happens.
+    must(world.sockets.size === SLOTS, 'a socket was let go')
+    // I2. Bad versions alone never leave a slot without somebody who accepts, but for the moment until their fault is noticed.
+    for (let slot = 0; slot < SLOTS && !faults; slot++)
+      if (!isUnnoticed(world, slot)) must((world.acceptors.get(slot)?.size ?? 0) > 0, `nobody accepts in slot ${slot}`)
+    // I3. What has not proven itself accepts nothing, and is never the working generation.
+    for (const slot of state.slots) must(!refuses(conduct(slot.working as number, 0)), 'a refused version is working')
+    for (const id of [...world.acceptors.values()].flatMap((accepting) => [...accepting])) {
+      const worker = state.workers[id]
+      const version = worker && conduct(worker.generation, worker.slot)
+      if (version !== undefined && refuses(version) && version !== 'dies-admitted')
+        must(false, `a version that ${version} accepts`)
+    }
+    // While a version bakes, whoever has paused for it can still be gone back to.
+    const { run: running } = state
+    if (running === null || running.undo !== null) resting.clear()
+    else
+      for (const old of workers) {
+        if (old.generation !== running.from || !running.batch.includes(old.slot)) continue
+        if (old.state === 'paused' && running.step === 'handover') resting.add(old.id)
+        if (running.step === 'bake' && resting.has(old.id))
+          must(old.state === 'paused' || old.state === 'stopping', `an old worker is ${old.state} in the bake`)
+      }
+    // Terms only grow, so that who comes after us knows the last word; at most three generations live.
+    const now = state.slots.map((slot) => slot.working)
+    must(
+      now.every((generation, slot) => generation === before[slot] || (state.slots[slot]?.term ?? 0) > term),
+      'no new term',
+    )
+    before = now
+    term = state.term
+    const alive = workers.filter((worker) => worker.state !== 'stopping')
+    must(new Set(alive.map((worker) => worker.generation)).size <= 3, 'more than three generations')
+  }
+  for (const move of moves) {
+    if (move.do === 'happen' && world.pending.length > 0) {
+      const heads = world.pending
+        .map(({ worker }, index) => ({ worker, index }))
+        .filter(({ worker }, index, all) => all.findIndex((other) => other.worker === worker) === index)
+      world.happen(heads[move.pick % heads.length]?.index ?? 0)
+    } else if (move.do === 'ring' && !hasDiedBaking(world)) world.ring()
+    else if (move.do === 'reload')
+      world.tell({
+        type: 'reload',
+        caller: ++caller,
+        wait: (['admitted', 'baked', 'retired'] as const)[move.pick % 3] ?? 'baked',
+      })
+    else if (move.do === 'crash') world.crash([...world.alive][move.pick % Math.max(1, world.alive.size)] ?? -1)
+    check()
+  }
+  for (let n = 0; n < 1_000; n++) {
+    for (let rest = 5_000; world.pending.length > 0; rest--) {
+      must(rest > 0, 'it does not come to rest')
+      world.happen(0)
+      check()
+    }
+    if (!world.ring()) break
+    check()
+  }
+  expectAnswers(world, caller)
+  expectWhole(world)
+  return world
+}
+
+/** Its end is read before a deadline that came after it is told (Launcher#setTimer). */
+function hasDiedBaking({ pending, state }: World): boolean {
+  const { run: running } = state
+  return (
+    running?.step === 'bake' &&
+    pending.some(
+      ({ worker, event }) =>
+        state.workers[worker]?.generation === running.to && typeof event === 'object' && event.type === 'exited',
+    )
+  )
+}
+
+function must(holds: boolean, otherwise: string): void {
+  if (!holds) throw new Error(otherwise)
+}
+
+/** Who should accept in this slot is dead or stands still, and the launcher cannot know it yet. */
+function isUnnoticed({ pending, state }: World, slot: number): boolean {
+  // A version of which every worker stands still is noticed, and there is nobody else.
+  const serving = Object.values(state.workers).filter(
+    (one) => one.generation === state.slots[one.slot]?.working && one.state === 'serving',
+  )
+  if (serving.length > 0 && serving.every((worker) => worker.stuck)) return true
+  const adopters = Object.values(state.listeners).map(({ adoptedBy }) => adoptedBy[slot])
+  return pending.some(
+    ({ worker, event }) =>
+      (state.workers[worker]?.slot === slot || adopters.includes(worker)) &&
+      typeof event === 'object' &&
+      (event.type === 'exited' || event.type === 'heartbeat-lost'),
+  )
+}
+
+/** Every caller heard exactly once, and nobody was told that a version is good which was found faulty. */
+function expectAnswers({ verdicts, state }: World, callers: number): void {
+  expect(verdicts.flatMap((effect) => effect.callers).sort((a, b) => a - b)).toEqual(
+    Array.from({ length: callers }, (_, i) => i + 1),
+  )
+  for (const { verdict } of verdicts) {
+    expect(verdict.reason === null, verdict.result).toBe(verdict.result === 'done')
+    expect(verdict.undo === null, verdict.result).toBe(verdict.result !== 'undone')
+  }
+  // The final report of an older reload may come after a newer one's verdict.
+  const newest = Math.max(...verdicts.map(({ verdict }) => verdict.id))
+  const last = verdicts.filter(({ verdict }) => verdict.id === newest).at(-1)?.verdict
+  if (last !== undefined) expect(state.working).toBe(last.result === 'done' ? last.to : last.from)
+}
+
+/** What must be true when nothing is left to happen. */
+function expectWhole(world: World): void {
+  const { state } = world
+  expect(state.run).toBeNull()
+  expect(state.waiting).toBeNull()
+  expect(state.retiring).toEqual([])
+  expect(Object.keys(state.generations)).toEqual([String(state.working)])
+  expect(state.slots.map((slot) => slot.working)).toEqual(Array(SLOTS).fill(state.working))
+  expect(world.serving(state.working as number).sort()).toEqual([0, 1, 2])
+  expect([...world.timers.keys()]).toEqual([])
+  expect(Object.values(state.listeners).map((listener) => listener.adoptedBy)).toEqual([{}])
+  for (let slot = 0; slot < SLOTS; slot++) expect([...(world.acceptors.get(slot) ?? [])]).toHaveLength(1)
+}

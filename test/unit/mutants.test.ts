@@ -1,0 +1,131 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterAll, describe, expect, it } from 'vitest'
+import { run, schedules } from '../support/schedule.js'
+import type { Step } from '../support/world.js'
+
+/*
+ * The invariants are worth what they find. Each mutant is the brain with one rule broken, as somebody might break it; the schedules must
+ * find every one of them.
+ */
+
+const SRC = join(__dirname, '..', '..', 'src')
+const directories: string[] = []
+afterAll(() => {
+  for (const directory of directories) rmSync(directory, { recursive: true })
+})
+
+async function mutate(file: string, rule: string, broken: string): Promise<Step> {
+  const directory = mkdtempSync(join(tmpdir(), 'rrm-'))
+  directories.push(directory)
+  cpSync(join(SRC, 'launcher', 'brain'), join(directory, 'launcher', 'brain'), { recursive: true })
+  for (const shared of ['protocol.ts', 'control-protocol.ts']) cpSync(join(SRC, shared), join(directory, shared))
+  const path = join(directory, 'launcher', 'brain', file)
+  const source = readFileSync(path, 'utf8')
+  // A mutant that changes nothing would be found by nobody, and say nothing.
+  expect(source.split(rule), `${file}: ${rule}`).toHaveLength(2)
+  writeFileSync(
+    path,
+    source.replace(rule, () => broken),
+  )
+  return ((await import(join(directory, 'launcher', 'brain', 'step.ts'))) as { step: Step }).step
+}
+
+/** What the schedules say of it; null when they find nothing. */
+function found(brain: Step): string | null {
+  for (const faults of [false, true]) {
+    const property = fc.property(schedules(faults), (schedule) => void run(schedule, faults, brain))
+    const details = fc.check(property, { numRuns: 1_500, seed: 1, endOnFailure: true })
+    if (details.failed) return String(details.errorInstance)
+  }
+  return null
+}
+
+const MUTANTS: readonly (readonly [name: string, file: string, rule: string, broken: string])[] = [
+  [
+    'admits on time-out',
+    'workers.ts',
+    '  const doubt = worker.doubt === null',
+    "  worker.state = 'ready'\n  proven(draft, worker)\n  if (draft.at >= 0) return\n  const doubt = worker.doubt === null",
+  ],
+  ['drains before it commits', 'reload.ts', "draft.order(old, { type: 'pause' })", 'draft.drain(old, false)'],
+  [
+    "drops the launcher's copy when a worker ends",
+    'endings.ts',
+    'delete state.workers[worker.id]',
+    "delete state.workers[worker.id]\n  for (const { key } of draft.listeners)\n    draft.do({ do: 'close', sockets: [{ listener: key, slot: worker.slot }] })",
+  ],
+  [
+    'does not wait for every candidate',
+    'reload.ts',
+    'candidates.length === run.batch.length && candidates.every(fits)',
+    'candidates.some(fits)',
+  ],
+  [
+    'admits without the health check',
+    'reload.ts',
+    "worker.state === 'ready' && worker.proof === 'proven')",
+    "worker.state === 'ready')",
+  ],
+  ['takes a failed health check for a good one', 'workers.ts', 'if (!event.passed) {', 'if (event.passed) {'],
+  [
+    'admits without the ready signal',
+    'workers.ts',
+    "(worker.said || draft.state.settings.ready === 'listening')",
+    'true',
+  ],
+  [
+    'pauses the old ones before the new ones serve',
+    'reload.ts',
+    "all((worker) => worker.state === 'serving')",
+    "all((worker) => worker.state === 'ready')",
+  ],
+  ['does not resume the old ones', 'bake.ts', "draft.order(old, { type: 'resume' })", "draft.awaits(old, 'resume')"],
+  ['never undoes', 'bake.ts', 'if (draft.of(run.from).some(canServe)) return undo', 'if (draft.at < 0) return undo'],
+  [
+    'drains the old ones in the bake',
+    'bake.ts',
+    "  run.step = 'bake'\n",
+    "  run.step = 'bake'\n  for (const old of inBatch(draft, run, run.from)) draft.drain(old, false)\n",
+  ],
+  [
+    'undoes without a new term',
+    'working.ts',
+    '  state.term += 1\n',
+    '  if (state.working === null || number > state.working) state.term += 1\n',
+  ],
+  [
+    'forgets the workers that it undid',
+    'bake.ts',
+    '  giveUp(draft, run)\n  draft.state.run = null',
+    '  draft.state.run = null',
+  ],
+  ['leaves the socket of a dead worker alone', 'listeners.ts', 'listener.adoptedBy[slot] = sibling.id', 'continue'],
+  [
+    'starts a dead worker again without proof',
+    'endings.ts',
+    "draft.spawn(slot.working as number, number, 'respawn')\n    else",
+    "draft.spawn(slot.working as number, number, 'first')\n    else",
+  ],
+  ['answers twice', 'reload.ts', "run.callers.filter(({ wait }) => wait !== 'retired'),", 'run.callers,'],
+  [
+    'answers nobody when it undoes',
+    'bake.ts',
+    "answer(draft, run, run.callers, verdictOf(draft, run, 'undone'))",
+    "verdictOf(draft, run, 'undone')",
+  ],
+  ['lets every generation live', 'reload.ts', 'const MOST_GENERATIONS = 3', 'const MOST_GENERATIONS = 30'],
+]
+
+describe('the schedules find a brain that', () => {
+  it.each(MUTANTS)(
+    '%s',
+    async (_name, file, rule, broken) => {
+      const what = found(await mutate(file, rule, broken))
+      expect(what).not.toBeNull()
+    },
+    120_000,
+  )
+})
