@@ -165,6 +165,7 @@ function releasedReady(draft: Draft, worker: Worker, event: Of<'released'>): voi
 function acked(draft: Draft, worker: Worker, event: Of<'acked'>): void {
   const order = settleOrder(draft, worker, event.seq)
   worker.stuck = false
+  if (order === 'resume') settleEarlier(draft, worker, event.seq, 'pause')
   if (order === 'term') worker.term = draft.state.slots[worker.slot]?.term ?? draft.state.term
   if (order === 'admit' && worker.state === 'ready') serve(draft, worker)
   // Not if it has been told to pause again meanwhile.
@@ -224,8 +225,7 @@ function orderLate(draft: Draft, worker: Worker, event: Of<'order-late'>): void 
   // A busy old worker accepts nothing either, and will find the order when it looks: it is taken for paused, never killed for being slow.
   if (order !== 'pause') return
   if (worker.state === 'serving') worker.state = 'paused'
-  for (const [seq, earlier] of Object.entries(worker.orders))
-    if (earlier === 'resume' && Number(seq) < event.seq) delete worker.orders[Number(seq)]
+  settleEarlier(draft, worker, event.seq, 'resume')
 }
 
 /** The order is answered: what it was, unless its time had passed. */
@@ -234,6 +234,12 @@ function settleOrder(draft: Draft, worker: Worker, seq: number): OrderType | und
   delete worker.orders[seq]
   draft.cancel(`order:${worker.id}:${seq}`)
   return order
+}
+
+/** The channel keeps the order of orders: what was asked before this one has been overtaken by it, answered or not. */
+function settleEarlier(draft: Draft, worker: Worker, than: number, type: OrderType): void {
+  for (const [seq, earlier] of Object.entries(worker.orders))
+    if (earlier === type && Number(seq) < than) settleOrder(draft, worker, Number(seq))
 }
 
 function readyLate(draft: Draft, worker: Worker): void {
