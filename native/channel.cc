@@ -81,6 +81,11 @@ Napi::Value receiveMessage(const Napi::CallbackInfo& info) {
   return message;
 }
 
+void stopReceiving(const Napi::CallbackInfo& info) {
+  const int fd = toDescriptor(info[0]);
+  unwrap(info.Env(), attempt([&] { return ::shutdown(fd, SHUT_RD); }), "shutdown");
+}
+
 void sendDatagram(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int fd = toDescriptor(info[0]);
@@ -113,6 +118,7 @@ void exportChannel(Napi::Object exports) {
   define<socketPair>(exports, "socketPair");
   define<sendMessage>(exports, "sendMessage");
   define<receiveMessage>(exports, "receiveMessage");
+  define<stopReceiving>(exports, "stopReceiving");
   define<sendDatagram>(exports, "sendDatagram");
   define<peerCredentials>(exports, "peerCredentials");
   define<peerPidfd>(exports, "peerPidfd");

@@ -59,6 +59,11 @@ export interface Native {
    * with the option passCredentials.
    */
   receiveMessage(fd: number, maxBytes: number): ReceivedMessage | null
+  /**
+   * shutdown(2) with SHUT_RD: whatever the peer sends from now on is EPIPE to it; what it sent before can still be received. For a socket
+   * pair of ours, never for a listening socket: it would hit every holder (kernel.md §3).
+   */
+  stopReceiving(fd: number): void
   /** sendto(2) of one datagram to a unix path ('@' first = abstract namespace), sd_notify's shape. */
   sendDatagram(fd: number, path: string, data: Uint8Array): void
   /**

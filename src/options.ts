@@ -25,6 +25,8 @@ export interface LauncherOptions {
   readonly bakeMs: number
   /** Share (0…1) of 5xx answers above which a bake is undone; undefined: answers are not counted. */
   readonly bakeMax5xx: number | undefined
+  /** Idle HTTP/1.1 connections of an old worker go on in its successor; else each is told to close. */
+  readonly migrate: boolean
   /** How a worker is asked whether it is well; undefined: it is not asked. */
   readonly health: HealthOptions | undefined
   /** Files with the program's environment, read anew for each generation; a later one wins. */
@@ -91,6 +93,7 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   // Time for the first requests of most kinds, short for a deploy that waits; memory for two generations that long (reliability.md R11).
   bakeMs: 5_000,
   bakeMax5xx: undefined,
+  migrate: true,
   health: undefined,
   envFiles: [],
   logFormat: 'text',

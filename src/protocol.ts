@@ -92,6 +92,8 @@ export interface DrainOutcome {
   readonly closed: number
   /** Connections still open when the deadline passed. */
   readonly cut: number
+  /** Idle connections that another worker has taken. Absent: an agent that cannot. */
+  readonly moved?: number
 }
 
 /**
@@ -187,6 +189,10 @@ export type Order =
       readonly listener: ListenerKey
       readonly fds: readonly ['probe']
     }
+  /** Take the idle connections of another worker that come by the attached lane, into the server of this listener. */
+  | { readonly type: 'receive'; readonly seq: number; readonly listener: ListenerKey; readonly fds: readonly ['lane'] }
+  /** Send the idle connections of this listener, now and as they become idle, by the attached lane. A `drain` comes next. */
+  | { readonly type: 'migrate'; readonly seq: number; readonly listener: ListenerKey; readonly fds: readonly ['lane'] }
   /** Answer: that is all. Whoever does not has an event loop that does not turn. */
   | { readonly type: 'ping'; readonly seq: number }
   /** Send back a copy of every socket you hold, in `sockets` messages; then ack. */
@@ -195,6 +201,26 @@ export type Order =
 export type OrderType = Order['type']
 export type ToWorker = Reply | Order
 export type ToLauncher = Report
+
+// --- worker → worker ---------------------------------------------------------------------------------------------------
+
+/**
+ * A lane is a SOCK_SEQPACKET pair between two workers, for one listener; the launcher makes it and keeps no end. By it the idle HTTP/1.1
+ * connections of the one that leaves go to the other, which answers each batch before it does anything with it: an answer that can be sent
+ * makes them its own, all but the refused. Those, and every batch that is not answered when the lane ends, are the sender's, which has kept
+ * a copy of each until then.
+ */
+export interface LaneBatch {
+  readonly batch: number
+  /** For each attached connection, how many ms its server would have waited for the next request; null: for ever. */
+  readonly leftMs: readonly (number | null)[]
+}
+
+export interface LaneAnswer {
+  readonly batch: number
+  /** Indexes of the connections that are not taken. */
+  readonly refused: readonly number[]
+}
 
 export function listenerKey(address: ListenAddress): ListenerKey {
   if (address.kind === 'unix') return `unix ${address.path}`

@@ -25,6 +25,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     surge: surge(text(values, 'surge')),
     bakeMs: time('bake', DEFAULTS.bakeMs),
     bakeMax5xx: share(text(values, 'bake-max-5xx')),
+    migrate: values['no-migrate'] !== true,
     health: healthOptions(values),
     envFiles: texts(values, 'env-file'),
     logFormat,

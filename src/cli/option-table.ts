@@ -133,6 +133,11 @@ export const OPTIONS: readonly OptionRow[] = [
     verbs: RUNS,
     help: 'an old worker may finish what it has for this long (default: 30s)',
   },
+  {
+    name: 'no-migrate',
+    verbs: RUNS,
+    help: 'idle HTTP/1.1 connections of an old worker are told to close, instead of going on in the new one',
+  },
   { name: 'kill-after', value: 'TIME', verbs: RUNS, help: 'SIGKILL this long after SIGTERM (default: 5s)' },
   {
     name: 'log-format',

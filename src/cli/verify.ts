@@ -57,6 +57,7 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
       // The clients have nothing to do with the bake: it would only make the run longer.
       launcherOptions: [
         ...NO_BAKE,
+        ...(values['no-migrate'] === true ? ['--no-migrate'] : []),
         ...PASSED_ON.flatMap((name) => {
           const once = text(values, name)
           const given = once === undefined ? texts(values, name) : [once]

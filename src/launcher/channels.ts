@@ -188,6 +188,42 @@ export class Channels {
     }
   }
 
+  /**
+   * A pair of sockets between two workers, for a listener of both; no end stays here. The receiver gets its end first: when it cannot take
+   * it, the sender finds the other end closed.
+   */
+  layLane(listener: ListenerKey, from: number, to: number): void {
+    const [sender, receiver] = [from, to].map((worker) =>
+      this.#of(worker).find(({ claims }) => [...claims.values()].includes(listener)),
+    )
+    if (sender === undefined || receiver === undefined) return
+    let ends: readonly number[] = []
+    try {
+      const [out, into] = this.#native.socketPair()
+      ends = [out, into]
+      this.#giveLane(receiver, { type: 'receive', listener }, into)
+      this.#giveLane(sender, { type: 'migrate', listener }, out)
+    } catch (error) {
+      // EMFILE: they are drained as without.
+      this.#log('warn', 'lane.failed', { address: listener, reason: (error as Error).message })
+    } finally {
+      closeAll(ends)
+    }
+  }
+
+  #giveLane(channel: WorkerChannel, order: { type: 'receive' | 'migrate'; listener: ListenerKey }, end: number): void {
+    const worker = channel.process?.worker ?? -1
+    const seq = this.#nextSeq--
+    const tell = (answer: Ack | Nack | null): void => {
+      if (answer?.type !== 'nack') return
+      const { slot, generation } = this.#standing(worker) ?? {}
+      const { code, message: reason } = answer
+      this.#log('warn', 'lane.refused', { slot, generation, pid: channel.peer.pid, order: order.type, code, reason })
+    }
+    this.#orders.set(seq, { worker, from: new Set([channel]), tell })
+    channel.send({ ...order, seq, fds: ['lane'] }, [end])
+  }
+
   #answered(channel: WorkerChannel, report: Ack | Nack): void {
     const { seq } = report
     const order = this.#orders.get(seq)
@@ -337,7 +373,8 @@ export class Channels {
     const outcomes = this.#of(worker).map((other) => other.outcome)
     if (outcomes.some((other) => other === null)) return
     const sum = (key: keyof DrainOutcome): number => outcomes.reduce((total, other) => total + (other?.[key] ?? 0), 0)
-    this.#post({ type: 'drained', worker, outcome: { ended: sum('ended'), closed: sum('closed'), cut: sum('cut') } })
+    const [ended, closed, cut, moved] = [sum('ended'), sum('closed'), sum('cut'), sum('moved')]
+    this.#post({ type: 'drained', worker, outcome: { ended, closed, cut, moved } })
   }
 
   #of(worker: number): WorkerChannel[] {

@@ -80,6 +80,7 @@ export class Launcher {
       surge: options.surge ?? null,
       bakeMs: options.bakeMs,
       bakeMax5xx: options.bakeMax5xx ?? null,
+      migrate: options.migrate,
     })
     this.#processes = new Processes({
       channel: runtime.channelSocket,
@@ -252,6 +253,8 @@ export class Launcher {
         return this.#channels.answer(effect.worker, effect.claim, effect.answer)
       case 'order':
         return this.#channels.order(effect.worker, effect.seq, effect.order)
+      case 'lane':
+        return this.#channels.layLane(effect.listener, effect.from, effect.to)
       case 'close':
         for (const socket of effect.sockets) this.#sockets.close(socket)
         return

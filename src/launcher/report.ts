@@ -26,7 +26,10 @@ const CHECKS: Readonly<Record<Report['type'], (report: Fields) => boolean>> = {
   listening: ({ id }) => isNumber(id),
   ready: () => true,
   released: ({ id }) => isNumber(id),
-  drained: ({ outcome }) => isRecord(outcome) && ['ended', 'closed', 'cut'].every((key) => isCount(outcome[key])),
+  drained: ({ outcome }) =>
+    isRecord(outcome) &&
+    ['ended', 'closed', 'cut'].every((key) => isCount(outcome[key])) &&
+    (outcome['moved'] === undefined || isCount(outcome['moved'])),
   ack: ({ seq, result }) => isNumber(seq) && (result === undefined || isResult(result)),
   answered: ({ responses, errors }) => isCount(responses) && isCount(errors),
   nack: ({ seq, code, message }) => isNumber(seq) && isText(code) && isText(message),

@@ -17,6 +17,7 @@ import type { Handed } from './environment.js'
 import type { Server } from './handles.js'
 import { KeepAlive } from './keep-alive.js'
 import { LauncherLink } from './launcher-link.js'
+import { Adopted } from './migrate/adopted.js'
 import { heldSockets, type OrderWorld, obey } from './orders.js'
 import type { ReceivedFds } from './received-fds.js'
 import { Spares } from './spares.js'
@@ -40,6 +41,8 @@ export class Agent implements OrderWorld {
   state: OrderWorld['state']
   place: OrderWorld['place']
   drain: Drain | undefined
+  readonly receivers: OrderWorld['receivers'] = new Set()
+  readonly adopted: Adopted
   answers: OrderWorld['answers']
   stderrReader: number | undefined
   readonly #handed: Handed
@@ -52,6 +55,7 @@ export class Agent implements OrderWorld {
     this.#handed = handed
     this.native = loadAddon(handed.binding)
     this.spares = new Spares(this.native)
+    this.adopted = new Adopted(this.native)
     this.#link = new LauncherLink(this.native, handed.channel, {
       hello: () => this.#hello(),
       welcomed: (welcome, fds) => this.#welcomed(welcome, fds),

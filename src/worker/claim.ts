@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import { type Native, READABLE } from '../native.js'
 import type { ListenAddress, ListenerKey, SocketName } from '../protocol.js'
 import {
@@ -6,6 +7,7 @@ import {
   createListenHandle,
   type ListenHandle,
   listenError,
+  ownerOf,
   type Server,
   undress,
 } from './handles.js'
@@ -116,18 +118,29 @@ export class Claim {
     this.#adopted.delete(slot)
   }
 
+  /** Takes `fd`, a connection that nobody accepted, and gives it to the server. */
+  take(fd: number): Socket | undefined {
+    return this.give(this.wrap(fd))
+  }
+
+  /** The handle that a connection needs. Takes `fd`. */
+  wrap(fd: number): ListenHandle {
+    return this.#own(fd)
+  }
+
   /**
-   * Takes `fd`, a connection that nobody accepted, and gives it to the server the way libuv gives an accepted one (facts: node.md §3): it
-   * counts, TLS and HTTP/2 begin, node:cluster hands it on. The state of the claim does not matter, so a held worker can be asked.
+   * Gives a connection to the server the way libuv gives an accepted one (facts: node.md §3): it counts, TLS and HTTP/2 begin, node:cluster
+   * hands it on. The state of the claim does not matter, so a held worker can be asked. undefined: the server has not made a socket of it.
    */
-  take(fd: number): void {
-    const handle = this.#own(fd)
+  give(handle: ListenHandle): Socket | undefined {
     const { onconnection } = this.#main
     if (typeof onconnection !== 'function') {
       handle.close()
       throw Object.assign(new Error(`the server on ${this.facts.listener} takes no connections`), { code: 'EBADF' })
     }
     onconnection.call(this.#main, 0, handle)
+    const owner = ownerOf(handle)
+    return owner instanceof Socket ? owner : undefined
   }
 
   /** Close every copy of the socket, while the server goes on to say where it listened. For a claim that does not accept any more. */

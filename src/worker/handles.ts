@@ -34,6 +34,14 @@ export function listenError(errno: number): Error & { errno: number } {
   return Object.assign(new Error(`listen failed (errno ${errno})`), { errno })
 }
 
+const OWNER = 'owner_symbol'
+
+/** What Node has made of a handle: the socket of a connection's. */
+export function ownerOf(handle: object): unknown {
+  const symbol = Object.getOwnPropertySymbols(handle).find(({ description }) => description === OWNER)
+  return symbol === undefined ? undefined : (handle as Record<symbol, unknown>)[symbol]
+}
+
 /**
  * Makes `to` accept into the same server as `from`: Node's accept callback, and the owner under Node's private symbol
  * (`owner_symbol`, an own property of every listening handle).
@@ -41,7 +49,7 @@ export function listenError(errno: number): Error & { errno: number } {
 export function copyAcceptor(from: ListenHandle, to: ListenHandle): void {
   to.onconnection = from.onconnection
   for (const symbol of Object.getOwnPropertySymbols(from)) {
-    if (symbol.description === 'owner_symbol') {
+    if (symbol.description === OWNER) {
       const owners = to as unknown as Record<symbol, unknown>
       owners[symbol] = (from as unknown as Record<symbol, unknown>)[symbol]
     }
@@ -67,6 +75,7 @@ export class ClosedHandle implements ListenHandle {
   getsockname?(out: object): number
 
   constructor(from: ListenHandle) {
+    copyAcceptor(from, this)
     const address = {}
     if (from.getsockname?.(address) === 0) {
       this.getsockname = (out) => {

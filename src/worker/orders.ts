@@ -4,6 +4,9 @@ import { Answers } from './answers.js'
 import type { Claim } from './claim.js'
 import { Drain } from './drain/drain.js'
 import type { Incoming } from './incoming.js'
+import type { Adopted } from './migrate/adopted.js'
+import { Receiver } from './migrate/receiver.js'
+import { Sender } from './migrate/sender.js'
 import type { ReceivedFds } from './received-fds.js'
 import { type Spares, textOf } from './spares.js'
 import { speaks } from './speaks.js'
@@ -25,6 +28,9 @@ export interface OrderWorld {
     | { readonly generation: number; readonly slot: number; readonly term: number; readonly working: number }
     | undefined
   drain: Drain | undefined
+  /** Lanes by which connections of other workers come. */
+  readonly receivers: Set<Receiver>
+  readonly adopted: Adopted
   /** While the launcher wants answers to be counted. */
   answers: Answers | undefined
   /** Read end of the pipe that fd 2 is, when the launcher pipes it: without it a write would be EPIPE once the launcher is dead. */
@@ -92,6 +98,8 @@ const handlers = {
       return { connections: openConnections(world) }
     }
     world.state = 'draining'
+    // Who leaves takes nothing in: it would have to leave again.
+    for (const receiver of world.receivers) receiver.close()
     const claims = [...world.claims.values()]
     const drain = new Drain(
       claims.map((claim) => claim.facts.server),
@@ -109,6 +117,24 @@ const handlers = {
     if (claim === undefined) throw coded('ENOENT', `no claim on ${listener}`)
     claim.take(fds.take(0))
     return { speaks: speaks(claim.facts.server) }
+  },
+  receive(world, { listener }, fds) {
+    const claim = claimOf(world, listener)
+    if (claim === undefined) throw coded('ENOENT', `no claim on ${listener}`)
+    if (world.state === 'draining') throw coded('EBUSY', 'this worker drains')
+    // Another protocol than before: the lane is closed, and the sender knows.
+    if (speaks(claim.facts.server) !== 'http') return undefined
+    const { native, adopted, receivers } = world
+    receivers.add(new Receiver(native, claim, adopted, fds.take(0), (ended) => receivers.delete(ended)))
+    return undefined
+  },
+  migrate(world, { listener }, fds) {
+    const claim = claimOf(world, listener)
+    if (claim === undefined) throw coded('ENOENT', `no claim on ${listener}`)
+    if (claim.state !== 'paused' && claim.state !== 'draining')
+      throw coded('EBUSY', `the claim on ${listener} is ${claim.state}`)
+    if (speaks(claim.facts.server) === 'http') Sender.for(world.native, claim, world.adopted)?.open(fds.take(0))
+    return undefined
   },
   ping() {
     return undefined
@@ -156,7 +182,10 @@ function isOrder(message: Incoming['message']): message is Order {
 function serve(world: OrderWorld): Deed {
   world.drain?.cancel()
   world.drain = undefined
-  for (const claim of world.claims.values()) claim.accept()
+  for (const claim of world.claims.values()) {
+    Sender.of(claim.facts.server)?.end()
+    claim.accept()
+  }
   world.state = 'serving'
   return undefined
 }

@@ -72,6 +72,7 @@ export class World {
       surge: null,
       bakeMs: 0,
       bakeMax5xx: null,
+      migrate: true,
       ...settings,
     })
   }

@@ -1,4 +1,5 @@
 import type { Draft } from './draft.js'
+import { leave } from './lanes.js'
 import { disownAll, forgetAdoptions } from './listeners.js'
 import type { Run, Worker } from './state.js'
 import { answer, verdictOf } from './verdict.js'
@@ -110,8 +111,9 @@ function abort(draft: Draft, run: Run, reason: string, stderr: readonly string[]
   draft.generation(run.to).state = 'aborted'
   draft.log('error', 'reload.aborted', { id: run.id, step: run.step, reason, stderr, serving: run.from })
   answer(draft, run, run.callers, verdictOf(draft, run, 'aborted', { reason, stderr }))
-  giveUp(draft, run)
+  // First the old ones: they take over what the candidates may have in hand.
   resume(draft, run)
+  giveUp(draft, run)
 }
 
 /**
@@ -148,7 +150,7 @@ function giveUpOne(draft: Draft, worker: Worker): void {
   if (worker.state === 'stopping' || worker.state === 'draining') return
   forgetAdoptions(draft, worker)
   if (!draft.mayAccept(worker)) draft.kill(worker, null)
-  else if (draft.state.stop === null) draft.drain(worker, false)
+  else if (draft.state.stop === null) leave(draft, worker)
 }
 
 /** The old generation has taken over again when each of its workers has said so, is known to be stuck, or has ended. */

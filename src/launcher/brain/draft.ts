@@ -85,6 +85,7 @@ export class Draft {
       orders: {},
       term: 0,
       spares: [],
+      lanes: {},
       lacks: null,
       failure: null,
     }

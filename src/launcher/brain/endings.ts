@@ -1,6 +1,7 @@
 import { fail, isBaking } from './bake.js'
 import type { Draft } from './draft.js'
 import { type Ending, reasonOf } from './ending.js'
+import { leave } from './lanes.js'
 import { admit, disownAll } from './listeners.js'
 import { addExit, pauseMs } from './restart-policy.js'
 import { failStart } from './start.js'
@@ -77,7 +78,7 @@ function replaceStuck(draft: Draft): void {
       pid: worker.pid,
       reason: 'it has not resumed in time',
     })
-    draft.drain(worker, false)
+    leave(draft, worker)
   }
 }
 

@@ -118,6 +118,8 @@ export type Effect =
     }
   | { readonly do: 'answer'; readonly worker: number; readonly claim: string; readonly answer: ClaimAnswer }
   | { readonly do: 'order'; readonly worker: number; readonly seq: number; readonly order: BrainOrder }
+  /** A lane between two workers: by it the idle connections of `from` go to `to`. Whatever becomes of it, the two know. */
+  | { readonly do: 'lane'; readonly listener: ListenerKey; readonly from: number; readonly to: number }
   /** The launcher's copies of these sockets are closed. */
   | { readonly do: 'close'; readonly sockets: readonly SocketName[] }
   /** It serves: no longer the first to go when memory runs out. */

@@ -243,7 +243,7 @@ function hasChannel({ state }: Worker): boolean {
 }
 
 /** Its last word from us was to resume: it may have been told to pause before that, or after. */
-function isResuming(worker: Worker): boolean {
+export function isResuming(worker: Worker): boolean {
   const told = Object.entries(worker.orders).filter(([, type]) => type === 'pause' || type === 'resume')
   return hasChannel(worker) && !worker.stuck && told.at(-1)?.[1] === 'resume'
 }
@@ -303,7 +303,7 @@ export function hasClaim(worker: Worker, key: ListenerKey): boolean {
   return worker.state !== 'exited' && Object.values(worker.claims).some((claim) => claim.listener === key)
 }
 
-function listensOn(worker: Worker, key: ListenerKey): boolean {
+export function listensOn(worker: Worker, key: ListenerKey): boolean {
   return Object.values(worker.claims).some((claim) => claim.listener === key && claim.listening)
 }
 

@@ -1,6 +1,7 @@
 import type { Change } from '../../control-protocol.js'
 import { bakeMsOf, beginBake, endBake, fail, giveUp, inBatch, settleUndo } from './bake.js'
 import type { Draft } from './draft.js'
+import { leave } from './lanes.js'
 import { admit, forgetAdoptions } from './listeners.js'
 import type { Caller, Run, Worker } from './state.js'
 import { answer, verdictOf } from './verdict.js'
@@ -184,7 +185,7 @@ export function bakeOver(draft: Draft, id: number): void {
 function retire(draft: Draft, run: Run): void {
   endBake(draft, run)
   run.step = 'retire'
-  for (const old of inBatch(draft, run, run.from)) if (old.state === 'paused') draft.drain(old, false)
+  for (const old of inBatch(draft, run, run.from)) if (old.state === 'paused') leave(draft, old)
   if (run.rest.length === 0) finish(draft, run)
   else nextBatch(draft, run)
 }
@@ -231,7 +232,13 @@ function settleRetired(draft: Draft): void {
     const verdict = verdictOf(draft, run, run.undo === null ? 'done' : 'undone')
     const sum = (key: 'moved' | 'closed' | 'cut'): number =>
       verdict.workers.reduce((total, worker) => total + worker[key], 0)
-    draft.log('info', 'reload.retired', { id: run.id, generation: leaving, closed: sum('closed'), cut: sum('cut') })
+    draft.log('info', 'reload.retired', {
+      id: run.id,
+      generation: leaving,
+      moved: sum('moved'),
+      closed: sum('closed'),
+      cut: sum('cut'),
+    })
     answer(draft, run, run.callers, verdict)
   }
 }

@@ -56,6 +56,8 @@ export interface Settings {
   readonly bakeMs: number
   /** Share (0…1) of 5xx answers of the new generation above which a bake is undone; null: answers are not counted. */
   readonly bakeMax5xx: number | null
+  /** Idle connections of a worker that leaves go to its successor. */
+  readonly migrate: boolean
 }
 
 export interface Generation {
@@ -89,6 +91,8 @@ export interface Worker {
   term: number
   /** Sockets of which it was sent a spare copy, as "slot listener". */
   spares: string[]
+  /** The worker that takes its idle connections, by listener, once it drains. */
+  lanes: Record<ListenerKey, number>
   /** The listener that it asked for and could not have; until it has settled in. */
   lacks: string | null
   /** Why it was given up, when the launcher did that. */

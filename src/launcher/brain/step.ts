@@ -1,6 +1,7 @@
 import { Draft } from './draft.js'
 import { pauseOver, settleGenerations, settleSlots } from './endings.js'
 import type { Effect, Event } from './events.js'
+import { settleLanes } from './lanes.js'
 import { inheritanceOver, settleListeners } from './listeners.js'
 import { bakeOver, requestReload, resolved, settleReload } from './reload.js'
 import { begin, settleStart } from './start.js'
@@ -21,6 +22,7 @@ export function step(before: State, event: Event): { state: State; effects: Effe
   settleGenerations(draft)
   settleSlots(draft)
   settleListeners(draft)
+  settleLanes(draft)
   settleStop(draft)
   return { state: draft.state, effects: draft.effects }
 }

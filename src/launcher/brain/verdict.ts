@@ -35,7 +35,7 @@ export function verdictOf(
       ms,
       kept,
       answered,
-      moved: 0,
+      moved: outcome?.moved ?? 0,
       closed: (outcome?.ended ?? 0) + (outcome?.closed ?? 0),
       cut: outcome?.cut ?? 0,
     })),

@@ -5,6 +5,7 @@ import type { Draft } from './draft.js'
 import { type Ending, explain } from './ending.js'
 import { workerEnded, workerLost } from './endings.js'
 import type { WorkerEvent } from './events.js'
+import { leave } from './lanes.js'
 import { claim, forgetAdoptions, opened, openFailed, released } from './listeners.js'
 import { mark } from './marks.js'
 import type { Worker } from './state.js'
@@ -129,7 +130,7 @@ function unhealthy(draft: Draft, worker: Worker, why: string): void {
   worker.failure ??= why
   forgetAdoptions(draft, worker)
   draft.do({ do: 'unprobe', worker: worker.id })
-  draft.drain(worker, false)
+  leave(draft, worker)
 }
 
 function whoseFault(worker: Worker, why: string): string {
@@ -209,7 +210,7 @@ function refused(draft: Draft, worker: Worker, event: Of<'refused'>): void {
   draft.log('error', 'worker.refused', { ...facts(worker), order, code: event.code, reason: event.message })
   if (order === 'admit') draft.kill(worker, `it could not be admitted: ${event.message}`)
   // It cannot serve again, but it can finish what it has; its slot is started anew after it.
-  if (order === 'resume') draft.drain(worker, false)
+  if (order === 'resume') leave(draft, worker)
   if (order === 'pause' && worker.state === 'serving') worker.state = 'paused'
 }
 

@@ -1,5 +1,6 @@
 import type { DrainOutcome } from '../../protocol.js'
 import type { Server } from '../handles.js'
+import { Sender } from '../migrate/sender.js'
 import { HttpDrain } from './http.js'
 import { Http2Drain } from './http2.js'
 import type { ServerDrain } from './server-drain.js'
@@ -18,6 +19,8 @@ export class Drain {
   readonly #done: (outcome: DrainOutcome) => void
   #atBegin = 0
   #closed = 0
+  /** A lane may have come before the order to drain. */
+  #movedBefore = 0
   #deadline = 0
   #look: NodeJS.Timeout | undefined
   #outcome: DrainOutcome | undefined
@@ -39,6 +42,7 @@ export class Drain {
   begin(deadlineMs: number): void {
     this.setDeadline(deadlineMs)
     this.#atBegin = this.#open()
+    this.#movedBefore = this.#moved()
     for (const drain of this.#drains) drain.begin()
     this.#look = setInterval(() => this.#sweep(), LOOK_EVERY_MS).unref()
     this.#sweep()
@@ -70,11 +74,17 @@ export class Drain {
   #finish(cut: number): void {
     if (this.#outcome !== undefined) return
     this.cancel()
-    this.#outcome = { ended: Math.max(0, this.#atBegin - this.#closed - cut), closed: this.#closed, cut }
+    const moved = this.#moved()
+    const ended = Math.max(0, this.#atBegin - this.#closed - cut - (moved - this.#movedBefore))
+    this.#outcome = { ended, closed: this.#closed, cut, moved }
     this.#done(this.#outcome)
   }
 
   #open(): number {
-    return this.#servers.reduce((sum, server) => sum + server._connections, 0)
+    return this.#servers.reduce((sum, server) => sum + server._connections + (Sender.of(server)?.underWay ?? 0), 0)
+  }
+
+  #moved(): number {
+    return this.#servers.reduce((sum, server) => sum + (Sender.of(server)?.moved ?? 0), 0)
   }
 }

@@ -35,16 +35,24 @@ const RESPONSE_FINISH = 'http.server.response.finish'
  */
 export class LastResponse {
   readonly #server: Server
+  readonly #stays: (socket: HttpSocket) => boolean
   /** The newest response of each connection. */
   readonly #newest = new WeakMap<Socket, Response>()
 
-  constructor(server: Server) {
+  /** `stays`: this connection is not to be closed, as it is asked at each of its requests. */
+  constructor(server: Server, stays: (socket: HttpSocket) => boolean = () => false) {
     this.#server = server
+    this.#stays = stays
   }
 
   begin(sockets: readonly HttpSocket[]): void {
     subscribe(REQUEST_START, this.#onRequest)
     subscribe(RESPONSE_FINISH, this.#onFinish)
+    this.tell(sockets)
+  }
+
+  /** What is being answered now is answered with `close`, where that can still be said. */
+  tell(sockets: readonly HttpSocket[]): void {
     for (const socket of sockets) this.#closeAfterCurrent(socket)
   }
 
@@ -56,6 +64,7 @@ export class LastResponse {
   readonly #onRequest = (message: unknown): void => {
     const { response, socket, server } = message as RequestStart
     if (server !== this.#server) return
+    if (this.#stays(socket)) return
     const before = this.#newest.get(socket)
     if (before !== undefined) keepOpenAfter(before)
     this.#newest.set(socket, response)
@@ -72,7 +81,7 @@ export class LastResponse {
 
   #closeAfterCurrent(socket: HttpSocket): void {
     const response = socket._httpMessage
-    if (!response || response.headersSent) return
+    if (!response || response.headersSent || this.#stays(socket)) return
     const newestRequest = socket.parser?.incoming
     if (newestRequest && newestRequest !== response.req) return
     this.#newest.set(socket, response)

@@ -173,7 +173,7 @@ export class FakeWorker {
   /** Gives the order and waits for its ack. Throws what a nack says. */
   async order(
     order: OrderText,
-    sockets: readonly { name: SocketName | 'stderr' | 'probe'; fd: number }[] = [],
+    sockets: readonly { name: SocketName | 'stderr' | 'probe' | 'lane'; fd: number }[] = [],
   ): Promise<AckResult | undefined> {
     const seq = ++this.#seq
     const manifest = 'fds' in order ? {} : { fds: sockets.map(({ name }) => name) }

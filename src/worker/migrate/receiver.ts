@@ -1,0 +1,106 @@
+import type { Native } from '../../native.js'
+import type { Claim } from '../claim.js'
+import type { ListenHandle } from '../handles.js'
+import type { Adopted } from './adopted.js'
+import { Lane, type LanePacket } from './lane.js'
+
+interface Taken {
+  readonly handle: ListenHandle
+  readonly leftMs: number | null
+}
+
+/** The other end of a lane: takes the idle connections of a worker that leaves into the server of one claim. */
+export class Receiver {
+  readonly #native: Native
+  readonly #claim: Claim
+  readonly #adopted: Adopted
+  readonly #lane: Lane
+  readonly #ended: (receiver: Receiver) => void
+
+  /** Takes `fd`. `ended`: no more will come. */
+  constructor(native: Native, claim: Claim, adopted: Adopted, fd: number, ended: (receiver: Receiver) => void) {
+    this.#native = native
+    this.#claim = claim
+    this.#adopted = adopted
+    this.#ended = ended
+    this.#lane = new Lane(native, fd, () => this.#readOne())
+  }
+
+  /** What is not answered yet stays with the sender. */
+  close(): void {
+    this.#lane.close()
+    this.#ended(this)
+  }
+
+  /** One batch in each turn of the event loop: our own clients wait as long as it takes. */
+  #readOne(): void {
+    const packet = this.#lane.receive()
+    if (packet === 'empty') return
+    if (packet === 'end' || !this.#take(packet)) this.close()
+  }
+
+  /** False: the lane is over, or not to be trusted. */
+  #take(packet: LanePacket): boolean {
+    const { batch, leftMs } = (packet.message ?? {}) as { batch?: unknown; leftMs?: unknown }
+    const isBatch = Number.isSafeInteger(batch) && Array.isArray(leftMs) && leftMs.every(isTime)
+    if (!isBatch || (!packet.truncated && packet.fds.length !== leftMs.length)) {
+      for (const fd of packet.fds) this.#native.close(fd)
+      return false
+    }
+    const taken: Taken[] = []
+    const refused: number[] = []
+    for (const [index, left] of leftMs.entries()) {
+      // Of a truncated packet every descriptor is lost; the sender has its copies.
+      const handle = packet.truncated ? undefined : this.#wrap(packet.fds[index] as number, taken.length)
+      if (handle === undefined) refused.push(index)
+      else taken.push({ handle, leftMs: left })
+    }
+    // Not ours unless the sender can hear it: it has given us up then, and serves them itself.
+    const isOurs = this.#lane.send({ batch: batch as number, refused })
+    for (const one of taken) {
+      if (isOurs) this.#give(one)
+      else one.handle.close()
+    }
+    return isOurs
+  }
+
+  /** undefined: it cannot be taken, and is closed. */
+  #wrap(fd: number, before: number): ListenHandle | undefined {
+    const { server } = this.#claim.facts
+    // Node would accept and drop it. (0 means no limit to Node 20, and no connection to later ones.)
+    const hasRoom = server.maxConnections == null || server._connections + before < server.maxConnections
+    if (this.#claim.state === 'released' || !hasRoom || !this.#isConnection(fd)) {
+      this.#native.close(fd)
+      return undefined
+    }
+    try {
+      return this.#claim.wrap(fd)
+    } catch {
+      return undefined
+    }
+  }
+
+  #isConnection(fd: number): boolean {
+    try {
+      return this.#native.getOption(fd, 'acceptConnections') === 0
+    } catch {
+      return false // ENOTSOCK
+    }
+  }
+
+  #give({ handle, leftMs }: Taken): void {
+    try {
+      const socket = this.#claim.give(handle)
+      if (socket !== undefined) this.#adopted.add(socket, this.#claim, leftMs)
+    } catch (error) {
+      // The program's, from its 'connection' listener: uncaught, as it would be if Node had accepted.
+      process.nextTick(() => {
+        throw error
+      })
+    }
+  }
+}
+
+function isTime(value: unknown): value is number | null {
+  return value === null || (typeof value === 'number' && value >= 0)
+}

@@ -1,0 +1,247 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { Server } from 'node:http'
+import { clearTimeout, setTimeout } from 'node:timers'
+import type { Native } from '../../native.js'
+import type { Claim } from '../claim.js'
+import type { HttpSocket } from '../drain/last-response.js'
+import type { Adopted } from './adopted.js'
+import { type ConnectionsList, connectionsOf, descriptorOf, idleOf, isMovable } from './idle.js'
+import { Lane } from './lane.js'
+import { leftMs } from './left.js'
+
+/** Below SCM_MAX_FD (253); 200 take the sender 2-6 ms and the receiver 4-13 ms of their event loops (node.md §5). */
+const BATCH = 200
+/** Batches that wait for an answer: enough to keep both busy, and few in the hands of a receiver that stands still. */
+const WINDOW = 4
+/** The lane is full, or too many descriptors are on their way: nothing tells when that ends. */
+const RETRY_MS = 20
+/** A receiver that stands still for longer does not get these connections: a client may wait. As an order of the launcher (ORDER_TIMEOUT_MS). */
+const ANSWER_MS = 2_000
+
+const RESPONSE_FINISH = 'http.server.response.finish'
+
+interface Sent {
+  readonly at: number
+  /** Our copies, until the answer says whose the connections are. */
+  readonly connections: readonly { readonly fd: number; readonly leftMs: number | null }[]
+}
+
+/**
+ * The connections of one server that leave: each goes by a lane to another worker as soon as it is idle. What that one has not taken is this
+ * server's again.
+ */
+export class Sender {
+  static readonly #all = new WeakMap<object, Sender>()
+  readonly #native: Native
+  readonly #claim: Claim
+  readonly #adopted: Adopted
+  readonly #list: ConnectionsList
+  /** Those that the other worker would not have. */
+  readonly #refused = new WeakSet<HttpSocket>()
+  readonly #sent = new Map<number, Sent>()
+  #lane: Lane | undefined
+  #nextBatch = 1
+  #moved = 0
+  #isSweepDue = false
+  #retry: NodeJS.Timeout | undefined
+  #answerTimer: NodeJS.Timeout | undefined
+
+  private constructor(native: Native, claim: Claim, adopted: Adopted, list: ConnectionsList) {
+    this.#native = native
+    this.#claim = claim
+    this.#adopted = adopted
+    this.#list = list
+  }
+
+  /** Of a server that has been given a lane. */
+  static of(server: object): Sender | undefined {
+    return Sender.#all.get(server)
+  }
+
+  /** undefined: connections of this server cannot move. */
+  static for(native: Native, claim: Claim, adopted: Adopted): Sender | undefined {
+    const { server } = claim.facts
+    const list = connectionsOf(server)
+    if (list === undefined) return undefined
+    const sender = Sender.#all.get(server) ?? new Sender(native, claim, adopted, list)
+    Sender.#all.set(server, sender)
+    return sender
+  }
+
+  /** Taken by other workers so far. */
+  get moved(): number {
+    return this.#moved
+  }
+
+  /** On their way: still ours, but none of the server's. */
+  get underWay(): number {
+    let sum = 0
+    for (const { connections } of this.#sent.values()) sum += connections.length
+    return sum
+  }
+
+  get isOpen(): boolean {
+    return this.#lane !== undefined
+  }
+
+  /** This connection moves when it is idle. */
+  moves(socket: HttpSocket): boolean {
+    return this.#lane !== undefined && !this.#refused.has(socket) && isOfServer(socket, this.#server)
+  }
+
+  /** Takes `fd`, a lane to the worker that is to have the connections. */
+  open(fd: number): void {
+    this.end()
+    this.#lane = new Lane(this.#native, fd, () => this.#readAll())
+    subscribe(RESPONSE_FINISH, this.#onFinish)
+    this.sweep()
+  }
+
+  /** Sends what is idle now, a batch in each turn of the event loop. */
+  sweep(): void {
+    const lane = this.#lane
+    // Over the window the next answer sweeps.
+    if (lane === undefined || this.#retry !== undefined || this.#sent.size >= WINDOW) return
+    const idle = idleOf(this.#list).filter((socket) => isMovable(socket, this.#server) && !this.#refused.has(socket))
+    const batch = this.#copy(idle.slice(0, BATCH))
+    if (batch.length === 0) return
+    const number = this.#nextBatch++
+    const message = { batch: number, leftMs: batch.map((one) => one.leftMs) }
+    const isSent = lane.send(
+      message,
+      batch.map(({ fd }) => fd),
+    )
+    if (!isSent) {
+      for (const { fd } of batch) this.#native.close(fd)
+      this.#retryLater()
+      return
+    }
+    // In the turn in which they were found idle: this process reads nothing of them any more. Their copies keep them open.
+    for (const { socket } of batch) socket.destroy()
+    this.#sent.set(number, { at: performance.now(), connections: batch })
+    this.#awaitAnswer()
+    if (idle.length > BATCH) this.#sweepSoon()
+  }
+
+  /** No further ones. What has not been taken by now is the server's again. */
+  end(): void {
+    const lane = this.#lane
+    if (lane === undefined) return
+    unsubscribe(RESPONSE_FINISH, this.#onFinish)
+    clearTimeout(this.#retry)
+    this.#retry = undefined
+    // From here on no answer can be given; those that were given come first.
+    lane.stopReceiving()
+    this.#readAnswers(lane)
+    this.#lane = undefined
+    lane.close()
+    clearTimeout(this.#answerTimer)
+    this.#answerTimer = undefined
+    for (const { connections } of this.#sent.values())
+      for (const { fd, leftMs: left } of connections) this.#keep(fd, left)
+    this.#sent.clear()
+  }
+
+  get #server(): Server {
+    return this.#claim.facts.server as unknown as Server
+  }
+
+  #copy(sockets: readonly HttpSocket[]): { socket: HttpSocket; fd: number; leftMs: number | null }[] {
+    const copies: { socket: HttpSocket; fd: number; leftMs: number | null }[] = []
+    for (const socket of sockets) {
+      const left = leftMs(socket, this.#server, this.#adopted)
+      try {
+        copies.push({ socket, fd: this.#native.dup(descriptorOf(socket)), leftMs: left })
+      } catch {
+        break // EMFILE: as many as there are descriptors for; the next sweep goes on.
+      }
+    }
+    return copies
+  }
+
+  readonly #onFinish = (message: unknown): void => {
+    if ((message as { server: unknown }).server === this.#server) this.#sweepSoon()
+  }
+
+  /** Not now: after a response Node has still to let go of it, or to begin the next one of a pipeline. */
+  #sweepSoon(): void {
+    if (this.#isSweepDue) return
+    this.#isSweepDue = true
+    setImmediate(() => {
+      this.#isSweepDue = false
+      this.sweep()
+    })
+  }
+
+  #retryLater(): void {
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined
+      this.sweep()
+    }, RETRY_MS).unref()
+  }
+
+  #readAll(): void {
+    if (this.#lane === undefined) return
+    if (this.#readAnswers(this.#lane)) this.#sweepSoon()
+    else this.end()
+  }
+
+  /** False: the lane is over, or not to be trusted. */
+  #readAnswers(lane: Lane): boolean {
+    for (;;) {
+      const packet = lane.receive()
+      if (packet === 'empty') return true
+      if (packet === 'end') return false
+      for (const fd of packet.fds) this.#native.close(fd)
+      if (!this.#settle(packet.message)) return false
+    }
+  }
+
+  #settle(message: unknown): boolean {
+    const { batch, refused } = (message ?? {}) as { batch?: unknown; refused?: unknown }
+    const sent = typeof batch === 'number' ? this.#sent.get(batch) : undefined
+    if (sent === undefined || !Array.isArray(refused)) return false
+    this.#sent.delete(batch as number)
+    this.#awaitAnswer()
+    const back = new Set<unknown>(refused)
+    for (const [index, { fd, leftMs: left }] of sent.connections.entries()) {
+      if (back.has(index)) {
+        const socket = this.#keep(fd, left)
+        if (socket !== undefined) this.#refused.add(socket)
+      } else {
+        this.#moved++
+        this.#native.close(fd)
+      }
+    }
+    return true
+  }
+
+  /** Gives a connection back to the server it came from. */
+  #keep(fd: number, left: number | null): HttpSocket | undefined {
+    const socket = this.#claim.take(fd)
+    if (socket !== undefined) this.#adopted.add(socket, this.#claim, left)
+    return socket
+  }
+
+  /** Of the oldest batch that waits. */
+  #awaitAnswer(): void {
+    clearTimeout(this.#answerTimer)
+    const [oldest] = this.#sent.values()
+    if (oldest === undefined) return
+    this.#answerTimer = setTimeout(
+      () => {
+        if (this.#lane === undefined) return
+        // It may be us who stood still: the answer lies there then.
+        const before = this.#sent.size
+        if (!this.#readAnswers(this.#lane) || this.#sent.size === before) this.end()
+        else this.#sweepSoon()
+      },
+      Math.max(0, oldest.at + ANSWER_MS - performance.now()),
+    ).unref()
+  }
+}
+
+function isOfServer(socket: HttpSocket, server: Server): boolean {
+  const { _server: acceptedBy, encrypted } = socket as unknown as { _server?: unknown; encrypted?: boolean }
+  return acceptedBy === server && !encrypted
+}
