@@ -34,6 +34,7 @@ const settings: fc.Arbitrary<Partial<Settings>> = fc.record({
   surge: fc.constantFrom(null, 1, 2),
   bakeMs: fc.constantFrom(0, 5_000, 5_000),
   bakeMax5xx: fc.constantFrom(null, 0.01),
+  migrate: fc.constantFrom(true, true, true, false),
 })
 
 /** `faults`: workers are killed from outside as well, and some are too slow to resume. */
@@ -101,6 +102,8 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
         if (running.step === 'bake' && resting.has(old.id))
           must(old.state === 'paused' || old.state === 'stopping', `an old worker is ${old.state} in the bake`)
       }
+    // Idle connections go to who serves and cannot be undone, and the way is there before they have to leave.
+    must(world.laneFault === null, String(world.laneFault))
     // Terms only grow, so that who comes after us knows the last word; at most three generations live.
     const now = state.slots.map((slot) => slot.working)
     must(

@@ -1,5 +1,5 @@
 import type { Effect, Event } from '../../src/launcher/brain/events.js'
-import { initialState, type Settings, type State } from '../../src/launcher/brain/state.js'
+import { initialState, type Settings, type State, type Worker } from '../../src/launcher/brain/state.js'
 import { step } from '../../src/launcher/brain/step.js'
 
 /** The brain under test; a mutant of it takes its place. */
@@ -45,6 +45,9 @@ export class World {
   /** What each living worker is asked by the prober. */
   readonly probes = new Map<number, 'prove' | 'watch'>()
   readonly verdicts: Extract<Effect, { do: 'verdict' }>[] = []
+  readonly lanes: Extract<Effect, { do: 'lane' }>[] = []
+  /** The first thing that should not have been done with a lane, as seen in the moment in which it was done. */
+  laneFault: string | null = null
   exitCode: number | null = null
   conduct: (generation: number, slot: number) => Conduct
   /** Workers whose event loop stands still: from which sockets they accept once it turns again, and what lies in their channel. */
@@ -170,7 +173,13 @@ export class World {
       case 'answer':
         return this.#claimed(effect)
       case 'order':
+        if (effect.order.type === 'drain' && !effect.order.last && this.state.settings.migrate)
+          this.#note(this.#faultOfDrain(effect.worker))
         return this.#obey(effect)
+      case 'lane':
+        this.#note(this.#faultOfLane(effect))
+        this.lanes.push(effect)
+        return
       case 'probe':
         return this.#probe(effect.worker, effect.mode)
       case 'unprobe':
@@ -199,6 +208,44 @@ export class World {
       default:
         return
     }
+  }
+
+  #note(fault: string | null): void {
+    this.laneFault ??= fault
+  }
+
+  /** What a lane must never be. */
+  #faultOfLane({ from, to, listener }: Extract<Effect, { do: 'lane' }>): string | null {
+    const [sender, receiver] = [this.state.workers[from], this.state.workers[to]]
+    if (sender?.state !== 'draining') return `a lane from a worker that is ${sender?.state}`
+    if (receiver === undefined || !this.#takes(receiver, from, listener))
+      return 'a lane to a worker that is not fit for it'
+    return null
+  }
+
+  /** Whether idle connections may go to it: it serves, or will as soon as it reads the orders that it has been sent, and nothing can be undone. */
+  #takes({ id, generation, slot, state, stuck, claims }: Worker, from: number, listener: string): boolean {
+    const { run, slots } = this.state
+    const orders = Object.values(this.state.workers[id]?.orders ?? {})
+    const serves =
+      state === 'serving'
+        ? !orders.includes('pause') || orders.lastIndexOf('resume') > orders.lastIndexOf('pause')
+        : state === 'paused' && orders.lastIndexOf('resume') > orders.lastIndexOf('pause')
+    const mayBeUndone =
+      run?.to === generation && run.undo === null && !run.kept && run.batch.includes(slot) && run.step !== 'retire'
+    const listens = Object.values(claims).some((claim) => claim.listener === listener && claim.listening)
+    return id !== from && serves && !stuck && listens && slots[slot]?.working === generation && !mayBeUndone
+  }
+
+  /** One that drains while another could have its connections has been given a lane before. */
+  #faultOfDrain(id: number): string | null {
+    const worker = this.state.workers[id]
+    for (const { listener, listening } of Object.values(worker?.claims ?? {})) {
+      if (!listening || this.lanes.some(({ from, to }) => from === id && this.state.workers[to] !== undefined)) continue
+      if (Object.values(this.state.workers).some((other) => this.#takes(other, id, listener)))
+        return 'a worker drains that another could have taken over from'
+    }
+    return null
   }
 
   #boot(worker: number, generation: number, slot: number): void {
@@ -265,7 +312,10 @@ export class World {
     if (order.type === 'count' && order.everyMs > 0 && conduct === 'errs')
       this.pending.push({ worker, event: { type: 'answered', worker, responses: 200, errors: 100 } })
     if (order.type === 'drain' && conduct !== 'never-drains')
-      this.pending.push({ worker, event: { type: 'drained', worker, outcome: { ended: 1, closed: 0, cut: 0 } } })
+      this.pending.push({
+        worker,
+        event: { type: 'drained', worker, outcome: { ended: 1, closed: 0, cut: 0, moved: 2 } },
+      })
   }
 
   /** It has the service, and will show what it is. */

@@ -116,6 +116,25 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
     "answer(draft, run, run.callers, verdictOf(draft, run, 'undone'))",
     "verdictOf(draft, run, 'undone')",
   ],
+  [
+    'tells a worker to drain before its lane is there',
+    'lanes.ts',
+    '  layLanes(draft, worker)\n  draft.drain(worker, false)',
+    '  draft.drain(worker, false)\n  layLanes(draft, worker)',
+  ],
+  ['lays no lane when it undoes', 'lanes.ts', ' || isResuming(other)', ''],
+  [
+    'moves connections to a worker that stands still',
+    'lanes.ts',
+    " && !other.stuck && !draft.awaits(other, 'pause')",
+    " && !draft.awaits(other, 'pause')",
+  ],
+  [
+    'moves connections in the bake',
+    'lanes.ts',
+    "if (worker.state === 'draining') layLanes",
+    "if (worker.state === 'draining' || worker.state === 'paused') layLanes",
+  ],
   ['lets every generation live', 'reload.ts', 'const MOST_GENERATIONS = 3', 'const MOST_GENERATIONS = 30'],
 ]
 
