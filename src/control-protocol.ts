@@ -8,6 +8,8 @@
  * Anything else: 404 or 405, with {code, message}. Fields are only added within a schema number.
  */
 
+import type { ByKind, CutRequest, Held } from './protocol.js'
+
 export type LauncherState = 'starting' | 'serving' | 'reloading' | 'baking' | 'degraded' | 'stopping' | 'orphaned'
 export type WorkerState = 'spawned' | 'claimed' | 'ready' | 'serving' | 'paused' | 'draining' | 'stopping' | 'exited'
 export type GenerationState = 'starting' | 'ready' | 'working' | 'paused' | 'retiring' | 'retired' | 'aborted'
@@ -33,6 +35,8 @@ export interface Status {
     /** Slot of the worker that accepts from this slot's sockets meanwhile. */
     readonly adoptedBy: number | null
   }[]
+  /** Workers that finish what they have, or have got the stop signal. */
+  readonly leaving: readonly LeavingWorker[]
   readonly listeners: readonly {
     /** Key of the listener, e.g. "tcp *:3000". */
     readonly address: string
@@ -82,6 +86,18 @@ export interface WorkerStatus {
   readonly startedAt: string
   /** What the program said of itself last (sd_notify's STATUS; only with `--ready notify`); null: nothing. */
   readonly text: string | null
+}
+
+export interface LeavingWorker {
+  readonly slot: number
+  readonly pid: number | null
+  readonly generation: number
+  readonly state: WorkerState
+  /** Milliseconds since it was told to drain, and until what it still has is cut; null: it was not told to. */
+  readonly ms: number | null
+  readonly leftMs: number | null
+  /** Open connections by kind, when it last said so. */
+  readonly held: Held
 }
 
 export interface SocketStatus {
@@ -156,6 +172,18 @@ export interface WorkerVerdict {
   /** HTTP answers of the new worker in the bake, and those of them with a status of 500 or more; null: not counted. */
   readonly answered: { readonly responses: number; readonly errors: number } | null
   /** Connections of the worker that leaves: given to the other one, ended by a last answer or after the linger, cut at the deadline. */
+  readonly moved: number
+  readonly closed: number
+  readonly cut: number
+  /** The same by kind of connection; kinds that there were none of are left out. */
+  readonly kinds: ByKind<KindVerdict>
+  /** What was cut in the middle, as far as it is known: 20 at most. */
+  readonly requests: readonly CutRequest[]
+  /** How many more there were. */
+  readonly moreRequests: number
+}
+
+export interface KindVerdict {
   readonly moved: number
   readonly closed: number
   readonly cut: number

@@ -16,6 +16,13 @@ export interface LauncherOptions {
   readonly drainTimeoutMs: number
   /** Stop signal to SIGKILL. */
   readonly killAfterMs: number
+  /** 'close': WebSocket clients get a close frame, 1012, over `drainSpreadMs` from the begin of a drain on. 'keep': at its deadline. */
+  readonly websocket: 'close' | 'keep'
+  readonly drainSpreadMs: number
+  /** What a worker gets when its connections are gone. */
+  readonly stopSignal: NodeJS.Signals
+  /** 'pm2': the program finds what PM2 gives it: `process.send`, and the message 'shutdown'. */
+  readonly compat: 'pm2' | undefined
   /** What a worker must say before it may be probed and admitted. */
   readonly ready: ReadySignal
   readonly strategy: Strategy
@@ -87,6 +94,11 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   // Kubernetes' grace period, which most platforms copy (reliability.md §2.12).
   drainTimeoutMs: 30_000,
   killAfterMs: 5_000,
+  websocket: 'close',
+  // A thousand clients a second come back at five thousand; far inside the drain's deadline.
+  drainSpreadMs: 5_000,
+  stopSignal: 'SIGTERM',
+  compat: undefined,
   ready: 'listening',
   strategy: 'all',
   surge: undefined,

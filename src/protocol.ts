@@ -24,6 +24,8 @@ export const ENV_CHANNEL = 'REUSEPORT_RUN_CHANNEL'
 export const ENV_TOKEN = 'REUSEPORT_RUN_TOKEN'
 /** 'message': the program's `process.send('ready')` is waited for. */
 export const ENV_READY = 'REUSEPORT_RUN_READY'
+/** 'pm2': the program is made for PM2. */
+export const ENV_COMPAT = 'REUSEPORT_RUN_COMPAT'
 /** JSON: paths of the unix listeners that others serve at the time of the spawn. Absent when there are none. */
 export const ENV_PATHS = 'REUSEPORT_RUN_PATHS'
 
@@ -54,6 +56,10 @@ export type Report =
   | { readonly type: 'released'; readonly id: number }
   /** Every connection of a draining worker has ended; time for the stop signal. */
   | { readonly type: 'drained'; readonly outcome: DrainOutcome }
+  /** What a draining worker still has: at the begin, when it changes (at most twice a second), and when its process exits. */
+  | { readonly type: 'draining'; readonly held: Held }
+  /** The program has closed a server before its drain was over. `cut`: connections that this ended at once; `open`: that are left. */
+  | { readonly type: 'closed-early'; readonly call: string; readonly cut: number; readonly open: number }
   /** While `count` is in force: HTTP answers since then, and those of them with a status of 500 or more. */
   | { readonly type: 'answered'; readonly responses: number; readonly errors: number }
   | { readonly type: 'ack'; readonly seq: number; readonly result?: AckResult }
@@ -86,15 +92,48 @@ export interface Hello {
 
 /** Counts of one drain, over all servers of the worker. */
 export interface DrainOutcome {
-  /** Connections that ended with a last answer (`Connection: close`, GOAWAY) or by the client. */
+  /** Connections that ended with a last answer (`Connection: close`, GOAWAY, 1012) or by the client. */
   readonly ended: number
   /** Idle connections closed after the linger. */
   readonly closed: number
-  /** Connections still open when the deadline passed. */
+  /** Connections still open when the deadline passed, and those that the program has ended before. */
   readonly cut: number
   /** Idle connections that another worker has taken. Absent: an agent that cannot. */
   readonly moved?: number
+  /** The same by kind; kinds that there were none of are left out. */
+  readonly kinds?: ByKind<Fates>
+  /** What was cut in the middle: MAX_CUT_REQUESTS at most. */
+  readonly requests?: readonly CutRequest[]
+  /** How many more there were. */
+  readonly moreRequests?: number
 }
+
+/** As the outcome's own counts. */
+export interface Fates {
+  readonly ended: number
+  readonly closed: number
+  readonly cut: number
+  readonly moved: number
+}
+
+/** A request whose answer, or body, had not come to its end. */
+export interface CutRequest {
+  readonly kind: ConnectionKind
+  readonly method: string
+  /** Without its query, which may hold secrets; MAX_CUT_PATH characters at most. */
+  readonly path: string
+  /** Milliseconds since its answer began (by its Date header, so to the second), or since the upgrade; null: not known. */
+  readonly ageMs: number | null
+  /** Of its connection, to the client and from it. */
+  readonly bytesWritten: number
+  readonly bytesRead: number
+}
+
+export const MAX_CUT_REQUESTS = 20
+export const MAX_CUT_PATH = 200
+
+/** Open connections by kind, and how old the oldest of each is, in milliseconds; null: not known. */
+export type Held = ByKind<{ readonly open: number; readonly oldestMs: number | null }>
 
 /**
  * What a new connection of a server has to begin with, as its class tells: 'tls' and 'tcp' for servers of which only that is known.
@@ -102,12 +141,29 @@ export interface DrainOutcome {
  */
 export type Speaks = 'http' | 'https' | 'h2' | 'h2c' | 'tls' | 'tcp'
 
+/** What a connection is used for. A server's own kind stands for those that have not shown theirs yet. 'upgraded': to something unknown. */
+export type ConnectionKind = Speaks | 'websocket' | 'sse' | 'upgraded'
+export const CONNECTION_KINDS: readonly ConnectionKind[] = [
+  'http',
+  'https',
+  'h2',
+  'h2c',
+  'websocket',
+  'sse',
+  'upgraded',
+  'tls',
+  'tcp',
+]
+export type ByKind<T> = Readonly<Partial<Record<ConnectionKind, T>>>
+
 /** What an ack may bring beside its `seq`. */
 export interface AckResult {
   /** `probe`: how the other end of that connection is to be spoken to. */
   readonly speaks?: Speaks
   /** `pause`, `drain`: connections open on the managed servers at that moment. */
   readonly connections?: number
+  /** `shutdown`: the program listens for messages. */
+  readonly heard?: boolean
 }
 
 // --- launcher → worker -------------------------------------------------------------------------------------------------
@@ -181,7 +237,15 @@ export type Order =
   /** Say how many HTTP answers were given, and how many were 5xx, from now on and every so many ms; 0: no more. */
   | { readonly type: 'count'; readonly seq: number; readonly everyMs: number }
   /** Finish what is open and report `drained`; at the deadline report what is left. Implies pause. `last`: accept until the queue is empty first. */
-  | { readonly type: 'drain'; readonly seq: number; readonly deadlineMs: number; readonly last: boolean }
+  | {
+      readonly type: 'drain'
+      readonly seq: number
+      readonly deadlineMs: number
+      readonly last: boolean
+      /** 'close': WebSockets get their close frame (1012) at the begin, spread over `spreadMs`; 'keep' (default): at the deadline. */
+      readonly websocket?: 'close' | 'keep'
+      readonly spreadMs?: number
+    }
   /** Give the attached connection to the server of this listener, as if it had been accepted: also in a worker that is held. */
   | {
       readonly type: 'probe'
@@ -193,6 +257,8 @@ export type Order =
   | { readonly type: 'receive'; readonly seq: number; readonly listener: ListenerKey; readonly fds: readonly ['lane'] }
   /** Send the idle connections of this listener, now and as they become idle, by the attached lane. A `drain` comes next. */
   | { readonly type: 'migrate'; readonly seq: number; readonly listener: ListenerKey; readonly fds: readonly ['lane'] }
+  /** Let the program have PM2's message 'shutdown', if it listens for any. */
+  | { readonly type: 'shutdown'; readonly seq: number }
   /** Answer: that is all. Whoever does not has an event loop that does not turn. */
   | { readonly type: 'ping'; readonly seq: number }
   /** Send back a copy of every socket you hold, in `sockets` messages; then ack. */

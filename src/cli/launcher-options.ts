@@ -20,6 +20,10 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     readyTimeoutMs: time('ready-timeout', DEFAULTS.readyTimeoutMs),
     drainTimeoutMs: time('drain-timeout', DEFAULTS.drainTimeoutMs),
     killAfterMs: time('kill-after', DEFAULTS.killAfterMs),
+    websocket: websocket(text(values, 'websocket')),
+    drainSpreadMs: time('drain-spread', DEFAULTS.drainSpreadMs),
+    stopSignal: stopSignal(text(values, 'stop-signal')),
+    compat: compat(text(values, 'compat')),
     ready: readySignal(text(values, 'ready')),
     strategy: strategy(text(values, 'strategy')),
     surge: surge(text(values, 'surge')),
@@ -30,6 +34,27 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     envFiles: texts(values, 'env-file'),
     logFormat,
   }
+}
+
+/** Signals that a program may handle, and that mean nothing else to Node or the kernel. */
+const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR2']
+
+function stopSignal(given: string | undefined): NodeJS.Signals {
+  if (given === undefined) return DEFAULTS.stopSignal
+  const found = STOP_SIGNALS.find((name) => name === given || name === `SIG${given}`)
+  if (found !== undefined) return found
+  throw usage(`--stop-signal ${JSON.stringify(given)} is none of ${STOP_SIGNALS.join(', ')}`)
+}
+
+function compat(given: string | undefined): 'pm2' | undefined {
+  if (given === undefined || given === 'pm2') return given
+  throw usage(`--compat ${JSON.stringify(given)} is not pm2`)
+}
+
+function websocket(given: string | undefined): 'close' | 'keep' {
+  if (given === undefined) return DEFAULTS.websocket
+  if (given === 'close' || given === 'keep') return given
+  throw usage(`--websocket ${JSON.stringify(given)} is neither close nor keep`)
 }
 
 function readySignal(given: string | undefined): ReadySignal {

@@ -138,7 +138,31 @@ export const OPTIONS: readonly OptionRow[] = [
     verbs: RUNS,
     help: 'idle HTTP/1.1 connections of an old worker are told to close, instead of going on in the new one',
   },
-  { name: 'kill-after', value: 'TIME', verbs: RUNS, help: 'SIGKILL this long after SIGTERM (default: 5s)' },
+  {
+    name: 'websocket',
+    value: 'close|keep',
+    verbs: RUNS,
+    help: 'WebSockets of an old worker: close them politely, with 1012; keep: at the end of --drain-timeout only (default: close)',
+  },
+  {
+    name: 'drain-spread',
+    value: 'TIME',
+    verbs: RUNS,
+    help: 'close them over this time, at most half of --drain-timeout, so that not all clients come back at once (default: 5s)',
+  },
+  {
+    name: 'stop-signal',
+    value: 'SIGNAL',
+    verbs: RUNS,
+    help: 'what ends a worker when its connections are gone: SIGTERM, SIGINT, SIGQUIT, SIGHUP or SIGUSR2 (default: SIGTERM)',
+  },
+  { name: 'kill-after', value: 'TIME', verbs: RUNS, help: 'SIGKILL this long after the stop signal (default: 5s)' },
+  {
+    name: 'compat',
+    value: 'pm2',
+    verbs: RUNS,
+    help: "give the program what PM2 gives it: process.send, and the message 'shutdown' in place of the stop signal if it listens for messages (default: not)",
+  },
   {
     name: 'log-format',
     value: 'text|json',

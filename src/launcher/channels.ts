@@ -2,8 +2,10 @@ import { chmodSync } from 'node:fs'
 import { Channel } from '../channel.js'
 import type { Log } from '../log.js'
 import { type Native, native, type Poller, READABLE } from '../native.js'
+import { addHeld, addOutcomes } from '../outcomes.js'
 import {
   type DrainOutcome,
+  type Held,
   type Hello,
   type ListenerKey,
   type Order,
@@ -331,6 +333,11 @@ export class Channels {
         return this.#counted(channel, worker, report)
       case 'drained':
         return this.#drained(channel, worker, report.outcome)
+      case 'draining':
+        channel.held = { ...report, at: performance.now() }
+        return
+      case 'closed-early':
+        return this.#post({ type: 'closed-early', worker, call: report.call, cut: report.cut, open: report.open })
       case 'warning':
         return this.#log('warn', 'worker.warning', {
           slot: this.#standing(worker)?.slot,
@@ -372,9 +379,30 @@ export class Channels {
     channel.outcome = outcome
     const outcomes = this.#of(worker).map((other) => other.outcome)
     if (outcomes.some((other) => other === null)) return
-    const sum = (key: keyof DrainOutcome): number => outcomes.reduce((total, other) => total + (other?.[key] ?? 0), 0)
-    const [ended, closed, cut, moved] = [sum('ended'), sum('closed'), sum('cut'), sum('moved')]
-    this.#post({ type: 'drained', worker, outcome: { ended, closed, cut, moved } })
+    this.#post({ type: 'drained', worker, outcome: addOutcomes(outcomes.filter((other) => other !== null)) })
+  }
+
+  /** What a worker has in hand while it drains; nothing when it has done so. */
+  held(worker: number): Held {
+    return addHeld(this.#of(worker).map((channel) => channel.heldNow()))
+  }
+
+  /** What it said before it ended, which may be known before it is read. */
+  hearOut(worker: number): void {
+    for (const channel of this.#of(worker)) this.#readAll(channel)
+  }
+
+  /**
+   * Gives the program the message that it would get from PM2. `answered` is called once: whether it listens for messages at all, which
+   * means that it is to end by itself.
+   */
+  shutdown(worker: number, answered: (heard: boolean) => void): void {
+    const channel = this.#of(worker).find(({ isFirst }) => isFirst)
+    if (channel === undefined) return answered(false)
+    const seq = this.#nextSeq--
+    const tell = (answer: Ack | Nack | null): void => answered(answer?.type === 'ack' && answer.result?.heard === true)
+    this.#orders.set(seq, { worker, from: new Set([channel]), tell })
+    channel.send({ type: 'shutdown', seq })
   }
 
   #of(worker: number): WorkerChannel[] {
@@ -489,6 +517,8 @@ class WorkerChannel {
   /** It has sent what is no message. */
   isSuspect = false
   outcome: DrainOutcome | null = null
+  /** What it had in hand when it last said so, while it drains. */
+  held: { readonly held: Held; readonly at: number } | null = null
   answered = { responses: 0, errors: 0 }
   readonly claims = new Map<number, ListenerKey>()
   readonly heartbeat: Heartbeat
@@ -502,6 +532,17 @@ class WorkerChannel {
     this.heartbeat = new Heartbeat(
       () => this.send({ type: 'ping', seq: PING_SEQ }),
       (lostMs) => on.beat(this, lostMs),
+    )
+  }
+
+  heldNow(): Held {
+    if (this.held === null || this.outcome !== null) return {}
+    const since = Math.round(performance.now() - this.held.at)
+    return Object.fromEntries(
+      Object.entries(this.held.held).map(([kind, { open, oldestMs }]) => [
+        kind,
+        { open, oldestMs: oldestMs === null ? null : oldestMs + since },
+      ]),
     )
   }
 

@@ -2,7 +2,7 @@ import { accessSync, closeSync, constants, openSync, readSync, realpathSync, sta
 import { delimiter, join, resolve } from 'node:path'
 import type { Change, ReadySignal } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
-import { ENV_CHANNEL, ENV_PATHS, ENV_READY, ENV_TOKEN } from '../protocol.js'
+import { ENV_CHANNEL, ENV_COMPAT, ENV_PATHS, ENV_READY, ENV_TOKEN } from '../protocol.js'
 import { readEnvFile } from './env-file.js'
 
 /** What the workers of one generation run: fixed when the generation begins, kept for its respawns and for an undo. */
@@ -142,6 +142,7 @@ export function workerEnvironment(
     token: string
     preload: string
     ready: ReadySignal
+    compat: 'pm2' | undefined
     notify: string
     paths: readonly string[]
   },
@@ -154,6 +155,7 @@ export function workerEnvironment(
     [ENV_CHANNEL]: spawn.channel,
     [ENV_TOKEN]: spawn.token,
     ...(spawn.ready === 'message' ? { [ENV_READY]: spawn.ready } : {}),
+    ...(spawn.compat === undefined ? {} : { [ENV_COMPAT]: spawn.compat }),
     ...(spawn.ready === 'notify' ? { NOTIFY_SOCKET: spawn.notify } : {}),
     ...(spawn.paths.length > 0 ? { [ENV_PATHS]: JSON.stringify(spawn.paths) } : {}),
     NODE_OPTIONS: options === undefined || options === '' ? preload : `${options} ${preload}`,

@@ -6,7 +6,7 @@ import type { Log } from '../log.js'
 import type { HealthOptions, LauncherOptions } from '../options.js'
 import { notUsable, type RuntimeDir, takeRuntimeDir } from '../runtime-dir.js'
 import { VERSION } from '../version.js'
-import type { Effect, Event, TimerId } from './brain/events.js'
+import type { Effect, Event, TimerId, WorkerEvent } from './brain/events.js'
 import { initialState, type State, type Worker } from './brain/state.js'
 import { step } from './brain/step.js'
 import { Channels, type Standing } from './channels.js'
@@ -73,6 +73,8 @@ export class Launcher {
       readyTimeoutMs: options.readyTimeoutMs,
       drainTimeoutMs: options.drainTimeoutMs,
       killAfterMs: options.killAfterMs,
+      websocket: options.websocket,
+      drainSpreadMs: options.drainSpreadMs,
       ready: options.ready,
       probes: options.health !== undefined,
       liveness: options.health?.livenessMs !== undefined,
@@ -86,8 +88,9 @@ export class Launcher {
       channel: runtime.channelSocket,
       preload: join(__dirname, '..', 'worker', 'preload.js'),
       ready: options.ready,
+      compat: options.compat,
       notify: runtime.notifySocket,
-      post: (event) => this.#post(event),
+      post: (event) => this.#post(this.#withLastWords(event)),
     })
     this.#channels = new Channels({
       path: runtime.channelSocket,
@@ -150,6 +153,7 @@ export class Launcher {
       sockets: this.#sockets,
       processes: this.#processes,
       lastReload: this.#lastReload,
+      held: (worker) => this.#channels.held(worker),
       now: performance.now(),
     })
   }
@@ -261,7 +265,7 @@ export class Launcher {
       case 'protect':
         return this.#processes.get(effect.worker)?.adjustOomScore(0)
       case 'terminate':
-        return this.#processes.get(effect.worker)?.terminate()
+        return this.#terminate(effect.worker)
       case 'kill':
         return this.#processes.get(effect.worker)?.kill()
       case 'timer':
@@ -355,6 +359,21 @@ export class Launcher {
         message: `cannot listen on ${listener}: ${describe(error)}`,
       })
     }
+  }
+
+  #terminate(worker: number): void {
+    const signal = (): void => this.#processes.get(worker)?.terminate(this.#options.stopSignal)
+    if (this.#options.compat !== 'pm2') return signal()
+    this.#channels.shutdown(worker, (heard) => {
+      if (!heard) signal()
+    })
+  }
+
+  /** The end of a process may be known before what it said last is read. */
+  #withLastWords(event: WorkerEvent): WorkerEvent {
+    if (event.type !== 'exited' && event.type !== 'gone') return event
+    this.#channels.hearOut(event.worker)
+    return { ...event, held: this.#channels.held(event.worker) }
   }
 
   #setTimer(id: TimerId, ms: number): void {

@@ -24,12 +24,19 @@ export class Processes {
   #oomKills: number | null = readOomKills()
   readonly #owned = new Set<number>()
   readonly #native: Native = native()
-  readonly #handed: { channel: string; preload: string; ready: ReadySignal; notify: string }
+  readonly #handed: { channel: string; preload: string; ready: ReadySignal; compat: 'pm2' | undefined; notify: string }
   readonly #post: Post
 
-  constructor(options: { channel: string; preload: string; ready: ReadySignal; notify: string; post: Post }) {
-    const { channel, preload, ready, notify } = options
-    this.#handed = { channel, preload, ready, notify }
+  constructor(options: {
+    channel: string
+    preload: string
+    ready: ReadySignal
+    compat: 'pm2' | undefined
+    notify: string
+    post: Post
+  }) {
+    const { channel, preload, ready, compat, notify } = options
+    this.#handed = { channel, preload, ready, compat, notify }
     this.#post = options.post
     // A worker's child whose parent (npm, sh) ends must not escape: it becomes ours, and we reap it.
     this.#native.setChildSubreaper()
@@ -176,9 +183,9 @@ export class WorkerProcess {
     return pid === this.#spawned?.pid || pid === this.#agent?.pid
   }
 
-  terminate(): void {
+  terminate(name: NodeJS.Signals): void {
     const target = this.#agent ?? this.#spawned
-    if (target !== null) this.#native.pidfdSignal(target.pidfd, constants.signals.SIGTERM)
+    if (target !== null) this.#native.pidfdSignal(target.pidfd, constants.signals[name])
   }
 
   kill(): void {

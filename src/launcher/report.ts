@@ -1,4 +1,11 @@
-import type { ListenAddress, Report, Speaks } from '../protocol.js'
+import {
+  CONNECTION_KINDS,
+  type ListenAddress,
+  MAX_CUT_PATH,
+  MAX_CUT_REQUESTS,
+  type Report,
+  type Speaks,
+} from '../protocol.js'
 
 /**
  * A message of a worker as it may be believed: the program shares the process of the agent that speaks for it, so what arrives here is
@@ -26,10 +33,10 @@ const CHECKS: Readonly<Record<Report['type'], (report: Fields) => boolean>> = {
   listening: ({ id }) => isNumber(id),
   ready: () => true,
   released: ({ id }) => isNumber(id),
-  drained: ({ outcome }) =>
-    isRecord(outcome) &&
-    ['ended', 'closed', 'cut'].every((key) => isCount(outcome[key])) &&
-    (outcome['moved'] === undefined || isCount(outcome['moved'])),
+  drained: ({ outcome }) => isOutcome(outcome),
+  draining: ({ held }) =>
+    isByKind(held, ({ open, oldestMs }) => isCount(open) && (oldestMs === null || isCount(oldestMs))),
+  'closed-early': ({ call, cut, open }) => isText(call) && isCount(cut) && isCount(open),
   ack: ({ seq, result }) => isNumber(seq) && (result === undefined || isResult(result)),
   answered: ({ responses, errors }) => isCount(responses) && isCount(errors),
   nack: ({ seq, code, message }) => isNumber(seq) && isText(code) && isText(message),
@@ -42,8 +49,49 @@ const SPEAKS: readonly unknown[] = ['http', 'https', 'h2', 'h2c', 'tls', 'tcp'] 
 
 function isResult(value: unknown): boolean {
   if (!isRecord(value)) return false
-  const { speaks, connections } = value
-  return (speaks === undefined || SPEAKS.includes(speaks)) && (connections === undefined || isCount(connections))
+  const { speaks, connections, heard } = value
+  return (
+    (speaks === undefined || SPEAKS.includes(speaks)) &&
+    (connections === undefined || isCount(connections)) &&
+    (heard === undefined || typeof heard === 'boolean')
+  )
+}
+
+function isOutcome(value: unknown): boolean {
+  if (!isRecord(value) || !isFates(value)) return false
+  const { moved, kinds, requests, moreRequests } = value
+  return (
+    (moved === undefined || isCount(moved)) &&
+    (kinds === undefined || isByKind(kinds, (one) => isFates(one) && isCount(one['moved']))) &&
+    (requests === undefined ||
+      (Array.isArray(requests) && requests.length <= MAX_CUT_REQUESTS && requests.every(isCutRequest))) &&
+    (moreRequests === undefined || isCount(moreRequests))
+  )
+}
+
+function isFates(value: Fields): boolean {
+  return ['ended', 'closed', 'cut'].every((key) => isCount(value[key]))
+}
+
+function isByKind(value: unknown, check: (one: Fields) => boolean): boolean {
+  if (!isRecord(value)) return false
+  const known: readonly string[] = CONNECTION_KINDS
+  return Object.entries(value).every(([kind, one]) => known.includes(kind) && isRecord(one) && check(one))
+}
+
+function isCutRequest(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const { kind, method, path, ageMs, bytesRead, bytesWritten } = value
+  const known: readonly unknown[] = CONNECTION_KINDS
+  const isShort = (text: unknown): boolean => isText(text) && text.length <= MAX_CUT_PATH
+  return (
+    known.includes(kind) &&
+    isShort(method) &&
+    isShort(path) &&
+    (ageMs === null || isCount(ageMs)) &&
+    isCount(bytesRead) &&
+    isCount(bytesWritten)
+  )
 }
 
 function isAddress(value: unknown): value is ListenAddress {

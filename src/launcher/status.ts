@@ -1,4 +1,5 @@
-import type { LauncherState, ReloadPhase, ReloadProgress, Status, Verdict } from '../control-protocol.js'
+import type { LauncherState, LeavingWorker, ReloadPhase, ReloadProgress, Status, Verdict } from '../control-protocol.js'
+import type { Held } from '../protocol.js'
 import type { Run, State, Worker } from './brain/state.js'
 import type { Processes } from './processes.js'
 import type { Sockets } from './sockets.js'
@@ -12,6 +13,8 @@ export function statusOf(
     sockets: Sockets
     processes: Processes
     lastReload: Verdict | null
+    /** Connections of a draining worker, by kind. */
+    held: (worker: number) => Held
     now: number
   },
 ): Status {
@@ -50,6 +53,9 @@ export function statusOf(
         adoptedBy: adopterOf(state, slot),
       }
     }),
+    leaving: workers
+      .filter(({ state: workerState }) => workerState === 'draining' || workerState === 'stopping')
+      .map((worker) => leavingOf(state, worker, facts)),
     listeners: Object.values(state.listeners).map((listener) => ({
       address: listener.key,
       backlog: listener.backlog,
@@ -72,6 +78,16 @@ export function statusOf(
     lastReload: facts.lastReload,
     warnings: [],
   }
+}
+
+function leavingOf(
+  { settings }: State,
+  { id, slot, pid, generation, state, drainsSince }: Worker,
+  { held, now }: { held: (worker: number) => Held; now: number },
+): LeavingWorker {
+  const ms = drainsSince === null ? null : Math.round(now - drainsSince)
+  const leftMs = ms === null || state !== 'draining' ? null : Math.max(0, settings.drainTimeoutMs - ms)
+  return { slot, pid, generation, state, ms, leftMs, held: held(id) }
 }
 
 function launcherState(state: State): LauncherState {

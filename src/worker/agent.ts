@@ -13,6 +13,7 @@ import { loadAddon } from './addon.js'
 import { Claim } from './claim.js'
 import type { Drain } from './drain/drain.js'
 import { trackSessions } from './drain/http2.js'
+import { trackUpgrades } from './drain/upgrades.js'
 import type { Handed } from './environment.js'
 import type { Server } from './handles.js'
 import { KeepAlive } from './keep-alive.js'
@@ -120,6 +121,7 @@ export class Agent implements OrderWorld {
     this.state ??= reply.mode === 'hold' ? 'held' : 'serving'
     if (asked.address.kind === 'unix') guardPath(asked.address.path)
     trackSessions(asked.server)
+    trackUpgrades(asked.server)
     return { mode: 'managed', claim, bound }
   }
 

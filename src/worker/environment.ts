@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { ENV_CHANNEL, ENV_PATHS, ENV_READY, ENV_TOKEN } from '../protocol.js'
+import { ENV_CHANNEL, ENV_COMPAT, ENV_PATHS, ENV_READY, ENV_TOKEN } from '../protocol.js'
 import { withoutRequire } from './node-options.js'
 
 /** Where a developer's or package's other addon build lies; read by native.ts. */
@@ -12,6 +12,8 @@ export interface Handed {
   readonly binding: string | undefined
   /** What the program will say when it is ready, beside 'listening'; undefined: nothing that we hear. */
   readonly ready: string | undefined
+  /** 'pm2': the program is made for it. */
+  readonly compat: string | undefined
   /** Unix paths that are served, as JSON. */
   readonly paths: string | undefined
   /** Our part of NODE_OPTIONS, word for word. */
@@ -33,11 +35,13 @@ export function takeEnvironment(preload: string): Handed | undefined {
   delete env[ENV_CHANNEL]
   delete env[ENV_TOKEN]
   const ready = env[ENV_READY]
+  const compat = env[ENV_COMPAT]
   delete env[ENV_BINDING]
+  delete env[ENV_COMPAT]
   delete env[ENV_READY]
   delete env[ENV_PATHS]
   const requireOption = takeRequireOption(env, preload)
-  if (channel && token) return { channel, token, binding, ready, paths, requireOption, thread: 0 }
+  if (channel && token) return { channel, token, binding, ready, compat, paths, requireOption, thread: 0 }
   return takeFromProcess()
 }
 
@@ -73,5 +77,14 @@ function takeFromProcess(): Handed | undefined {
   const token = variable(ENV_TOKEN)
   if (!channel || !token) return undefined
   const [binding, paths] = [variable(ENV_BINDING), variable(ENV_PATHS)]
-  return { channel, token, binding, ready: undefined, paths, requireOption: undefined, thread: threadId }
+  return {
+    channel,
+    token,
+    binding,
+    ready: undefined,
+    compat: undefined,
+    paths,
+    requireOption: undefined,
+    thread: threadId,
+  }
 }

@@ -91,7 +91,7 @@ const handlers = {
     world.stderrReader = undefined
     return undefined
   },
-  async drain(world, { deadlineMs, last }) {
+  async drain(world, { deadlineMs, last, websocket, spreadMs }) {
     const running = world.drain
     if (running !== undefined) {
       running.setDeadline(deadlineMs)
@@ -103,7 +103,12 @@ const handlers = {
     const claims = [...world.claims.values()]
     const drain = new Drain(
       claims.map((claim) => claim.facts.server),
-      (outcome) => world.send({ type: 'drained', outcome }),
+      { spreadMs: websocket === 'close' ? Math.min(spreadMs ?? 0, deadlineMs / 2) : null },
+      {
+        done: (outcome) => world.send({ type: 'drained', outcome }),
+        holds: (held) => world.send({ type: 'draining', held }),
+        closedEarly: (call, cut, open) => world.send({ type: 'closed-early', call, cut, open }),
+      },
     )
     world.drain = drain
     if (last) await acceptTheRest(claims)
@@ -135,6 +140,12 @@ const handlers = {
       throw coded('EBUSY', `the claim on ${listener} is ${claim.state}`)
     if (speaks(claim.facts.server) === 'http') Sender.for(world.native, claim, world.adopted)?.open(fds.take(0))
     return undefined
+  },
+  shutdown() {
+    const heard = process.listenerCount('message') > 0
+    // After the answer: it may end the process.
+    if (heard) setImmediate(() => process.emit('message', 'shutdown', undefined))
+    return { heard }
   },
   ping() {
     return undefined

@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { ENV_CHANNEL, ENV_PATHS, ENV_READY, ENV_TOKEN } from '../protocol.js'
+import { ENV_CHANNEL, ENV_COMPAT, ENV_PATHS, ENV_READY, ENV_TOKEN } from '../protocol.js'
 import { ENV_BINDING, type Handed } from './environment.js'
 import { withRequire } from './node-options.js'
 
@@ -97,6 +97,7 @@ function withOurs(given: readonly string[] | undefined, handed: Handed): string[
   const ours = [`${ENV_CHANNEL}=${handed.channel}`, `${ENV_TOKEN}=${handed.token}`]
   if (handed.binding !== undefined) ours.push(`${ENV_BINDING}=${handed.binding}`)
   if (handed.ready !== undefined) ours.push(`${ENV_READY}=${handed.ready}`)
+  if (handed.compat !== undefined) ours.push(`${ENV_COMPAT}=${handed.compat}`)
   if (handed.paths !== undefined) ours.push(`${ENV_PATHS}=${handed.paths}`)
   if (handed.requireOption === undefined) return [...pairs, ...ours]
   ours.push(`NODE_OPTIONS=${withRequire(value('NODE_OPTIONS'), handed.requireOption)}`)

@@ -17,7 +17,8 @@ const handed = bun === undefined && deno === undefined ? takeEnvironment(__filen
 
 if (handed !== undefined && !isLauncher() && !isLockedOut(handed)) {
   const endPassingOn = handed.thread === 0 ? passOn(handed) : () => {}
-  const ready = handed.ready === 'message' && handed.thread === 0 ? provideSend() : undefined
+  const speaksToParent = handed.ready === 'message' || handed.compat === 'pm2'
+  const ready = speaksToParent && handed.thread === 0 ? provideSend() : undefined
   const install = (): void => {
     // Not inside the channel's own loop over its subscribers.
     process.nextTick(() => unsubscribe(LISTEN_STARTS, install))

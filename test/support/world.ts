@@ -68,6 +68,8 @@ export class World {
       readyTimeoutMs: 60_000,
       drainTimeoutMs: 30_000,
       killAfterMs: 5_000,
+      websocket: 'close',
+      drainSpreadMs: 5_000,
       ready: 'listening',
       probes: false,
       liveness: false,

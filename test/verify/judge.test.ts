@@ -26,6 +26,9 @@ const slot = {
   moved: 0,
   closed: 0,
   cut: 0,
+  kinds: {},
+  requests: [],
+  moreRequests: 0,
 }
 const reload = (change: Partial<ReloadRecord> = {}): ReloadRecord => ({
   number: 1,

@@ -2,7 +2,19 @@ import { expect, test } from 'vitest'
 import type { ReloadRecord } from '../../src/verify/reloads'
 import { Timeline } from '../../src/verify/timeline'
 
-const worker = { slot: 1, oldPid: 4711, newPid: 4790, kept: null, answered: null, moved: 0, closed: 0, cut: 0 }
+const worker = {
+  slot: 1,
+  oldPid: 4711,
+  newPid: 4790,
+  kept: null,
+  answered: null,
+  moved: 0,
+  closed: 0,
+  cut: 0,
+  kinds: {},
+  requests: [],
+  moreRequests: 0,
+}
 const reload: ReloadRecord = {
   number: 3,
   at: 1000,

@@ -87,6 +87,7 @@ export class Draft {
       spares: [],
       lanes: {},
       lacks: null,
+      drainsSince: null,
       failure: null,
     }
     this.state.workers[id] = worker
@@ -131,11 +132,12 @@ export class Draft {
   }
 
   drain(worker: Worker, last: boolean): void {
-    const deadlineMs = this.state.settings.drainTimeoutMs
+    const { drainTimeoutMs: deadlineMs, websocket, drainSpreadMs: spreadMs } = this.state.settings
     worker.state = 'draining'
+    worker.drainsSince = this.at
     // A health check is a connection too, and a drain waits for those to end.
     if (this.state.settings.liveness) this.do({ do: 'unprobe', worker: worker.id })
-    this.order(worker, { type: 'drain', deadlineMs, last })
+    this.order(worker, { type: 'drain', deadlineMs, last, websocket, spreadMs })
     // The worker keeps the deadline itself and reports what it had to cut. This one is for a worker that cannot.
     this.timer(`drain:${worker.id}`, deadlineMs + ORDER_TIMEOUT_MS)
   }

@@ -1,5 +1,5 @@
 import type { Change, ReloadWait, Verdict } from '../../control-protocol.js'
-import type { DrainOutcome, ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
+import type { DrainOutcome, Held, ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
 
 /** What the world tells the brain. `at` is the monotonic clock in milliseconds, stamped when the event was queued. */
 export type Event = { readonly at: number } & (
@@ -65,8 +65,10 @@ export type WorkerEvent = { readonly worker: number } & (
   | { readonly type: 'acked'; readonly seq: number; readonly connections?: number }
   | { readonly type: 'refused'; readonly seq: number; readonly code: string; readonly message: string }
   | { readonly type: 'drained'; readonly outcome: DrainOutcome }
+  /** The program has ended its server before its drain was over: connections that this cut, and that are still open. */
+  | { readonly type: 'closed-early'; readonly call: string; readonly cut: number; readonly open: number }
   /** The process that listens has ended, its wrapper (npm, sh) has not. */
-  | { readonly type: 'gone' }
+  | { readonly type: 'gone'; readonly held?: Held }
   | {
       readonly type: 'exited'
       readonly code: number | null
@@ -74,6 +76,8 @@ export type WorkerEvent = { readonly worker: number } & (
       readonly stderr: readonly string[]
       /** The kernel has killed a process for want of memory since the last look. */
       readonly oomKill?: boolean
+      /** What it had in hand when it was last heard of, if it was draining. */
+      readonly held?: Held
     }
 )
 
@@ -124,7 +128,7 @@ export type Effect =
   | { readonly do: 'close'; readonly sockets: readonly SocketName[] }
   /** It serves: no longer the first to go when memory runs out. */
   | { readonly do: 'protect'; readonly worker: number }
-  /** SIGTERM to the process that listens. */
+  /** The stop signal to the process that listens. */
   | { readonly do: 'terminate'; readonly worker: number }
   /** SIGKILL to the worker's process group and to the process that listens. */
   | { readonly do: 'kill'; readonly worker: number }
@@ -164,4 +168,10 @@ export type BrainOrder =
   | { readonly type: 'spares'; readonly add: readonly SocketName[]; readonly drop: readonly SocketName[] }
   | { readonly type: 'term'; readonly term: number; readonly working: number }
   | { readonly type: 'count'; readonly everyMs: number }
-  | { readonly type: 'drain'; readonly deadlineMs: number; readonly last: boolean }
+  | {
+      readonly type: 'drain'
+      readonly deadlineMs: number
+      readonly last: boolean
+      readonly websocket: 'close' | 'keep'
+      readonly spreadMs: number
+    }

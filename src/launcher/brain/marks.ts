@@ -1,20 +1,30 @@
 import type { DrainOutcome } from '../../protocol.js'
 import type { Draft } from './draft.js'
-import type { RunMark, Worker } from './state.js'
+import type { Run, RunMark, RunWorker, Worker } from './state.js'
 
 const NEW: ReadonlySet<RunMark> = new Set(['spawned', 'claimed', 'ready', 'proven', 'admitted'])
 
 /** Notes in the reload that a worker belongs to how far it has come: the times and counts of the verdict. */
 export function mark(draft: Draft, worker: Worker, what: RunMark, outcome?: DrainOutcome): void {
-  const { run, retiring } = draft.state
-  for (const reload of run === null ? retiring : [run, ...retiring]) {
-    for (const entry of reload.workers) {
-      const isNew = entry.newId === worker.id
-      if (!isNew && entry.oldId !== worker.id) continue
-      if (isNew) entry.newPid = worker.pid
-      if (outcome !== undefined) entry.outcome = outcome
-      const ofTheNew = NEW.has(what)
-      if (ofTheNew === isNew) entry.ms[what] ??= Math.round((draft.at - reload.startedAt) * 10) / 10
-    }
+  for (const [reload, entry] of entriesOf(draft, worker)) {
+    const isNew = entry.newId === worker.id
+    if (isNew) entry.newPid = worker.pid
+    if (outcome !== undefined) entry.outcome = outcome
+    const ofTheNew = NEW.has(what)
+    if (ofTheNew === isNew) entry.ms[what] ??= Math.round((draft.at - reload.startedAt) * 10) / 10
   }
+}
+
+/** What a person should know of this worker, in the verdict of its reload. */
+export function remark(draft: Draft, worker: Worker, text: string): void {
+  for (const [reload] of entriesOf(draft, worker)) reload.notes.push(`slot ${worker.slot} (pid ${worker.pid}): ${text}`)
+}
+
+function entriesOf(draft: Draft, worker: Worker): (readonly [Run, RunWorker])[] {
+  const { run, retiring } = draft.state
+  return (run === null ? retiring : [run, ...retiring]).flatMap((reload) =>
+    reload.workers
+      .filter(({ oldId, newId }) => oldId === worker.id || newId === worker.id)
+      .map((entry) => [reload, entry] as const),
+  )
 }

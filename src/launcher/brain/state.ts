@@ -43,6 +43,9 @@ export interface Settings {
   readonly readyTimeoutMs: number
   readonly drainTimeoutMs: number
   readonly killAfterMs: number
+  /** When WebSocket clients are told: over `drainSpreadMs` from the begin of a drain on, or at its deadline. */
+  readonly websocket: 'close' | 'keep'
+  readonly drainSpreadMs: number
   /** What a worker must say before it may be probed and admitted; 'listening' is demanded in any case. */
   readonly ready: ReadySignal
   /** A health check was asked for: a held worker must pass it, and is watched by it during the bake. */
@@ -95,6 +98,8 @@ export interface Worker {
   lanes: Record<ListenerKey, number>
   /** The listener that it asked for and could not have; until it has settled in. */
   lacks: string | null
+  /** When it was told to drain. */
+  drainsSince: number | null
   /** Why it was given up, when the launcher did that. */
   failure: string | null
 }

@@ -1,4 +1,5 @@
-import type { Verdict } from '../../control-protocol.js'
+import type { KindVerdict, Verdict } from '../../control-protocol.js'
+import type { ByKind, DrainOutcome } from '../../protocol.js'
 import type { Draft } from './draft.js'
 import type { Caller, Run } from './state.js'
 
@@ -38,7 +39,19 @@ export function verdictOf(
       moved: outcome?.moved ?? 0,
       closed: (outcome?.ended ?? 0) + (outcome?.closed ?? 0),
       cut: outcome?.cut ?? 0,
+      kinds: kindsOf(outcome),
+      requests: outcome?.requests ?? [],
+      moreRequests: outcome?.moreRequests ?? 0,
     })),
     draining: result === 'done' || result === 'undone' ? draft.of(leaving).length : 0,
   }
+}
+
+function kindsOf(outcome: DrainOutcome | null): ByKind<KindVerdict> {
+  return Object.fromEntries(
+    Object.entries(outcome?.kinds ?? {}).map(([kind, { ended, closed, cut, moved }]) => [
+      kind,
+      { moved, closed: ended + closed, cut },
+    ]),
+  )
 }

@@ -1,5 +1,5 @@
 import type { WorkerState } from '../../control-protocol.js'
-import type { OrderType } from '../../protocol.js'
+import type { ByKind, DrainOutcome, Fates, Held, OrderType } from '../../protocol.js'
 import { answered, fail, isBaking, resumed } from './bake.js'
 import type { Draft } from './draft.js'
 import { type Ending, explain } from './ending.js'
@@ -7,7 +7,7 @@ import { workerEnded, workerLost } from './endings.js'
 import type { WorkerEvent } from './events.js'
 import { leave } from './lanes.js'
 import { claim, forgetAdoptions, opened, openFailed, released } from './listeners.js'
-import { mark } from './marks.js'
+import { mark, remark } from './marks.js'
 import type { Worker } from './state.js'
 
 /**
@@ -268,8 +268,48 @@ function where(draft: Draft, worker: Worker): string {
 
 function drained(draft: Draft, worker: Worker, event: Of<'drained'>): void {
   mark(draft, worker, 'drained', event.outcome)
-  draft.log('info', 'worker.drained', { ...facts(worker), ...event.outcome })
+  const { ended, closed, cut, moved, kinds } = event.outcome
+  draft.log('info', 'worker.drained', { ...facts(worker), ended, closed, cut, moved, kinds: kindsOf(kinds) })
   draft.terminate(worker)
+}
+
+/** What became of each kind: "http 3/0/0/2": ended, closed, cut, moved. */
+function kindsOf(kinds: DrainOutcome['kinds'] = {}): string[] {
+  return Object.entries(kinds).map(
+    ([kind, { ended, closed, cut, moved }]) => `${kind} ${ended}/${closed}/${cut}/${moved}`,
+  )
+}
+
+/** The program has not waited for its drain. It may know what it does; what it cost is said. */
+function closedEarly(draft: Draft, worker: Worker, { call, cut, open }: Of<'closed-early'>): void {
+  draft.log('warn', 'worker.closed-early', { ...facts(worker), call, cut, open })
+  remark(
+    draft,
+    worker,
+    `the program called ${call} before its drain was over: ${cut} connections cut, ${open} left open`,
+  )
+}
+
+/** The same when it ends as a whole. What it had in hand is cut. */
+function endedEarly(draft: Draft, worker: Worker, held: Held = {}): void {
+  const open = Object.values(held).reduce((sum, one) => sum + one.open, 0)
+  if (open === 0) return
+  const kinds: ByKind<Fates> = Object.fromEntries(
+    Object.entries(held).map(([kind, one]) => [kind, { ended: 0, closed: 0, cut: one.open, moved: 0 }]),
+  )
+  mark(draft, worker, 'drained', { ended: 0, closed: 0, cut: open, kinds })
+  draft.log('warn', 'worker.ended-early', { ...facts(worker), cut: open, kinds: kindsOf(kinds) })
+  remark(draft, worker, `the program ended before its drain was over: ${open} connections cut`)
+}
+
+function goneDraining(draft: Draft, worker: Worker, event: Of<'gone'>): void {
+  endedEarly(draft, worker, event.held)
+  gone(draft, worker)
+}
+
+function exitedDraining(draft: Draft, worker: Worker, event: Of<'exited'>): void {
+  endedEarly(draft, worker, event.held)
+  exited(draft, worker, event)
 }
 
 function drainLate(draft: Draft, worker: Worker): void {
@@ -336,6 +376,7 @@ const always = {
   'heartbeat-lost': heartbeatLost,
   'heartbeat-back': heartbeatBack,
   answered: ignore,
+  'closed-early': ignore,
 }
 const before = {
   ...always,
@@ -391,7 +432,15 @@ const TABLE = {
   },
   serving: { ...after, probed: probedServing, answered, drained: ignore, 'drain-late': ignore, 'kill-late': ignore },
   paused: { ...after, drained: ignore, 'drain-late': ignore, 'kill-late': ignore },
-  draining: { ...after, drained, 'drain-late': drainLate, 'kill-late': ignore },
+  draining: {
+    ...after,
+    drained,
+    'closed-early': closedEarly,
+    gone: goneDraining,
+    exited: exitedDraining,
+    'drain-late': drainLate,
+    'kill-late': ignore,
+  },
   stopping: { ...after, claim: ignore, drained: ignore, 'drain-late': ignore, 'kill-late': killLate, gone: ignore },
   exited: {
     ...after,

@@ -1,36 +1,59 @@
-import type { DrainOutcome } from '../../protocol.js'
+import { addHeld, addOutcomes } from '../../outcomes.js'
+import type { DrainOutcome, Held } from '../../protocol.js'
 import type { Server } from '../handles.js'
 import { Sender } from '../migrate/sender.js'
+import { watchCloses } from './early-close.js'
 import { HttpDrain } from './http.js'
 import { Http2Drain } from './http2.js'
+import { Ledger } from './ledger.js'
 import type { ServerDrain } from './server-drain.js'
 import { SilentDrain } from './silent.js'
+import { StreamDrain } from './streams.js'
+import { WebSocketDrain } from './websocket.js'
 
 /** Node tells nobody when the last connection of a server that is not closed has ended, so it is looked at; only while draining. */
 const LOOK_EVERY_MS = 25
+/** How often what is still held is looked through, and told when it has changed. */
+const TELL_EVERY_MS = 500
+/** Most drains are over by then, and it costs something for each connection. */
+const FIRST_TELL_MS = 100
+/** What was told to end at the deadline itself: until it has. The launcher waits 2 s more than the deadline. */
+const LAST_CALL_MS = 1_000
+
+export interface DrainPlan {
+  readonly deadlineMs: number
+  /** WebSocket clients are told over this time; null: at the deadline. */
+  readonly spreadMs: number | null
+}
+
+export interface DrainEvents {
+  done(outcome: DrainOutcome): void
+  holds(held: Held): void
+  closedEarly(call: string, cut: number, open: number): void
+}
 
 /**
- * The end of this worker's connections: each is told as its protocol allows, and what has no such word (plain TCP, WebSocket, streams)
- * lives until the deadline. Reports once; the process itself is ended by the launcher.
+ * The end of this worker's connections: each is told as its protocol allows, and what has no such word (plain TCP, downloads) lives until
+ * the deadline. Reports once; the process itself is ended by the launcher.
  */
 export class Drain {
   readonly #servers: readonly Server[]
-  readonly #drains: readonly ServerDrain[]
-  readonly #done: (outcome: DrainOutcome) => void
-  #atBegin = 0
-  #closed = 0
-  /** A lane may have come before the order to drain. */
-  #movedBefore = 0
+  readonly #plan: Pick<DrainPlan, 'spreadMs'>
+  readonly #events: DrainEvents
+  #parts: readonly { readonly ledger: Ledger; readonly drains: readonly ServerDrain[] }[] = []
   #deadline = 0
+  /** After the deadline: what was told to end then, and until when it may. */
+  #lastCall: { readonly told: readonly { readonly destroyed: boolean }[]; readonly until: number } | undefined
   #look: NodeJS.Timeout | undefined
+  #stopWatching: (() => void)[] = []
+  #toldAt = 0
+  #told = ''
   #outcome: DrainOutcome | undefined
 
-  constructor(servers: readonly Server[], done: (outcome: DrainOutcome) => void) {
+  constructor(servers: readonly Server[], plan: Pick<DrainPlan, 'spreadMs'>, events: DrainEvents) {
     this.#servers = servers
-    this.#drains = servers.flatMap((server) =>
-      [HttpDrain.of(server), Http2Drain.of(server), SilentDrain.of(server)].filter((drain) => drain !== undefined),
-    )
-    this.#done = done
+    this.#plan = plan
+    this.#events = events
   }
 
   /** Known when it is over. */
@@ -41,9 +64,16 @@ export class Drain {
   /** To be called when nothing is accepted any more. */
   begin(deadlineMs: number): void {
     this.setDeadline(deadlineMs)
-    this.#atBegin = this.#open()
-    this.#movedBefore = this.#moved()
-    for (const drain of this.#drains) drain.begin()
+    this.#parts = this.#servers.map((server) => ({ ledger: new Ledger(server), drains: this.#drainsOf(server) }))
+    this.#stopWatching = this.#parts.map(({ ledger }, index) =>
+      watchCloses(this.#servers[index] as Server, (call, deed) => {
+        const cut = ledger.cutBy(deed)
+        this.#events.closedEarly(call, cut, ledger.open)
+      }),
+    )
+    this.#toldAt = performance.now() + FIRST_TELL_MS - TELL_EVERY_MS
+    process.once('exit', this.#onExit)
+    for (const { drains } of this.#parts) for (const drain of drains) drain.begin()
     this.#look = setInterval(() => this.#sweep(), LOOK_EVERY_MS).unref()
     this.#sweep()
   }
@@ -55,36 +85,71 @@ export class Drain {
   /** The server goes on as before. */
   cancel(): void {
     clearInterval(this.#look)
-    for (const drain of this.#drains) drain.end()
+    process.off('exit', this.#onExit)
+    for (const stop of this.#stopWatching.splice(0)) stop()
+    for (const { drains } of this.#parts) for (const drain of drains) drain.end()
   }
 
   #sweep(): void {
     const now = performance.now()
-    for (const drain of this.#drains) this.#closed += drain.sweep(now)
-    if (this.#open() === 0) {
-      this.#finish(0)
+    this.#close((drain) => drain.sweep(now))
+    if (this.#open() === 0) return this.#finish()
+    if (this.#lastCall !== undefined) {
+      const { told, until } = this.#lastCall
+      if (now >= until || told.every(({ destroyed }) => destroyed)) this.#finish()
       return
     }
-    if (now < this.#deadline) return
-    for (const drain of this.#drains) this.#closed += drain.closeIdle()
+    if (now < this.#deadline) return this.#tell(now)
+    this.#close((drain) => drain.closeIdle())
+    this.#lastCall = {
+      told: this.#parts.flatMap(({ drains }) => drains.flatMap((drain) => drain.lastCall?.(now) ?? [])),
+      until: now + LAST_CALL_MS,
+    }
     // What was closed right now still counts in _connections until its 'close'.
-    setImmediate(() => this.#finish(this.#open()))
+    setImmediate(() => this.#sweep())
   }
 
-  #finish(cut: number): void {
+  #drainsOf(server: Server): ServerDrain[] {
+    return [
+      HttpDrain.of(server),
+      Http2Drain.of(server),
+      SilentDrain.of(server),
+      new WebSocketDrain(server, this.#plan.spreadMs),
+      new StreamDrain(server),
+    ].filter((drain) => drain !== undefined)
+  }
+
+  #close(deed: (drain: ServerDrain) => number): void {
+    for (const { ledger, drains } of this.#parts) for (const drain of drains) ledger.close(drain.kind, deed(drain))
+  }
+
+  #tell(now: number): void {
+    if (now - this.#toldAt < TELL_EVERY_MS) return
+    this.#toldAt = now
+    const held = this.#held()
+    const text = JSON.stringify(Object.entries(held).map(([kind, { open }]) => [kind, open]))
+    if (text === this.#told) return
+    this.#told = text
+    this.#events.holds(held)
+  }
+
+  /** The process ends before its drain: what it still has is lost with it, and this is the last that is heard of it. */
+  readonly #onExit = (): void => {
+    this.#events.holds(this.#held())
+  }
+
+  #finish(): void {
     if (this.#outcome !== undefined) return
     this.cancel()
-    const moved = this.#moved()
-    const ended = Math.max(0, this.#atBegin - this.#closed - cut - (moved - this.#movedBefore))
-    this.#outcome = { ended, closed: this.#closed, cut, moved }
-    this.#done(this.#outcome)
+    this.#outcome = addOutcomes(this.#parts.map(({ ledger }) => ledger.outcome()))
+    this.#events.done(this.#outcome)
+  }
+
+  #held(): Held {
+    return addHeld(this.#parts.map(({ ledger }) => ledger.held()))
   }
 
   #open(): number {
     return this.#servers.reduce((sum, server) => sum + server._connections + (Sender.of(server)?.underWay ?? 0), 0)
-  }
-
-  #moved(): number {
-    return this.#servers.reduce((sum, server) => sum + (Sender.of(server)?.moved ?? 0), 0)
   }
 }

@@ -1,12 +1,14 @@
 import type { Server } from 'node:http'
 import { type ConnectionsList, connectionsOf, idleOf, socketsOf } from '../migrate/idle.js'
 import { Sender } from '../migrate/sender.js'
+import { speaks } from '../speaks.js'
 import { LastResponse } from './last-response.js'
 import { closeUnlessUnread, Linger } from './linger.js'
 import type { ServerDrain } from './server-drain.js'
 
 /** HTTP/1 connections, with or without TLS. Never by server.close(): it cuts idle ones at once and stops the header timeouts. */
 export class HttpDrain implements ServerDrain {
+  readonly kind: 'http' | 'https'
   readonly #server: Server
   readonly #list: ConnectionsList
   readonly #linger: Linger
@@ -16,6 +18,7 @@ export class HttpDrain implements ServerDrain {
 
   private constructor(server: Server, list: ConnectionsList) {
     this.#server = server
+    this.kind = speaks(server) === 'http' ? 'http' : 'https'
     this.#list = list
     this.#linger = new Linger(server)
     this.#lastResponse = new LastResponse(server, (socket) => this.#sender?.moves(socket) ?? false)

@@ -1,4 +1,5 @@
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
+import { speaks } from '../speaks.js'
 import { lingerMs } from './linger.js'
 import type { ServerDrain } from './server-drain.js'
 
@@ -16,6 +17,10 @@ export function trackSessions(server: object): void {
   })
 }
 
+export function sessionsOn(server: object): ReadonlySet<ServerHttp2Session> {
+  return sessionsOf.get(server) ?? new Set()
+}
+
 /** Only http2 servers can change their settings. */
 function isHttp2(server: object): server is Http2Server {
   return typeof (server as { updateSettings?: unknown }).updateSettings === 'function'
@@ -26,6 +31,7 @@ function isHttp2(server: object): server is Http2Server {
  * safe to send again (RFC 9113 §8.7). The two-step form is not possible in Node: nghttp2 refuses after any GOAWAY (node.md §4).
  */
 export class Http2Drain implements ServerDrain {
+  readonly kind: 'h2' | 'h2c'
   readonly #server: Http2Server
   readonly #sessions: Set<ServerHttp2Session>
   readonly #lingerMs: number
@@ -33,6 +39,7 @@ export class Http2Drain implements ServerDrain {
   readonly #late = new Map<ServerHttp2Session, number>()
 
   private constructor(server: Http2Server, sessions: Set<ServerHttp2Session>) {
+    this.kind = speaks(server) === 'h2c' ? 'h2c' : 'h2'
     this.#server = server
     this.#sessions = sessions
     this.#lingerMs = lingerMs(server as { keepAliveTimeout?: number })

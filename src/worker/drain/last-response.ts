@@ -19,6 +19,10 @@ export interface Response extends ServerResponse {
   shouldKeepAlive: boolean
   /** The connection is closed after this response. */
   _last: boolean
+  /** The head, once it is made: null before. */
+  readonly _header: string | null
+  /** Not for HEAD, 204 and 304. */
+  readonly _hasBody: boolean
 }
 export interface HttpSocket extends Socket {
   /** The response that is being written now; others of the same connection (pipelining) wait behind it. */

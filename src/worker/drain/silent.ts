@@ -1,5 +1,7 @@
 import { Socket } from 'node:net'
+import type { Speaks } from '../../protocol.js'
 import type { Server } from '../handles.js'
+import { speaks } from '../speaks.js'
 import { closeUnlessUnread, Linger } from './linger.js'
 import type { ServerDrain } from './server-drain.js'
 
@@ -11,11 +13,13 @@ const LOOK_EVERY_MS = 500
  * after the linger like an idle one.
  */
 export class SilentDrain implements ServerDrain {
+  readonly kind: Speaks
   readonly #server: Server
   readonly #linger: Linger
   #lookedAt = Number.NEGATIVE_INFINITY
 
   private constructor(server: Server) {
+    this.kind = speaks(server)
     this.#server = server
     this.#linger = new Linger(server as { keepAliveTimeout?: number })
   }
