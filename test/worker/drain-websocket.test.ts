@@ -67,7 +67,7 @@ describe('WebSocket', () => {
       ended: 8,
       closed: 0,
       cut: 0,
-      kinds: { websocket: { ended: 8, closed: 0, cut: 0 } },
+      kinds: { websocket: { ended: 8, closed: 0, cut: 0, moved: 0 } },
     })
     expect(clients.map(({ code, error }) => [code, error])).toEqual(Array(8).fill([1012, undefined]))
     const times = clients.map(({ closedAt }) => (closedAt as number) - begin).sort((a, b) => a - b)
@@ -124,8 +124,8 @@ describe('WebSocket', () => {
     expect(deaf.text.slice(-4)).toBe('\x88\x02\x03\xf4')
     const { kinds, requests } = await outcome(worker)
     expect(kinds).toEqual({
-      websocket: { ended: expect.any(Number), closed: expect.any(Number), cut: 0 },
-      upgraded: { ended: 0, closed: 0, cut: 2 },
+      websocket: { ended: expect.any(Number), closed: expect.any(Number), cut: 0, moved: 0 },
+      upgraded: { ended: 0, closed: 0, cut: 2, moved: 0 },
     })
     expect(requests).toEqual([
       {

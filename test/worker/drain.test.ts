@@ -1,7 +1,6 @@
 import { connect as connectHttp2 } from 'node:http2'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import { WebSocket } from 'ws'
 import { freePort } from '../support/ports.js'
 import { until } from '../support/until.js'
 import { native } from '../support/worker/addon.js'
@@ -280,7 +279,7 @@ describe('others', () => {
     expect(await outcome(worker)).toEqual({ ended: 0, closed: 1, cut: 0 })
   })
 
-  test('plain TCP and WebSocket connections live until they or the deadline end', async () => {
+  test('plain TCP connections live until they or the deadline end', async () => {
     const tcp = await serving('net.cjs')
     const [leaves, stays] = [connect(tcp.port), connect(tcp.port)]
     for (const socket of [leaves, stays]) {
@@ -292,16 +291,6 @@ describe('others', () => {
     stays.write('?\n')
     await new Promise((done) => stays.once('data', done))
     expect(await outcome(tcp.worker)).toEqual({ ended: 1, closed: 0, cut: 1 })
-    await launcher.end()
-
-    const ws = await serving('websocket.cjs')
-    const socket = new WebSocket(`ws://localhost:${ws.port}`)
-    await new Promise((done) => socket.once('message', done))
-    await drain(ws.worker, 700)
-    socket.send('still there')
-    expect(String(await new Promise((done) => socket.once('message', done)))).toBe('still there')
-    expect(await outcome(ws.worker)).toEqual({ ended: 0, closed: 0, cut: 1 })
-    socket.terminate()
   })
 })
 

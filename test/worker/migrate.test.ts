@@ -50,7 +50,10 @@ async function serving(
 
 const drain = (worker: FakeWorker, deadlineMs = 20_000): Promise<unknown> =>
   worker.order({ type: 'drain', deadlineMs, last: false })
-const outcome = async (worker: FakeWorker): Promise<unknown> => (await worker.report('drained')).outcome
+const outcome = async (worker: FakeWorker): Promise<unknown> => {
+  const { ended, closed, cut, moved } = (await worker.report('drained')).outcome
+  return { ended, closed, cut, moved }
+}
 
 /** Lane, then drain: what the launcher does when an old worker is retired. */
 async function leave(old: One, next: One, listener: string): Promise<void> {
