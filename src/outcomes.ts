@@ -21,6 +21,7 @@ export function addOutcomes(outcomes: readonly DrainOutcome[]): DrainOutcome {
     moved: sum('moved'),
     kinds: addFates(outcomes.map((one) => one.kinds ?? {})),
     requests: requests.slice(0, MAX_CUT_REQUESTS),
+    early: outcomes.some(({ early }) => early === true),
     moreRequests: more + Math.max(0, requests.length - MAX_CUT_REQUESTS),
   }
 }

@@ -56,7 +56,7 @@ export type Report =
   | { readonly type: 'released'; readonly id: number }
   /** Every connection of a draining worker has ended; time for the stop signal. */
   | { readonly type: 'drained'; readonly outcome: DrainOutcome }
-  /** What a draining worker still has: at the begin, when it changes (at most twice a second), and when its process exits. */
+  /** What a draining worker still has: soon after the begin, and when it has changed, at most twice a second. */
   | { readonly type: 'draining'; readonly held: Held }
   /** The program has closed a server before its drain was over. `cut`: connections that this ended at once; `open`: that are left. */
   | { readonly type: 'closed-early'; readonly call: string; readonly cut: number; readonly open: number }
@@ -106,6 +106,8 @@ export interface DrainOutcome {
   readonly requests?: readonly CutRequest[]
   /** How many more there were. */
   readonly moreRequests?: number
+  /** The process exits before its drain is over: what was open then is cut. */
+  readonly early?: boolean
 }
 
 /** As the outcome's own counts. */

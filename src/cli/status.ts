@@ -1,7 +1,9 @@
-import type { Status } from '../control-protocol.js'
+import type { LeavingWorker, Status } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
+import type { ConnectionKind } from '../protocol.js'
 import { connect } from './connect.js'
 import type { CommandLine } from './parse.js'
+import { describeAge } from './words.js'
 
 /** A launcher answers in milliseconds; one that takes so long is stopped, or its event loop is stuck. */
 const ANSWER_MS = 5_000
@@ -40,6 +42,7 @@ function describeStatus(status: Status): string {
   const leaving = status.generations.filter(({ number, workers }) => number !== status.working && workers.length > 0)
   for (const { number, state, workers } of leaving)
     lines.push(`  generation ${number}: ${state}, ${workers.length} workers`)
+  for (const worker of status.leaving) lines.push(...describeLeaving(worker))
   for (const { address, sockets } of status.listeners) {
     lines.push(`  ${address}`)
     for (const { slot, inode, queue, holders } of sockets)
@@ -49,4 +52,29 @@ function describeStatus(status: Status): string {
   }
   for (const { code, text } of status.warnings) lines.push(`  warning ${code}: ${text}`)
   return `${lines.join('\n')}\n`
+}
+
+function describeLeaving({ slot, pid, generation, state, ms, leftMs, held }: LeavingWorker): string[] {
+  const since = ms === null ? '' : ` for ${describeAge(ms)}`
+  const left = leftMs === null ? '' : `; what is left in ${describeAge(leftMs)} is cut`
+  return [
+    `    slot ${slot}: pid ${pid ?? '-'}, generation ${generation}, ${state}${since}${left}`,
+    ...Object.entries(held).map(([kind, { open, oldestMs }]) => {
+      const oldest = oldestMs === null ? '' : `, the oldest request ${describeAge(oldestMs)} old`
+      return `      ${open} ${kind}${oldest}: until ${WAITS_FOR[kind as ConnectionKind]}`
+    }),
+  ]
+}
+
+/** What ends a connection of a draining worker, before its deadline does. */
+const WAITS_FOR: Readonly<Record<ConnectionKind, string>> = {
+  http: 'it is answered, moved, or silent for long',
+  https: 'its next answer, or silent for long',
+  h2: 'its streams have ended',
+  h2c: 'its streams have ended',
+  websocket: 'it is told to close, and does',
+  sse: 'it ends',
+  upgraded: 'it ends',
+  tls: 'it ends',
+  tcp: 'it ends',
 }

@@ -1,4 +1,5 @@
-import type { Status, Verdict, WorkerStatus, WorkerVerdict } from '../control-protocol.js'
+import type { KindVerdict, Status, Verdict, WorkerStatus, WorkerVerdict } from '../control-protocol.js'
+import { describeAge, printable } from './words.js'
 
 /** The verdict for a person: what happened, per worker too, and what to think of it. `status`: of the launcher after it, if it still tells. */
 export function describeVerdict(verdict: Verdict, status: Status | null): string {
@@ -7,7 +8,7 @@ export function describeVerdict(verdict: Verdict, status: Status | null): string
     ...headline(verdict, status),
     ...notes.map((note) => `  note: ${note}`),
     ...changes.map(({ what, from, to }) => `  changed: ${what}: ${from ?? 'not there'} → ${to ?? 'gone'}`),
-    ...workers.map((worker) => describeWorker(worker, verdict)),
+    ...workers.flatMap((worker) => [describeWorker(worker, verdict), ...describeCut(worker)]),
     ...leaving(verdict),
   ]
   const { shared, OutRsts, ListenDrops, ListenOverflows } = verdict.kernel
@@ -43,7 +44,7 @@ function describeOld(from: number | null, status: Status | null): string {
 }
 
 function describeWorker(
-  { slot, oldPid, newPid, ms, kept, answered, moved, closed, cut }: WorkerVerdict,
+  { slot, oldPid, newPid, ms, kept, answered, moved, closed, cut, kinds }: WorkerVerdict,
   { result }: Verdict,
 ): string {
   const facts = [
@@ -53,10 +54,28 @@ function describeWorker(
   ]
   if (kept !== null) facts.push(`${kept} connections kept`)
   if (ms.drained !== undefined || ms.exited !== undefined || closed + cut + moved > 0)
-    facts.push(`${closed} connections ended, ${cut} cut`)
+    facts.push(`connections: ${describeFates({ moved, closed, cut }, kinds)}`)
   if (answered !== null) facts.push(`${answered.errors} of ${answered.responses} answers were 5xx`)
   const who = result === 'done' ? `${oldPid ?? '-'} → ${newPid ?? '-'}` : `${oldPid ?? '-'}, candidate ${newPid ?? '-'}`
   return `  slot ${slot}: ${who}  ${facts.join('; ')}`
+}
+
+/** "3 moved, 2 closed (1 https, 1 websocket), 0 cut": kinds only where they say more than the sum. */
+function describeFates(all: KindVerdict, kinds: WorkerVerdict['kinds']): string {
+  return (['moved', 'closed', 'cut'] as const)
+    .map((fate) => {
+      const parts = Object.entries(kinds).flatMap(([kind, one]) => (one[fate] > 0 ? `${one[fate]} ${kind}` : []))
+      return `${all[fate]} ${fate}${parts.length === 0 ? '' : ` (${parts.join(', ')})`}`
+    })
+    .join(', ')
+}
+
+function describeCut({ requests, moreRequests }: WorkerVerdict): string[] {
+  const lines = requests.map(({ kind, method, path, ageMs, bytesWritten, bytesRead }) => {
+    const age = ageMs === null ? '' : `, after ${describeAge(ageMs)}`
+    return `    cut: ${kind} ${printable(`${method} ${path}`)}${age}, ${bytesWritten} bytes sent, ${bytesRead} received`
+  })
+  return moreRequests === 0 ? lines : [...lines, `    and ${moreRequests} more`]
 }
 
 function leaving({ draining, result, step }: Verdict): string[] {

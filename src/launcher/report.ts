@@ -59,13 +59,14 @@ function isResult(value: unknown): boolean {
 
 function isOutcome(value: unknown): boolean {
   if (!isRecord(value) || !isFates(value)) return false
-  const { moved, kinds, requests, moreRequests } = value
+  const { moved, kinds, requests, moreRequests, early } = value
   return (
     (moved === undefined || isCount(moved)) &&
     (kinds === undefined || isByKind(kinds, (one) => isFates(one) && isCount(one['moved']))) &&
     (requests === undefined ||
       (Array.isArray(requests) && requests.length <= MAX_CUT_REQUESTS && requests.every(isCutRequest))) &&
-    (moreRequests === undefined || isCount(moreRequests))
+    (moreRequests === undefined || isCount(moreRequests)) &&
+    (early === undefined || typeof early === 'boolean')
   )
 }
 

@@ -189,7 +189,7 @@ test('--wait=retired waits for the last old worker; the default does not', async
   const second = await inHand(port, 1500)
   const { code, stdout } = await launcher.run('reload', '--wait=retired')
   expect(code).toBe(0)
-  expect(stdout).toContain('1 connections ended, 0 cut')
+  expect(stdout).toContain('0 moved, 1 closed (1 http), 0 cut')
   expect(isAlive(second.pid)).toBe(false)
   expect(await second.answer).toMatch(/end$/)
   await launcher.stop()

@@ -48,6 +48,36 @@ describe('a verdict in words', () => {
     ])
   })
 
+  it('of one that has retired: what became of the connections, by kind, and what was cut', () => {
+    const request = {
+      kind: 'http',
+      method: 'GET',
+      path: '/dump\x1b',
+      ageMs: 42_000,
+      bytesWritten: 7,
+      bytesRead: 90,
+    } as const
+    const worker = {
+      ...(done.workers[0] as Verdict['workers'][0]),
+      moved: 5,
+      closed: 3,
+      cut: 1,
+      kinds: {
+        http: { moved: 5, closed: 1, cut: 1 },
+        websocket: { moved: 0, closed: 2, cut: 0 },
+      },
+      requests: [request, { ...request, ageMs: null }],
+      moreRequests: 4,
+    }
+    const lines = describeVerdict({ ...done, draining: 0, workers: [worker] }, null).split('\n')
+    expect(lines[1]).toContain('; connections: 5 moved (5 http), 3 closed (1 http, 2 websocket), 1 cut (1 http)')
+    expect(lines.slice(2, 5)).toEqual([
+      '    cut: http GET /dump\\x1b, after 42 s, 7 bytes sent, 90 received',
+      '    cut: http GET /dump\\x1b, 7 bytes sent, 90 received',
+      '    and 4 more',
+    ])
+  })
+
   it('of one that still bakes', () => {
     expect(describeVerdict({ ...done, step: 'handover' }, null).split('\n')).toContain(
       'generation 2 serves; generation 1 is kept until the bake has passed',

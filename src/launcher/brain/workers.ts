@@ -267,6 +267,7 @@ function where(draft: Draft, worker: Worker): string {
 }
 
 function drained(draft: Draft, worker: Worker, event: Of<'drained'>): void {
+  if (event.outcome.early === true) return endedEarly(draft, worker, event.outcome)
   mark(draft, worker, 'drained', event.outcome)
   const { ended, closed, cut, moved, kinds } = event.outcome
   draft.log('info', 'worker.drained', { ...facts(worker), ended, closed, cut, moved, kinds: kindsOf(kinds) })
@@ -290,25 +291,29 @@ function closedEarly(draft: Draft, worker: Worker, { call, cut, open }: Of<'clos
   )
 }
 
-/** The same when it ends as a whole. What it had in hand is cut. */
-function endedEarly(draft: Draft, worker: Worker, held: Held = {}): void {
-  const open = Object.values(held).reduce((sum, one) => sum + one.open, 0)
-  if (open === 0) return
+/** The same when it ends as a whole. Its exit comes next. */
+function endedEarly(draft: Draft, worker: Worker, outcome: DrainOutcome): void {
+  mark(draft, worker, 'drained', outcome)
+  draft.log('warn', 'worker.ended-early', { ...facts(worker), cut: outcome.cut, kinds: kindsOf(outcome.kinds) })
+  remark(draft, worker, `the program ended before its drain was over: ${outcome.cut} connections cut`)
+}
+
+/** It could not say so itself. What it had in hand when it was last heard of is cut. */
+function lost(draft: Draft, worker: Worker, held: Held = {}): void {
   const kinds: ByKind<Fates> = Object.fromEntries(
-    Object.entries(held).map(([kind, one]) => [kind, { ended: 0, closed: 0, cut: one.open, moved: 0 }]),
+    Object.entries(held).map(([kind, { open }]) => [kind, { ended: 0, closed: 0, cut: open, moved: 0 }]),
   )
-  mark(draft, worker, 'drained', { ended: 0, closed: 0, cut: open, kinds })
-  draft.log('warn', 'worker.ended-early', { ...facts(worker), cut: open, kinds: kindsOf(kinds) })
-  remark(draft, worker, `the program ended before its drain was over: ${open} connections cut`)
+  const cut = Object.values(kinds).reduce((sum, one) => sum + one.cut, 0)
+  if (cut > 0) endedEarly(draft, worker, { ended: 0, closed: 0, cut, kinds })
 }
 
 function goneDraining(draft: Draft, worker: Worker, event: Of<'gone'>): void {
-  endedEarly(draft, worker, event.held)
+  lost(draft, worker, event.held)
   gone(draft, worker)
 }
 
 function exitedDraining(draft: Draft, worker: Worker, event: Of<'exited'>): void {
-  endedEarly(draft, worker, event.held)
+  lost(draft, worker, event.held)
   exited(draft, worker, event)
 }
 

@@ -105,6 +105,10 @@ export class Drain {
       told: this.#parts.flatMap(({ drains }) => drains.flatMap((drain) => drain.lastCall?.(now) ?? [])),
       until: now + LAST_CALL_MS,
     }
+    for (const { ledger, drains } of this.#parts)
+      ledger.cutBy(() => {
+        for (const drain of drains) drain.cut?.()
+      })
     // What was closed right now still counts in _connections until its 'close'.
     setImmediate(() => this.#sweep())
   }
@@ -135,13 +139,13 @@ export class Drain {
 
   /** The process ends before its drain: what it still has is lost with it, and this is the last that is heard of it. */
   readonly #onExit = (): void => {
-    this.#events.holds(this.#held())
+    this.#finish(this.#open() > 0)
   }
 
-  #finish(): void {
+  #finish(early = false): void {
     if (this.#outcome !== undefined) return
     this.cancel()
-    this.#outcome = addOutcomes(this.#parts.map(({ ledger }) => ledger.outcome()))
+    this.#outcome = { ...addOutcomes(this.#parts.map(({ ledger }) => ledger.outcome())), early }
     this.#events.done(this.#outcome)
   }
 

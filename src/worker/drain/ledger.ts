@@ -25,8 +25,9 @@ export class Ledger {
   #known: Map<object, ConnectionKind>
   /** Of the known ones: no longer there. */
   readonly #gone: Counts = new Map()
-  /** Of all that are no longer there: ended by the program, before their time. */
+  /** Of all that are no longer there: cut, and what they were in the middle of. */
   readonly #cutEarly: Counts = new Map()
+  readonly #cutShort: CutRequest[] = []
   /** Of all that are no longer there: closed by us. */
   readonly #closed: Counts = new Map()
 
@@ -56,17 +57,15 @@ export class Ledger {
   /** Whatever ends in `deed` is cut. Gives how many. */
   cutBy(deed: () => void): number {
     this.#look()
-    const [before, gone] = [this.open, new Map(this.#gone)]
+    const [before, known] = [this.open, this.#known]
+    const requests = [...known].map(([connection, kind]) => [connection, this.#requestsOf(connection, kind)] as const)
     deed()
     this.#look()
     const cut = before - this.open
-    let known = 0
-    for (const kind of CONNECTION_KINDS) {
-      const count = (this.#gone.get(kind) ?? 0) - (gone.get(kind) ?? 0)
-      if (count > 0) add(this.#cutEarly, kind, count)
-      known += count
-    }
-    if (cut > known) add(this.#cutEarly, this.#base, cut - known)
+    const gone = [...known].filter(([connection]) => !this.#known.has(connection))
+    for (const [, kind] of gone) add(this.#cutEarly, kind, 1)
+    if (cut > gone.length) add(this.#cutEarly, this.#base, cut - gone.length)
+    for (const [connection, cutShort] of requests) if (!this.#known.has(connection)) this.#cutShort.push(...cutShort)
     return cut
   }
 
@@ -97,7 +96,7 @@ export class Ledger {
       cut: sum('cut'),
       moved: sum('moved'),
       kinds,
-      requests: this.#requests(),
+      requests: [...this.#cutShort, ...[...this.#known].flatMap(([key, kind]) => this.#requestsOf(key, kind))],
     }
   }
 
@@ -121,13 +120,10 @@ export class Ledger {
     return fates
   }
 
-  /** What is in the middle of something now. */
-  #requests(): CutRequest[] {
-    return [...this.#known].flatMap(([key, kind]) => {
-      const { connection, requests } = doing(this.#server, key, kind)
-      const { bytesRead, bytesWritten } = connection
-      return requests.map((request) => ({ kind, ...request, bytesWritten, bytesRead }))
-    })
+  #requestsOf(connection: object, kind: ConnectionKind): CutRequest[] {
+    const { connection: stream, requests } = doing(this.#server, connection, kind)
+    const { bytesRead, bytesWritten } = stream
+    return requests.map((request) => ({ kind, ...request, bytesWritten, bytesRead }))
   }
 }
 

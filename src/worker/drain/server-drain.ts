@@ -12,6 +12,8 @@ export interface ServerDrain {
   closeIdle(): number
   /** The deadline, for what can be told then, and not before. Gives those that may take a moment to end. */
   lastCall?(now: number): { readonly destroyed: boolean }[]
+  /** The deadline, after that: ends what would otherwise end as if it were whole. */
+  cut?(): void
   /** Takes out whatever it put into the program. */
   end(): void
 }

@@ -30,20 +30,27 @@ export class StreamDrain implements ServerDrain {
   }
 
   lastCall(): (HttpSocket | ServerHttp2Session)[] {
-    const list = connectionsOf(this.#server)
-    const open = list === undefined ? [] : socketsOf(list.all()).filter((socket) => socket._httpMessage?.headersSent)
-    const ended = open.filter(({ _httpMessage: response }) => isEventStream(response))
+    const ended = this.#answered().filter(({ _httpMessage: response }) => isEventStream(response))
     for (const { _httpMessage } of ended) {
       const response = _httpMessage as Response
       // Its head may have promised to keep the connection: the client would come back on it.
       response._last = true
       endForGood(response)
     }
-    for (const socket of open) if (endsWithConnection(socket._httpMessage as Response)) reset(socket)
     return [...ended, ...this.#endHttp2()]
   }
 
+  cut(): void {
+    for (const socket of this.#answered()) if (endsWithConnection(socket._httpMessage as Response)) reset(socket)
+  }
+
   end(): void {}
+
+  /** Connections whose answer has begun. */
+  #answered(): HttpSocket[] {
+    const list = connectionsOf(this.#server)
+    return list === undefined ? [] : socketsOf(list.all()).filter((socket) => socket._httpMessage?.headersSent)
+  }
 
   #endHttp2(): ServerHttp2Session[] {
     const told: ServerHttp2Session[] = []
