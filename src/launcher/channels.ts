@@ -68,6 +68,8 @@ export class Channels {
   readonly #all = new Set<WorkerChannel>()
   /** Orders on their way, by seq. */
   readonly #orders = new Map<number, Pending>()
+  /** What draining workers had in hand when a channel of theirs ended, which comes before the end of the process, or after it. */
+  readonly #leftBehind = new Map<number, Held>()
   readonly #beat: NodeJS.Timeout
   #pause: NodeJS.Timeout | undefined
   #nextId = 1
@@ -387,9 +389,12 @@ export class Channels {
     return addHeld(this.#of(worker).map((channel) => channel.heldNow()))
   }
 
-  /** What it said before it ended, which may be known before it is read. */
-  hearOut(worker: number): void {
+  /** Of a worker that has ended: reads what it said before, and gives what it had in hand if it had not drained. */
+  lastWords(worker: number): Held {
     for (const channel of this.#of(worker)) this.#readAll(channel)
+    const held = addHeld([this.#leftBehind.get(worker) ?? {}, this.held(worker)])
+    this.#leftBehind.delete(worker)
+    return held
   }
 
   /**
@@ -468,7 +473,10 @@ export class Channels {
     channel.heartbeat.stop()
     for (const [seq, order] of this.#orders) if (order.from.delete(channel)) this.#settle(seq)
     const { process } = channel
-    if (process === null || channel.claims.size === 0) return
+    if (process === null) return
+    const left = this.#leftBehind.get(process.worker)
+    if (channel.held !== null) this.#leftBehind.set(process.worker, addHeld([left ?? {}, channel.heldNow()]))
+    if (channel.claims.size === 0) return
     // A thread has ended, or its whole process has. If the process still answers on another channel it was the thread: then its claims
     // are released. A dying process releases nothing: its queues must wait for the next worker.
     const other = this.#of(process.worker)[0]

@@ -372,8 +372,7 @@ export class Launcher {
   /** The end of a process may be known before what it said last is read. */
   #withLastWords(event: WorkerEvent): WorkerEvent {
     if (event.type !== 'exited' && event.type !== 'gone') return event
-    this.#channels.hearOut(event.worker)
-    return { ...event, held: this.#channels.held(event.worker) }
+    return { ...event, held: this.#channels.lastWords(event.worker) }
   }
 
   #setTimer(id: TimerId, ms: number): void {
