@@ -34,13 +34,14 @@ export class Ledger {
   constructor(server: Server) {
     this.#server = server
     this.#base = speaks(server)
-    this.#atBegin = server._connections
+    this.#atBegin = this.open
     this.#movedBefore = Sender.of(server)?.moved ?? 0
     this.#known = census(server)
   }
 
+  /** With those that nobody has taken yet. */
   get open(): number {
-    return this.#server._connections
+    return this.#server._connections + (Sender.of(this.#server)?.underWay ?? 0)
   }
 
   /** Notes that we have closed so many. */

@@ -19,12 +19,16 @@ export class RawConnection {
   error: string | undefined
   onResponse: ((response: RawResponse) => void) | undefined
   onClose: (() => void) | undefined
+  /** What has come and is no whole response yet. */
   #text = ''
+  /** Bytes that have come. */
+  bytes = 0
 
   private constructor(socket: Socket) {
     this.socket = socket
     socket.setNoDelay(true)
     socket.on('data', (data) => {
+      this.bytes += data.length
       this.#text += data.toString('latin1')
       this.#parse()
     })
@@ -40,9 +44,13 @@ export class RawConnection {
     })
   }
 
-  static async open(port: number, options: { tls?: boolean; allowHalfOpen?: boolean } = {}): Promise<RawConnection> {
+  /** To a port of 127.0.0.1, or to a path. */
+  static async open(
+    to: number | string,
+    options: { tls?: boolean; allowHalfOpen?: boolean } = {},
+  ): Promise<RawConnection> {
     const { tls, allowHalfOpen = false } = options
-    const where = { port, host: '127.0.0.1', allowHalfOpen }
+    const where = { ...(typeof to === 'number' ? { port: to, host: '127.0.0.1' } : { path: to }), allowHalfOpen }
     const socket = tls ? connectTls({ ...where, rejectUnauthorized: false }) : connect(where)
     const connection = new RawConnection(socket)
     await new Promise<void>((done, fail) => {
@@ -50,6 +58,10 @@ export class RawConnection {
       socket.once('error', fail)
     })
     return connection
+  }
+
+  get text(): string {
+    return this.#text
   }
 
   send(path = '/', headers: Record<string, string> = {}): void {
