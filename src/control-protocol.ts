@@ -53,6 +53,8 @@ export interface ReloadProgress {
   readonly to: number
   /** Milliseconds since it began. */
   readonly ms: number
+  /** Requests (calls and signals) that came since, for the one further reload that covers them all. */
+  readonly waiting: number
   readonly slots: readonly {
     readonly slot: number
     readonly oldPid: number | null

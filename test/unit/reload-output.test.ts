@@ -88,6 +88,7 @@ const progress: ReloadProgress = {
   from: 1,
   to: 2,
   ms: 1_260,
+  waiting: 0,
   slots: [
     { slot: 0, oldPid: 11, newPid: 21, phase: 'probing' },
     { slot: 1, oldPid: 12, newPid: null, phase: 'waiting' },
@@ -101,6 +102,12 @@ describe('the live block', () => {
       '  slot 0: 11 → 21  probing',
       '  slot 1: 12 → -  waiting',
     ])
+  })
+
+  it('says that one more reload will follow', () => {
+    expect(progressLines({ ...progress, waiting: 3 })[0]).toBe(
+      'reload 3: probe, 1.3 s, generation 1 → 2; one more waits',
+    )
   })
 
   it('is drawn over itself, never wider than the screen, and leaves nothing', () => {
