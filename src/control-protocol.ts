@@ -138,7 +138,7 @@ export interface Verdict {
 }
 
 export interface UndoVerdict {
-  /** Milliseconds from the fault to the last old worker's word that it accepts again; null: none of them said so. */
+  /** Milliseconds from the moment the fault was noticed to the last old worker's word that it accepts again; null: none of them said so. */
   readonly ms: number | null
 }
 

@@ -66,7 +66,7 @@ describe('a verdict in words', () => {
     expect(lines.slice(0, 4)).toEqual([
       'reload undone in step bake: the worker of slot 0 (pid 21) exited with code 7',
       '    | Error: no database',
-      'generation 1 accepted again 4.2 ms after the fault',
+      'generation 1 accepted again 4.2 ms after the fault was noticed',
       '  note: slot 1: rolled back by restart',
     ])
     expect(lines[4]).toContain('7 connections kept; 3 of 100 answers were 5xx')
