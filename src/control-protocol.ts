@@ -57,6 +57,8 @@ export interface ReloadProgress {
   readonly to: number
   /** Milliseconds since it began. */
   readonly ms: number
+  /** Requests (calls and signals) that came since, for the one further reload that covers them all. */
+  readonly waiting: number
   readonly slots: readonly {
     readonly slot: number
     readonly oldPid: number | null
@@ -152,7 +154,7 @@ export interface Verdict {
 }
 
 export interface UndoVerdict {
-  /** Milliseconds from the fault to the last old worker's word that it accepts again; null: none of them said so. */
+  /** Milliseconds from the moment the fault was noticed to the last old worker's word that it accepts again; null: none of them said so. */
   readonly ms: number | null
 }
 

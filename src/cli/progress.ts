@@ -9,10 +9,10 @@ export interface Screen {
 }
 
 /** What a running reload looks like: one line for it, one per slot. */
-export function progressLines({ id, step, from, to, ms, slots }: ReloadProgress): string[] {
+export function progressLines({ id, step, from, to, ms, waiting, slots }: ReloadProgress): string[] {
   const seconds = (ms / 1_000).toFixed(1)
   return [
-    `reload ${id}: ${step}, ${seconds} s, generation ${from} → ${to}`,
+    `reload ${id}: ${step}, ${seconds} s, generation ${from} → ${to}${waiting === 0 ? '' : '; one more waits'}`,
     ...slots.map(({ slot, oldPid, newPid, phase }) => `  slot ${slot}: ${oldPid ?? '-'} → ${newPid ?? '-'}  ${phase}`),
   ]
 }

@@ -27,7 +27,7 @@ function headline({ result, step, reason, stderr, from, to, undo }: Verdict, sta
     lines.push(
       undo.ms === null
         ? `generation ${from} has the service again`
-        : `generation ${from} accepted again ${undo.ms} ms after the fault`,
+        : `generation ${from} accepted again ${undo.ms} ms after the fault was noticed`,
     )
   else if (result !== 'stopped') lines.push(describeOld(from, status))
   return lines

@@ -121,6 +121,7 @@ function progressOf(state: State, run: Run, now: number): ReloadProgress {
     from: run.from,
     to: run.to,
     ms: Math.round(now - run.startedAt),
+    waiting: state.waiting?.length ?? 0,
     slots: state.slots.map((_, slot) => {
       const entry = run.workers.find((one) => one.slot === slot)
       const worker = state.workers[entry?.newId ?? -1]

@@ -99,7 +99,7 @@ describe('a verdict in words', () => {
     expect(lines.slice(0, 4)).toEqual([
       'reload undone in step bake: the worker of slot 0 (pid 21) exited with code 7',
       '    | Error: no database',
-      'generation 1 accepted again 4.2 ms after the fault',
+      'generation 1 accepted again 4.2 ms after the fault was noticed',
       '  note: slot 1: rolled back by restart',
     ])
     expect(lines[4]).toContain('7 connections kept; 3 of 100 answers were 5xx')
@@ -121,6 +121,7 @@ const progress: ReloadProgress = {
   from: 1,
   to: 2,
   ms: 1_260,
+  waiting: 0,
   slots: [
     { slot: 0, oldPid: 11, newPid: 21, phase: 'probing' },
     { slot: 1, oldPid: 12, newPid: null, phase: 'waiting' },
@@ -134,6 +135,12 @@ describe('the live block', () => {
       '  slot 0: 11 → 21  probing',
       '  slot 1: 12 → -  waiting',
     ])
+  })
+
+  it('says that one more reload will follow', () => {
+    expect(progressLines({ ...progress, waiting: 3 })[0]).toBe(
+      'reload 3: probe, 1.3 s, generation 1 → 2; one more waits',
+    )
   })
 
   it('is drawn over itself, never wider than the screen, and leaves nothing', () => {

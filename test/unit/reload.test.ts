@@ -95,6 +95,21 @@ describe('a reload', () => {
     expect(world.did('spawn')).toHaveLength(2)
   })
 
+  it('keeps an old worker whole that answers the order to resume and not the pause before it', () => {
+    const world = new World({}, (generation) => (generation === 1 ? 'never-pauses' : 'good')).start()
+    world.tell({ type: 'reload', caller: 1, wait: 'baked' })
+    while (world.state.run?.step !== 'handover') world.happen(0)
+    world.crash(inSlot(world, 2, 0))
+    world.settle()
+    // The pause is of the past with the answer to what came after it: its deadline must not take the worker for paused.
+    while (world.ring()) world.settle()
+    expect(world.verdicts[0]?.verdict).toMatchObject({ result: 'aborted', step: 'handover' })
+    expect(world.serving(1)).toEqual([0, 1])
+    expect(Object.keys(world.state.workers)).toEqual(['1', '2'])
+    expect([0, 1].map((slot) => [...(world.acceptors.get(slot) ?? [])])).toEqual([[1], [2]])
+    expect(world.now).toBe(0)
+  })
+
   it('takes a silent old worker for paused, and never kills it for being slow', () => {
     const world = new World({}, (generation) => (generation === 1 ? 'never-pauses' : 'good')).start()
     world.tell({ type: 'reload', caller: 1, wait: 'baked' })

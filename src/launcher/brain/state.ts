@@ -180,7 +180,7 @@ export interface Undo {
   readonly step: ReloadStep
   readonly reason: string
   readonly stderr: readonly string[]
-  /** From the fault until the last old worker had said that it accepts again; null: none has yet. */
+  /** Milliseconds from then until the last old worker had said that it accepts again; null: none has yet. */
   ms: number | null
 }
 

@@ -104,10 +104,18 @@ export class FakeLauncher {
 
   /** The next worker that says hello. */
   async worker(index = 0): Promise<FakeWorker> {
-    return until(`worker ${index} says hello\n${this.programs.flatMap((one) => one.errors).join('\n')}`, () => {
-      const worker = this.workers[index]
-      return worker?.hello === undefined ? undefined : worker
-    })
+    return until(
+      () => `worker ${index} says hello\n${this.said()}`,
+      () => {
+        const worker = this.workers[index]
+        return worker?.hello === undefined ? undefined : worker
+      },
+    )
+  }
+
+  /** What the programs have written to stderr so far. */
+  said(): string {
+    return this.programs.flatMap((one) => one.errors).join('\n')
   }
 
   /** Bound, in the reuseport group of its address, not listening. */
@@ -197,7 +205,7 @@ export class FakeWorker {
   /** The first report of this type, or the n-th. */
   async report<T extends Report['type']>(type: T, index = 0): Promise<OfType<T>> {
     return until(
-      `report ${type} ${index}`,
+      () => `report ${type} ${index}; there came ${JSON.stringify(this.received)}\n${this.#launcher.said()}`,
       () => this.received.filter((one): one is OfType<T> => one.type === type)[index],
     )
   }

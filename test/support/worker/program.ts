@@ -53,11 +53,13 @@ export class Program {
 
   /** The rest of the first line that begins with `start`. */
   async line(start: string): Promise<string> {
-    return until(`line "${start}" of pid ${this.pid}\n${this.lines.join('\n')}\n${this.errors.join('\n')}`, () =>
-      this.lines
-        .find((line) => line.startsWith(start))
-        ?.slice(start.length)
-        .trim(),
+    return until(
+      () => `line "${start}" of pid ${this.pid}\n${this.lines.join('\n')}\n${this.errors.join('\n')}`,
+      () =>
+        this.lines
+          .find((line) => line.startsWith(start))
+          ?.slice(start.length)
+          .trim(),
     )
   }
 
