@@ -43,6 +43,16 @@ export function ports(text: string | undefined, option = 'ports'): readonly numb
   })
 }
 
+/** "busy=20,idle" as numbers of clients by kind; null: as many as of every kind. */
+export function clients(text: string | undefined): Readonly<Record<string, number | null>> | undefined {
+  if (text === undefined) return undefined
+  const given = text.split(',').map((part) => {
+    const [kind = '', number] = part.split('=', 2)
+    return [kind, number === undefined ? null : count(number, `clients ${kind}`, 1)] as const
+  })
+  return Object.fromEntries(given)
+}
+
 export function text(values: CommandLine['values'], name: string): string | undefined {
   const value = values[name]
   return typeof value === 'string' ? value : undefined

@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import { Interrupted, renderReport, verify } from '../verify/verify.js'
 import { type CommandLine, usage } from './parse.js'
-import { count, ports, text, texts, workers } from './values.js'
+import { clients, count, ports, text, texts, workers } from './values.js'
 
 /** Options of the launcher that a run of the program under test gets as well. */
 const PASSED_ON = [
@@ -53,7 +53,15 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
       path: text(values, 'path'),
       uploadPath: uploadPath === 'none' ? null : uploadPath,
       slowPath: text(values, 'slow-path'),
+      websocketPath: text(values, 'websocket'),
+      echoes: values['echo'] === true,
+      ssePath: text(values, 'sse'),
+      clients: clients(text(values, 'clients')),
       listener: text(values, 'listener'),
+      https: text(values, 'https'),
+      http2: text(values, 'http2'),
+      h2c: text(values, 'h2c'),
+      allowsClosed: values['allow-closed'] === true,
       // The clients have nothing to do with the bake: it would only make the run longer.
       launcherOptions: [
         ...NO_BAKE,

@@ -4,8 +4,9 @@ import { VERSION } from '../version.js'
 import { judge, totalOf } from './judge.js'
 import type { Exit } from './launcher-process.js'
 import type { LeftProcess } from './leftovers.js'
+import type { LoadTargets } from './load/kinds.js'
 import type { LoadResults } from './load/load-process.js'
-import type { Target } from './load/request.js'
+import { hostOf, type Target } from './load/request.js'
 import type { CheckedOptions } from './options.js'
 import type { NetworkOfRun } from './private-network.js'
 import type { ReloadRecord } from './reloads.js'
@@ -19,8 +20,8 @@ export interface Findings {
   readonly durationMs: number
   readonly interrupted: NodeJS.Signals | null
   readonly troubles: readonly string[]
-  readonly listener: string
-  readonly target: Target
+  readonly listeners: readonly string[]
+  readonly targets: LoadTargets
   readonly results: LoadResults
   readonly reloads: readonly ReloadRecord[]
   readonly counters: { readonly before: NetworkCounters | null; readonly after: NetworkCounters | null }
@@ -32,7 +33,7 @@ export interface Findings {
 
 /** Judges the findings and puts them into the form that people and programs read. */
 export function buildReport(findings: Findings): VerifyReport {
-  const { options, network, interrupted, target, results, reloads, exit, leftProcesses, leftSockets } = findings
+  const { options, network, interrupted, targets, results, reloads, exit, leftProcesses, leftSockets } = findings
   const { command, workers, reloads: asked, minRequests, path } = options
   const { tallies } = results
   const counters = { ...findings.counters, judged: network.private, change: changeOf(findings.counters) }
@@ -50,6 +51,8 @@ export function buildReport(findings: Findings): VerifyReport {
     troubles,
   }
   const reasons = judge(evidence)
+  const all = [targets.http, targets.https, targets.http2, targets.h2c]
+  const urls = [...new Set(all.flatMap((target) => (target === null ? [] : [urlOf(target, path)])))]
   const timeline = new Timeline(reloads)
   return {
     schema: 1,
@@ -58,8 +61,9 @@ export function buildReport(findings: Findings): VerifyReport {
     interrupted,
     command,
     workers,
-    listener: findings.listener,
-    url: `http://${target.host.includes(':') ? `[${target.host}]` : target.host}:${target.port}${path}`,
+    listener: findings.listeners.join(', '),
+    url: urls[0] ?? '',
+    urls,
     node: process.version,
     kernel: release(),
     version: VERSION,
@@ -87,6 +91,10 @@ export function buildReport(findings: Findings): VerifyReport {
       lastLines: reasons.length === 0 ? [] : findings.lastLines,
     },
   }
+}
+
+function urlOf(target: Target, path: string): string {
+  return `${target.tls ? 'https' : 'http'}://${hostOf(target)}${path}`
 }
 
 function changeOf({ before, after }: Findings['counters']): NetworkCounters | null {

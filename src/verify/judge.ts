@@ -1,7 +1,7 @@
 import type { NetworkCounters } from '../kernel-counters.js'
 import type { Exit } from './launcher-process.js'
 import type { LeftProcess } from './leftovers.js'
-import { BUCKETS, type BucketCounts, lostOf, noCounts, requestsOf } from './load/buckets.js'
+import { BUCKETS, type BucketCounts, isLost, lostOf, noCounts, requestsOf } from './load/buckets.js'
 import type { Tally } from './load/recorder.js'
 import type { ReloadRecord } from './reloads.js'
 import type { Total } from './report.js'
@@ -29,6 +29,7 @@ export function judge(evidence: Evidence): string[] {
     ...evidence.troubles,
     ...judgeRequests(total, evidence.minRequests),
     ...judgeKinds(evidence.tallies),
+    ...evidence.tallies.flatMap(judgeClosed),
     ...evidence.reloads.flatMap((reload) => judgeReload(reload, evidence.workers)),
     ...judgeNumberOfReloads(evidence),
     ...judgeCounters(evidence),
@@ -45,6 +46,7 @@ export function totalOf(tallies: readonly Tally[]): Total {
     lost: lostOf(buckets),
     buckets,
     connects: sum(({ connects }) => connects),
+    reconnects: sum(({ reconnects }) => reconnects),
     endedPolitely: sum(({ endedPolitely }) => endedPolitely),
     idleClosed: sum(({ idleClosed }) => idleClosed),
     unaskedBytes: sum(({ unaskedBytes }) => unaskedBytes),
@@ -53,7 +55,7 @@ export function totalOf(tallies: readonly Tally[]): Total {
 
 /** "3 reset-after-request, 1 truncated". */
 export function describeLost(buckets: BucketCounts): string {
-  return BUCKETS.filter((bucket) => bucket !== 'ok' && buckets[bucket] > 0)
+  return BUCKETS.filter((bucket) => isLost(bucket) && buckets[bucket] > 0)
     .map((bucket) => `${buckets[bucket]} ${bucket}`)
     .join(', ')
 }
@@ -73,6 +75,17 @@ function judgeKinds(tallies: readonly Tally[]): string[] {
   return tallies
     .filter(({ buckets }) => buckets.ok === 0)
     .map(({ kind }) => `no request of the kind "${kind}" was answered`)
+}
+
+/** A closed connection loses no request of a client that waits its turn, and is not what was promised. */
+function judgeClosed({ kind, ends, endedPolitely, idleClosed }: Tally): string[] {
+  if (ends === 'never' && endedPolitely + idleClosed > 0)
+    return [
+      `${endedPolitely + idleClosed} connections of the kind "${kind}" were closed (${idleClosed} of them without notice) instead of moved`,
+    ]
+  if (ends === 'politely' && idleClosed > 0)
+    return [`${idleClosed} connections of the kind "${kind}" were closed without notice`]
+  return []
 }
 
 function judgeReload({ number, result, step, reason, workers: slots }: ReloadRecord, workers: number): string[] {

@@ -13,10 +13,10 @@ export function renderReport(report: VerifyReport): string {
     .join('\n')
 }
 
-function head({ command, workers, url, listener, node, kernel, version, network }: VerifyReport): string[] {
+function head({ command, workers, urls, listener, node, kernel, version, network }: VerifyReport): string[] {
   return [
     `program   ${command.join(' ')}`,
-    `load      ${url} (${listener}), ${workers} ${workers === 1 ? 'worker' : 'workers'}`,
+    `load      ${urls.join(', ')} (${listener}), ${workers} ${workers === 1 ? 'worker' : 'workers'}`,
     `on        reuseport-run ${version}, Node ${node}, Linux ${kernel}`,
     `network   ${network.private ? 'a namespace of its own' : `shared with other programs (${network.reason})`}`,
   ]
@@ -26,7 +26,9 @@ const COLUMNS = [
   'client',
   'requests',
   'lost',
+  'retried',
   'connections',
+  'opened again',
   'ended politely',
   'closed idle',
   'p50 ms',
@@ -37,7 +39,8 @@ const COLUMNS = [
 function clients({ kinds, total }: VerifyReport): string[] {
   const counts = (name: string, of: Omit<Total, 'requests' | 'lost'>, latency: LatencySummary | null): string[] => [
     name,
-    ...[requestsOf(of.buckets), lostOf(of.buckets), of.connects, of.endedPolitely, of.idleClosed].map(String),
+    ...[requestsOf(of.buckets), lostOf(of.buckets), of.buckets.retried].map(String),
+    ...[of.connects, of.reconnects, of.endedPolitely, of.idleClosed].map(String),
     ...[latency?.p50, latency?.p99, latency?.max].map((ms) => (ms === undefined ? '-' : ms.toFixed(1))),
   ]
   const rows = [

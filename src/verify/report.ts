@@ -15,9 +15,11 @@ export interface VerifyReport {
   readonly interrupted: NodeJS.Signals | null
   readonly command: readonly string[]
   readonly workers: number
-  /** The address that got the load. */
+  /** The addresses that got the load. */
   readonly listener: string
+  /** The first of them. */
   readonly url: string
+  readonly urls: readonly string[]
   readonly node: string
   readonly kernel: string
   readonly version: string
@@ -59,6 +61,7 @@ export interface Total {
   readonly lost: number
   readonly buckets: BucketCounts
   readonly connects: number
+  readonly reconnects: number
   readonly endedPolitely: number
   readonly idleClosed: number
   readonly unaskedBytes: number

@@ -8,13 +8,13 @@ import { buildReport } from './build-report.js'
 import { Deadline, Interrupted } from './deadline.js'
 import { LauncherProcess } from './launcher-process.js'
 import { type LeftProcess, processesOf, socketsIn } from './leftovers.js'
+import type { LoadTargets } from './load/kinds.js'
 import { LoadProcess, type LoadResults } from './load/load-process.js'
-import type { Target } from './load/request.js'
 import type { CheckedOptions } from './options.js'
 import type { NetworkOfRun } from './private-network.js'
 import { type ReloadRecord, reloadAgainAndAgain } from './reloads.js'
 import type { VerifyReport } from './report.js'
-import { chooseListener } from './target.js'
+import { chooseListeners } from './target.js'
 
 /** The last requests of the load: the longest think time, and the closing of connections. */
 const END_OF_LOAD_SLACK_MS = 10_000
@@ -56,11 +56,11 @@ export class Run {
     const launcher = await this.#startLauncher()
     const status = await launcher.serves(this.#deadline, options.startTimeoutMs)
     const pids = status.slots.map(({ worker }) => worker?.pid ?? '-').join(', ')
-    const { address, target } = chooseListener(status, options.listener)
-    options.log(`serves on ${address} (workers ${pids})`)
+    const { addresses, targets } = chooseListeners(status, options)
+    options.log(`serves on ${addresses.join(', ')} (workers ${pids})`)
 
     const before = readNetworkCounters()
-    const results = await this.#loadAndReload(launcher, target)
+    const results = await this.#loadAndReload(launcher, targets)
     const after = readNetworkCounters()
 
     const exit = await this.#toTheEnd(options.stopTimeoutMs, 'the end of the launcher', launcher.stop())
@@ -70,8 +70,8 @@ export class Run {
       durationMs: Math.round(performance.now() - this.#began),
       interrupted: this.#interrupted,
       troubles: this.#troubles,
-      listener: address,
-      target,
+      listeners: addresses,
+      targets,
       results,
       reloads: this.#reloads,
       counters: { before, after },
@@ -110,12 +110,22 @@ export class Run {
     return this.#launcher
   }
 
-  async #loadAndReload(launcher: LauncherProcess, target: Target): Promise<LoadResults> {
-    const { path, uploadPath, slowPath, connections, responseTimeoutMs, startTimeoutMs, ...options } = this.#options
+  async #loadAndReload(launcher: LauncherProcess, targets: LoadTargets): Promise<LoadResults> {
+    const { path, uploadPath, slowPath, websocketPath, ssePath, responseTimeoutMs, startTimeoutMs, ...options } =
+      this.#options
     const underWay = this.#load.start({
-      target,
-      paths: { path, uploadPath, slowPath: slowPath ?? null },
-      connections,
+      targets,
+      paths: {
+        path,
+        uploadPath,
+        slowPath: slowPath ?? null,
+        websocketPath: websocketPath ?? null,
+        ssePath: ssePath ?? null,
+      },
+      echoes: options.echoes,
+      moves: !options.allowsClosed,
+      connections: options.connections,
+      clients: options.clients,
       connectTimeoutMs: responseTimeoutMs,
       responseTimeoutMs,
     })

@@ -1,26 +1,72 @@
 import type { Status } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
+import type { LoadTargets } from './load/kinds.js'
 import type { Target } from './load/request.js'
 
-/** The listener that gets the load: the one asked for, by address ("tcp *:3000") or port, else the first one over TCP. */
-export function chooseListener(
-  status: Status,
-  wanted: string | undefined,
-): { readonly address: string; readonly target: Target } {
-  for (const { address } of status.listeners) {
-    const target = targetOf(address)
-    if (target === null) continue
-    if (wanted === undefined || wanted === address || wanted === String(target.port)) return { address, target }
-  }
-  const there = status.listeners.map(({ address }) => address)
-  throw new ReuseportError(
-    'ERR_ADDRESS',
-    wanted === undefined ? 'the program listens on no TCP port' : `the program does not listen on ${wanted}`,
-    {
-      facts: { listeners: there },
-      next: `It listens on: ${there.length === 0 ? 'nothing' : there.join(', ')}.`,
+/** Which listener is meant for which protocol; undefined: none is named. */
+export interface WantedListeners {
+  readonly listener?: string | undefined
+  readonly https?: string | undefined
+  readonly http2?: string | undefined
+  readonly h2c?: string | undefined
+}
+
+export interface ChosenListeners {
+  /** Of all that get load, in the order http, https, http2, h2c. */
+  readonly addresses: readonly string[]
+  readonly targets: LoadTargets
+}
+
+/** The listeners that get the load: those asked for, and plain HTTP/1.1 goes to the first one over TCP that no other protocol has. */
+export function chooseListeners(status: Status, { listener, https, http2, h2c }: WantedListeners): ChosenListeners {
+  const secure = find(status, https, true)
+  const secure2 = find(status, http2, true)
+  const clear2 = find(status, h2c, false)
+  const others = [secure, secure2, clear2].filter((chosen) => chosen !== null)
+  const taken = others.map(({ address }) => address)
+  const free = tcpListeners(status).find(({ address }) => !taken.includes(address)) ?? null
+  const plain = listener === undefined ? free : find(status, listener, false)
+  if (plain === null && others.length === 0) throw notThere(status, 'the program listens on no TCP port')
+  const targetOrNull = (chosen: Chosen | null): Target | null => chosen?.target ?? null
+  return {
+    addresses: [...new Set([...(plain === null ? [] : [plain.address]), ...taken])],
+    targets: {
+      http: targetOrNull(plain),
+      https: targetOrNull(secure),
+      http2: targetOrNull(secure2),
+      h2c: targetOrNull(clear2),
     },
-  )
+  }
+}
+
+interface Chosen {
+  readonly address: string
+  readonly target: Target
+}
+
+/** By address ("tcp *:3000") or port. */
+function find(status: Status, wanted: string | undefined, tls: boolean): Chosen | null {
+  if (wanted === undefined) return null
+  for (const { address, target } of tcpListeners(status)) {
+    if (wanted === address || wanted === String(target.port))
+      return { address, target: tls ? { ...target, tls } : target }
+  }
+  throw notThere(status, `the program does not listen on ${wanted}`)
+}
+
+function tcpListeners(status: Status): Chosen[] {
+  return status.listeners.flatMap(({ address }) => {
+    const target = targetOf(address)
+    return target === null ? [] : [{ address, target }]
+  })
+}
+
+function notThere(status: Status, what: string): ReuseportError {
+  const there = status.listeners.map(({ address }) => address)
+  return new ReuseportError('ERR_ADDRESS', what, {
+    facts: { listeners: there },
+    next: `It listens on: ${there.length === 0 ? 'nothing' : there.join(', ')}.`,
+  })
 }
 
 /** "tcp *:3000", "tcp 127.0.0.1:80", "tcp [::1]:3000" as an address to connect to; null for a unix listener. */

@@ -1,14 +1,16 @@
 import { describe, expect, test } from 'vitest'
 import { type Evidence, judge, totalOf } from '../../src/verify/judge'
-import { BUCKETS, noCounts } from '../../src/verify/load/buckets'
+import { BUCKETS, isLost, noCounts } from '../../src/verify/load/buckets'
 import type { Tally } from '../../src/verify/load/recorder'
 import type { ReloadRecord } from '../../src/verify/reloads'
 
 const tally = (change: Partial<Tally> = {}): Tally => ({
   kind: 'keep-alive',
   connections: 1,
+  ends: 'anyhow',
   buckets: { ...noCounts(), ok: 10 },
   connects: 1,
+  reconnects: 0,
   endedPolitely: 0,
   idleClosed: 0,
   unaskedBytes: 0,
@@ -64,11 +66,28 @@ test('nothing speaks against a clean run', () => {
 })
 
 test('what is counted but not lost does not speak against it', () => {
-  expect(judge({ ...clean, tallies: [tally({ endedPolitely: 3, idleClosed: 2 })] })).toEqual([])
+  const retried = { ...noCounts(), ok: 10, retried: 3 }
+  expect(judge({ ...clean, tallies: [tally({ buckets: retried, endedPolitely: 3, idleClosed: 2 })] })).toEqual([])
+})
+
+describe('a connection that the server has closed', () => {
+  const closed = (ends: Tally['ends'], change: Partial<Tally>): string[] =>
+    judge({ ...clean, tallies: [tally({ ends, ...change })] })
+
+  test('speaks against it where it should have moved', () => {
+    const reason = '3 connections of the kind "keep-alive" were closed (1 of them without notice) instead of moved'
+    expect(closed('never', { endedPolitely: 2, idleClosed: 1 })).toEqual([reason])
+  })
+
+  test('speaks against it where it should have been announced', () => {
+    const reason = '1 connections of the kind "keep-alive" were closed without notice'
+    expect(closed('politely', { endedPolitely: 2, idleClosed: 1 })).toEqual([reason])
+    expect(closed('politely', { endedPolitely: 2 })).toEqual([])
+  })
 })
 
 describe('a single one fails the run:', () => {
-  test.each(BUCKETS.filter((bucket) => bucket !== 'ok'))('%s', (bucket) => {
+  test.each(BUCKETS.filter(isLost))('%s', (bucket) => {
     const buckets = { ...noCounts(), ok: 10, [bucket]: 1 }
     expect(judge({ ...clean, tallies: [tally({ buckets })] })).toEqual([`1 of 11 requests were lost: 1 ${bucket}`])
   })

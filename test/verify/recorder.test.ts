@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Outcome } from '../../src/verify/load/connection'
+import type { Outcome } from '../../src/verify/load/outcome'
 import { Recorder } from '../../src/verify/load/recorder'
 
 const ok: Outcome = {
@@ -15,8 +15,8 @@ const ok: Outcome = {
 }
 const recorder = (): Recorder =>
   new Recorder([
-    { kind: 'a', connections: 1 },
-    { kind: 'b', connections: 1 },
+    { kind: 'a', connections: 1, ends: 'never' },
+    { kind: 'b', connections: 1, ends: 'never' },
   ])
 
 test('a status is held to the first one of the same request', () => {

@@ -4,6 +4,11 @@
  */
 export const BUCKETS = [
   'ok',
+  /**
+   * Said by its protocol's own words to be unprocessed, sent once more, and answered then: an HTTP/2 stream that was refused
+   * (REFUSED_STREAM, or above the last stream of a GOAWAY), a WebSocket message that crossed the server's close frame 1012.
+   */
+  'retried',
   /** Nobody listened: ECONNREFUSED. */
   'refused',
   /** Reset before the connection could be used: it waited in an accept queue that was closed. */
@@ -20,6 +25,10 @@ export const BUCKETS = [
   'bad-status',
   /** Not HTTP/1.1, a length that does not hold, or bytes after the end of a response. */
   'bad-body',
+  /** An event of an event stream that came neither before nor after it was opened again with `Last-Event-ID`. */
+  'lost-event',
+  /** A WebSocket that ended with anything but a close frame 1012, an HTTP/2 connection without GOAWAY, with nothing in hand. */
+  'unclean-end',
   /** The load client's own fault (no port left, no descriptor left): says nothing about the server, but proves nothing either. */
   'client-error',
 ] as const
@@ -31,9 +40,15 @@ export function noCounts(): BucketCounts {
   return Object.fromEntries(BUCKETS.map((bucket) => [bucket, 0])) as BucketCounts
 }
 
-/** "Lost" is everything but ok: there is no bucket for excuses. */
+/** "Lost" is everything that was not answered: there is no bucket for excuses. */
 export function lostOf(counts: BucketCounts): number {
-  return requestsOf(counts) - counts.ok
+  return requestsOf(counts) - counts.ok - counts.retried
+}
+
+export type LostBucket = Exclude<Bucket, 'ok' | 'retried'>
+
+export function isLost(bucket: Bucket): bucket is LostBucket {
+  return bucket !== 'ok' && bucket !== 'retried'
 }
 
 export function requestsOf(counts: BucketCounts): number {

@@ -1,35 +1,10 @@
-import { connect, type Socket } from 'node:net'
-import { type Bucket, bucketOfConnectError, bucketOfRequestError } from './buckets.js'
+import { Socket } from 'node:net'
+import { type Bucket, bucketOfRequestError } from './buckets.js'
 import { monotonicMs } from './clock.js'
+import { openSocket } from './open-socket.js'
+import type { IdleEvent, Outcome } from './outcome.js'
 import type { RequestPlan, Target } from './request.js'
 import { ResponseReader } from './response-reader.js'
-
-/** What became of one request. */
-export interface Outcome {
-  readonly bucket: Bucket
-  /** Error code, or what is wrong with the response; null when ok. */
-  readonly reason: string | null
-  readonly status: number | null
-  readonly ms: number
-  /** When it ended (`monotonicMs`). */
-  readonly at: number
-  readonly localPort: number | null
-  /** 1 for the first request on its connection. */
-  readonly nth: number
-  readonly bytesSent: number
-  readonly bytesReceived: number
-}
-
-/** The server did something to a connection, unannounced, while no request was in hand. */
-export interface IdleEvent {
-  /** `unasked-bytes`: it sent what belongs to no request (two processes that answer on one connection would). */
-  readonly kind: 'closed' | 'unasked-bytes'
-  readonly reason: string
-  readonly at: number
-  readonly localPort: number
-  /** Requests that the connection had carried. */
-  readonly requests: number
-}
 
 export interface ConnectionOptions {
   readonly target: Target
@@ -39,9 +14,6 @@ export interface ConnectionOptions {
   onIdleEvent(event: IdleEvent): void
 }
 
-/** Largest read. The buffer is shared: a read and its callback happen in one turn, and the reader keeps no bytes. */
-const READ_BYTES = 64 * 1024
-const SHARED_READ_BUFFER = Buffer.alloc(READ_BYTES)
 /** How long a server may take to close after it said so; loopback needs well under a millisecond. */
 const CLOSE_TIMEOUT_MS = 2000
 
@@ -61,6 +33,8 @@ export class Connection {
   readonly over: Promise<void>
   /** Set by the server's `Keep-Alive: timeout=…`. */
   keepAliveTimeoutMs: number | null = null
+  /** `X-Request-Id` of the last response. */
+  lastRequestId: string | null = null
   /** The server said `Connection: close` without being asked. */
   endedPolitely = false
 
@@ -70,8 +44,8 @@ export class Connection {
   #requests = 0
   #reader = new ResponseReader()
   #plan: RequestPlan | null = null
-  #settle: ((outcome: Outcome) => void) | null = null
-  #outcome: Outcome | null = null
+  #settle: ((outcomes: readonly Outcome[]) => void) | null = null
+  #outcomes: Outcome[] = []
   #began = 0
   #sentBefore = 0
   #nextPiece = 0
@@ -81,38 +55,12 @@ export class Connection {
   /** Gives the connection, or the outcome of the request that wanted one. */
   static open(options: ConnectionOptions): Promise<Connection | Outcome> {
     return new Promise((resolve) => {
-      const began = monotonicMs()
-      const failed = (bucket: Bucket, reason: string): void => {
-        clearTimeout(timer)
-        const at = monotonicMs()
-        const sizes = { nth: 1, bytesSent: 0, bytesReceived: 0 }
-        resolve({ bucket, reason, status: null, ms: at - began, at, localPort: null, ...sizes })
-      }
       let connection: Connection | null = null
-      const socket = connect({
-        ...options.target,
-        allowHalfOpen: true,
-        noDelay: true,
-        onread: {
-          buffer: options.slowRead === null ? SHARED_READ_BUFFER : Buffer.alloc(options.slowRead.bytes),
-          callback: (length, buffer) =>
-            connection?.onBytes(Buffer.from(buffer.buffer, buffer.byteOffset, length)) ?? true,
-        },
-      })
-      const timer = setTimeout(() => {
-        socket.destroy()
-        failed('connect-timeout', `no answer within ${options.connectTimeoutMs} ms`)
-      }, options.connectTimeoutMs)
-      const onError = (error: NodeJS.ErrnoException): void => {
-        const code = error.code ?? error.message
-        failed(bucketOfConnectError(code), code)
-      }
-      socket.once('error', onError)
-      socket.once('connect', () => {
-        clearTimeout(timer)
-        socket.off('error', onError)
-        connection = new Connection(socket, options)
-        resolve(connection)
+      const { target, connectTimeoutMs, slowRead } = options
+      const onBytes = (bytes: Buffer): boolean => connection?.onBytes(bytes) ?? true
+      openSocket({ target, connectTimeoutMs, readBytes: slowRead?.bytes, onBytes }, (opened) => {
+        if (opened instanceof Socket) connection = new Connection(opened, options)
+        resolve(connection ?? (opened as Outcome))
       })
     })
   }
@@ -137,8 +85,11 @@ export class Connection {
     return this.#state === 'idle'
   }
 
-  /** Sends one request and gives its outcome; for an upload that was answered early only when the rest of it has been sent. */
-  exchange(plan: RequestPlan, timeoutMs: number): Promise<Outcome> {
+  /**
+   * Sends what is planned and gives the outcome of each request of it; for an upload that was answered early only when the rest of it
+   * has been sent.
+   */
+  exchange(plan: RequestPlan, timeoutMs: number): Promise<readonly Outcome[]> {
     if (this.#state !== 'idle') throw new Error(`a request on a connection that is ${this.#state}`)
     return new Promise((resolve) => {
       this.#state = 'busy'
@@ -146,7 +97,7 @@ export class Connection {
       this.#reader = new ResponseReader()
       this.#plan = plan
       this.#settle = resolve
-      this.#outcome = null
+      this.#outcomes = []
       this.#began = monotonicMs()
       this.#sentBefore = this.#socket.bytesWritten
       this.#nextPiece = 0
@@ -170,13 +121,14 @@ export class Connection {
     if (this.#state === 'busy') {
       const taken = this.#reader.push(bytes)
       if (this.#reader.problem !== null) this.#fail('bad-body', this.#reader.problem)
-      else if (taken < bytes.length)
+      else if (taken < bytes.length && (this.#isLast || !this.#reader.keepsOpen))
         this.#fail('bad-body', `${bytes.length - taken} bytes after the end of the response`)
       else if (this.#reader.complete) this.#complete()
       else if (this.#options.slowRead !== null) {
         setTimeout(() => this.#socket.resume(), this.#options.slowRead.everyMs)
         return false
       }
+      return taken === bytes.length || !this.#isBusy || this.onBytes(bytes.subarray(taken))
     } else {
       const text = bytes.toString('latin1', 0, 60)
       // A 408 is how a server announces that it closes a connection it takes for one that never sent a request (RFC 9110 §15.5.9).
@@ -220,12 +172,35 @@ export class Connection {
     }, plan.pieceEveryMs)
   }
 
+  /** Asked after a call that may have changed it. */
+  get #isBusy(): boolean {
+    return this.#state === 'busy'
+  }
+
+  /** The response that is read is that of the last request. */
+  get #isLast(): boolean {
+    return this.#outcomes.length === (this.#plan as RequestPlan).requests - 1
+  }
+
   #complete(): void {
+    const plan = this.#plan as RequestPlan
+    const wanted = plan.ids[this.#outcomes.length]
+    const { requestId, keepsOpen } = this.#reader
+    if (wanted !== undefined && requestId !== wanted)
+      return this.#fail('bad-body', `the answer to request ${wanted} is that to ${requestId ?? 'an unknown one'}`)
+    this.#outcomes.push(this.#makeOutcome('ok', null))
+    if (this.#outcomes.length < plan.requests && keepsOpen) {
+      this.#requests++
+      this.#reader = new ResponseReader()
+      return
+    }
+    // "Close" says that nothing behind it in the pipeline was processed (RFC 9112 §9.6): it may be sent again.
+    while (this.#outcomes.length < plan.requests)
+      this.#outcomes.push(this.#makeOutcome('retried', 'behind an answer that said Connection: close'))
     clearTimeout(this.#timer)
     this.keepAliveTimeoutMs = this.#reader.keepAliveTimeoutMs
-    const plan = this.#plan as RequestPlan
-    this.#outcome = this.#makeOutcome('ok', null)
-    if (plan.asksClose || !this.#reader.keepsOpen) {
+    this.lastRequestId = requestId
+    if (plan.asksClose || !keepsOpen) {
       // What is left of an upload is not sent: the server has said that it will not read it.
       this.endedPolitely = !plan.asksClose
       this.#state = 'closing'
@@ -240,8 +215,11 @@ export class Connection {
     this.#resolve()
   }
 
+  /** What is not answered yet is lost. */
   #fail(bucket: Bucket, reason: string): void {
-    this.#outcome = this.#makeOutcome(bucket, reason)
+    clearTimeout(this.#timer)
+    const { requests } = this.#plan as RequestPlan
+    while (this.#outcomes.length < requests) this.#outcomes.push(this.#makeOutcome(bucket, reason))
     this.#state = 'closing'
     this.#socket.destroy()
     this.#resolve()
@@ -279,6 +257,6 @@ export class Connection {
   #resolve(): void {
     const settle = this.#settle
     this.#settle = null
-    settle?.(this.#outcome as Outcome)
+    settle?.(this.#outcomes)
   }
 }

@@ -2,7 +2,8 @@
  * Entry of the load process: a process of its own, so that neither the launcher's control traffic nor the reload loop can delay a
  * client and be taken for a slow server.
  */
-import { Load, Unfit } from './load.js'
+import { Unfit } from './clients.js'
+import { Load } from './load.js'
 import type { FromLoad, LoadOptions, ToLoad } from './messages.js'
 
 const PROGRESS_EVERY_MS = 200

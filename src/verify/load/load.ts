@@ -1,7 +1,8 @@
-import { type ClientContext, runClient } from './client.js'
-import { Connection } from './connection.js'
-import { type ClientKind, clientKinds } from './kinds.js'
+import type { ClientContext } from './clients.js'
+import { type ClientKind, clientKinds, type KindId } from './kinds.js'
+import { LoadEnd } from './load-end.js'
 import type { LoadOptions } from './messages.js'
+import type { Ends } from './outcome.js'
 import { Recorder } from './recorder.js'
 
 /** A slow reader spreads the reference response over this many reads. */
@@ -9,48 +10,41 @@ const SLOW_READS = 20
 /** Smallest read: a response of a few hundred bytes is still read in several pieces. */
 const SMALLEST_READ = 16
 
-/** The request that was asked once before the load did not get a proper answer. */
-export class Unfit extends Error {
-  readonly request: string
-
-  constructor(request: string, reason: string) {
-    super(reason)
-    this.request = request
-  }
-}
-
 /** All clients of all kinds, in this process. */
 export class Load {
   readonly recorder: Recorder
   readonly #options: LoadOptions
   readonly #kinds: readonly ClientKind[]
-  readonly #ending = new AbortController()
+  readonly #end = new LoadEnd()
   #clients: Promise<void>[] = []
 
   constructor(options: LoadOptions) {
     this.#options = options
-    this.#kinds = clientKinds(options.target, options.paths)
-    this.recorder = new Recorder(this.#kinds.map(({ name }) => ({ kind: name, connections: options.connections })))
+    this.#kinds = clientKinds(options).filter(({ id }) => this.#numberOf(id) > 0)
+    this.recorder = new Recorder(
+      this.#kinds.map(({ id, name, ends }) => ({ kind: name, connections: this.#numberOf(id), ends })),
+    )
   }
 
   /** Asks each request once, then starts every client. Resolves when each of them knows the fate of its first request. */
   async start(): Promise<void> {
-    const { target, connectTimeoutMs, responseTimeoutMs } = this.#options
-    const context: ClientContext = {
-      target,
+    const { connectTimeoutMs, responseTimeoutMs } = this.#options
+    const fast: ClientContext = {
       recorder: this.recorder,
       connectTimeoutMs,
       responseTimeoutMs,
-      slowReadBytes: Math.max(SMALLEST_READ, Math.ceil((await this.#askOnce()) / SLOW_READS)),
+      slowReadBytes: SMALLEST_READ,
       random: Math.random,
-      ending: this.#ending.signal,
+      end: this.#end,
     }
+    const bytes = await this.#askOnce(fast)
+    const context = { ...fast, slowReadBytes: Math.max(SMALLEST_READ, Math.ceil(bytes / SLOW_READS)) }
     const underWay: Promise<void>[] = []
-    for (const kind of this.#kinds) {
-      for (let i = 0; i < this.#options.connections; i++) {
+    for (const { id, name, clients } of this.#kinds) {
+      for (let i = 0; i < this.#numberOf(id); i++) {
         underWay.push(
           new Promise((resolve, reject) => {
-            const client = runClient(context, kind, resolve)
+            const client = clients.run(context, name, resolve)
             client.catch(reject)
             this.#clients.push(client)
           }),
@@ -62,27 +56,28 @@ export class Load {
 
   /** Lets every client finish; resolves when all of their connections are closed. */
   async end(): Promise<void> {
-    this.#ending.abort()
+    this.#end.begin()
     await Promise.all(this.#clients)
   }
 
   /** Sets the reference statuses; gives the size of the page's response. */
-  async #askOnce(): Promise<number> {
+  async #askOnce(context: ClientContext): Promise<number> {
     let size = 0
-    const plans = new Map(this.#kinds.map(({ plan }) => [plan.name, plan]))
-    for (const plan of plans.values()) {
-      const unfit = (reason: string): Unfit => new Unfit(plan.name, reason)
-      const { target, connectTimeoutMs, responseTimeoutMs } = this.#options
-      const opened = await Connection.open({ target, connectTimeoutMs, slowRead: null, onIdleEvent: () => undefined })
-      if (!(opened instanceof Connection)) throw unfit(`${opened.bucket} (${opened.reason})`)
-      const outcome = await opened.exchange(plan, responseTimeoutMs)
-      await opened.finish()
-      if (outcome.bucket !== 'ok') throw unfit(`${outcome.bucket} (${outcome.reason})`)
-      const status = outcome.status as number
-      if (status >= 500) throw unfit(`status ${status}`)
-      this.recorder.setReference(plan.name, status)
-      if (size === 0) size = outcome.bytesReceived
+    const asked = new Map<string, Ends | null>()
+    for (const { name, clients } of this.#kinds) {
+      if (!asked.has(clients.asks)) {
+        const { bytes, ends } = await clients.ask(context)
+        asked.set(clients.asks, ends)
+        if (size === 0) size = bytes
+      }
+      const ends = asked.get(clients.asks)
+      if (ends != null) this.recorder.setEnds(name, ends)
     }
     return size
+  }
+
+  #numberOf(id: KindId): number {
+    const { clients, connections } = this.#options
+    return clients === null ? connections : (clients[id] ?? 0)
   }
 }

@@ -1,13 +1,12 @@
-import type { LoadPaths } from './kinds.js'
+import type { KindId, LoadPlan } from './kinds.js'
 import type { Incident, Tally } from './recorder.js'
-import type { Target } from './request.js'
 
 /** What `verify` and its load process say to each other over Node's IPC channel. */
-export interface LoadOptions {
-  readonly target: Target
-  readonly paths: LoadPaths
+export interface LoadOptions extends LoadPlan {
   /** Clients of each kind. */
   readonly connections: number
+  /** Only these kinds, with so many clients each; null: all. */
+  readonly clients: Readonly<Partial<Record<KindId, number>>> | null
   readonly connectTimeoutMs: number
   readonly responseTimeoutMs: number
 }

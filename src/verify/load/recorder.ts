@@ -1,15 +1,22 @@
-import { type Bucket, type BucketCounts, lostOf, noCounts, requestsOf } from './buckets.js'
-import type { IdleEvent, Outcome } from './connection.js'
+import { type BucketCounts, isLost, type LostBucket, lostOf, noCounts, requestsOf } from './buckets.js'
 import { Latencies, type LatencySummary } from './latency.js'
+import type { Ends, IdleEvent, Outcome } from './outcome.js'
 
 /** What one kind of client has met. */
 export interface Tally {
   readonly kind: string
   readonly connections: number
+  /** How the server may end these connections. */
+  readonly ends: Ends
   readonly buckets: BucketCounts
   /** Connections that were opened. */
   readonly connects: number
-  /** Connections that the server ended with an announcement: a response said `Connection: close`. Not lost. */
+  /** Those of them that took the place of one that the server had ended. */
+  readonly reconnects: number
+  /**
+   * Connections that the server ended with an announcement: a response that said `Connection: close`, a GOAWAY, a close frame 1012, the
+   * clean end of an event stream. Not lost.
+   */
   readonly endedPolitely: number
   /** Connections that the server closed while idle, without notice. Not lost, but the next request could have been. */
   readonly idleClosed: number
@@ -23,7 +30,7 @@ export interface Tally {
 export interface Incident {
   readonly kind: string
   readonly request: string
-  readonly bucket: Exclude<Bucket, 'ok'> | 'idle-closed' | 'unasked-bytes'
+  readonly bucket: LostBucket | 'idle-closed' | 'unasked-bytes'
   readonly reason: string
   readonly status: number | null
   /** CLOCK_MONOTONIC, milliseconds. */
@@ -47,11 +54,16 @@ export class Recorder {
   readonly #incidents: Incident[] = []
   readonly #kept = new Map<string, number>()
 
-  constructor(kinds: readonly { readonly kind: string; readonly connections: number }[]) {
-    for (const { kind, connections } of kinds) {
-      const counts = { connects: 0, endedPolitely: 0, idleClosed: 0, unaskedBytes: 0 }
-      this.#tallies.set(kind, { kind, connections, buckets: noCounts(), ...counts, latencies: new Latencies() })
+  constructor(kinds: readonly { readonly kind: string; readonly connections: number; readonly ends: Ends }[]) {
+    for (const kind of kinds) {
+      const counts = { connects: 0, reconnects: 0, endedPolitely: 0, idleClosed: 0, unaskedBytes: 0 }
+      this.#tallies.set(kind.kind, { ...kind, buckets: noCounts(), ...counts, latencies: new Latencies() })
     }
+  }
+
+  /** The program ends the connections of this kind by itself, as its first answer has shown. */
+  setEnds(kind: string, ends: Ends): void {
+    this.#tally(kind).ends = ends
   }
 
   /** The first status seen for a request is what all later ones are held to. */
@@ -64,15 +76,19 @@ export class Recorder {
     const judged = outcome.bucket === 'ok' ? this.#judgeStatus(request, outcome) : outcome
     tally.buckets[judged.bucket]++
     if (judged.bucket === 'ok') tally.latencies.add(judged.ms)
-    else {
+    const { bucket } = judged
+    if (isLost(bucket)) {
       const { status, at, localPort, nth, bytesSent, bytesReceived } = judged
       const reason = judged.reason ?? ''
-      this.#keep({ kind, request, bucket: judged.bucket, reason, status, at, localPort, nth, bytesSent, bytesReceived })
+      this.#keep({ kind, request, bucket, reason, status, at, localPort, nth, bytesSent, bytesReceived })
     }
   }
 
-  connected(kind: string): void {
-    this.#tally(kind).connects++
+  /** `isAgain`: in place of a connection that the server had ended. */
+  connected(kind: string, isAgain: boolean): void {
+    const tally = this.#tally(kind)
+    tally.connects++
+    if (isAgain) tally.reconnects++
   }
 
   endedPolitely(kind: string): void {

@@ -32,7 +32,11 @@ export class ResponseReader {
   problem: string | null = null
   /** `Keep-Alive: timeout=…`: how long the server promises to keep the connection open while idle. */
   keepAliveTimeoutMs: number | null = null
+  /** `X-Request-Id`, which many programs send back. */
+  requestId: string | null = null
+  contentType = ''
 
+  readonly #onBody: ((bytes: Buffer) => void) | null
   #mode: Mode = 'status-line'
   #line = ''
   #lines = 0
@@ -41,6 +45,11 @@ export class ResponseReader {
   #contentLength: number | null = null
   #chunked = false
   #connection = ''
+
+  /** `onBody` gets the body as it comes, without the chunks' frames. */
+  constructor(onBody: ((bytes: Buffer) => void) | null = null) {
+    this.#onBody = onBody
+  }
 
   get complete(): boolean {
     return this.#mode === 'complete'
@@ -66,6 +75,7 @@ export class ResponseReader {
         case 'fixed':
         case 'chunk-data': {
           const taken = Math.min(this.#remaining, bytes.length - at)
+          this.#onBody?.(bytes.subarray(at, at + taken))
           at += taken
           this.bodyBytes += taken
           this.#remaining -= taken
@@ -73,6 +83,7 @@ export class ResponseReader {
           break
         }
         case 'until-close':
+          this.#onBody?.(bytes.subarray(at))
           this.bodyBytes += bytes.length - at
           at = bytes.length
           break
@@ -150,6 +161,12 @@ export class ResponseReader {
         break
       case 'connection':
         this.#connection += this.#connection === '' ? value : `,${value}`
+        break
+      case 'x-request-id':
+        this.requestId = value
+        break
+      case 'content-type':
+        this.contentType = value
         break
       case 'keep-alive': {
         const match = KEEP_ALIVE_TIMEOUT.exec(value)
