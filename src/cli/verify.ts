@@ -61,7 +61,8 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
       https: text(values, 'https'),
       http2: text(values, 'http2'),
       h2c: text(values, 'h2c'),
-      allowsClosed: values['allow-closed'] === true,
+      // Without migration each is told to close.
+      allowsClosed: values['allow-closed'] === true || values['no-migrate'] === true,
       // The clients have nothing to do with the bake: it would only make the run longer.
       launcherOptions: [
         ...NO_BAKE,

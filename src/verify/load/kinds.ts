@@ -101,7 +101,8 @@ function httpKinds(target: Target, paths: LoadPaths, ends: Ends): ClientKind[] {
     kind('slow-read', page, { readsSlowly: true }),
     kind('slow-head', getSlowly(target, paths.path)),
   ]
-  if (paths.uploadPath !== null) kinds.push(kind('slow-upload', upload(target, paths.uploadPath)))
+  if (paths.uploadPath !== null)
+    kinds.push(kind('slow-upload', upload(target, paths.uploadPath), { thinkMaxMs: THINK_MS }))
   if (paths.slowPath !== null) kinds.push(kind('slow-response', get(target, paths.slowPath)))
   return kinds
 }

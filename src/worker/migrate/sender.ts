@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { Server } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import { clearTimeout, setTimeout } from 'node:timers'
 import type { Native } from '../../native.js'
 import type { Claim } from '../claim.js'
@@ -160,7 +160,11 @@ export class Sender {
   }
 
   readonly #onFinish = (message: unknown): void => {
-    if ((message as { server: unknown }).server === this.#server) this.#sweepSoon()
+    const { server, request } = message as { server: unknown; request: IncomingMessage }
+    if (server !== this.#server) return
+    // Answered before its body had come: idle at the body's end, and perhaps no longer than until the next read.
+    if (request.complete) this.#sweepSoon()
+    else request.once('end', () => this.sweep())
   }
 
   /** Not now: after a response Node has still to let go of it, or to begin the next one of a pipeline. */
