@@ -207,9 +207,14 @@ export const OPTIONS: readonly OptionRow[] = [
   { name: 'https', value: 'ADDRESS', verbs: ['verify'], help: 'a listener that gets HTTPS clients, too' },
   { name: 'http2', value: 'ADDRESS', verbs: ['verify'], help: 'a listener that gets HTTP/2 clients (TLS), too' },
   { name: 'h2c', value: 'ADDRESS', verbs: ['verify'], help: 'a listener that gets HTTP/2 clients without TLS, too' },
-  { name: 'websocket', value: 'PATH', verbs: ['verify'], help: 'a path for clients that hold a WebSocket, and ping' },
+  {
+    name: 'websocket-path',
+    value: 'PATH',
+    verbs: ['verify'],
+    help: 'a path for clients that hold a WebSocket, and ping',
+  },
   { name: 'echo', verbs: ['verify'], help: 'the program sends each WebSocket message back: send messages, not pings' },
-  { name: 'sse', value: 'PATH', verbs: ['verify'], help: 'a path for clients that hold an event stream' },
+  { name: 'sse-path', value: 'PATH', verbs: ['verify'], help: 'a path for clients that hold an event stream' },
   {
     name: 'clients',
     value: 'KIND[=N],…',
