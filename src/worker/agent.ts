@@ -11,7 +11,7 @@ import {
 } from '../protocol.js'
 import { loadAddon } from './addon.js'
 import { Claim } from './claim.js'
-import type { Drain } from './drain/drain.js'
+import type { Draining } from './drain/drain.js'
 import { trackSessions } from './drain/http2.js'
 import { trackUpgrades } from './drain/upgrades.js'
 import type { Handed } from './environment.js'
@@ -41,7 +41,7 @@ export class Agent implements OrderWorld {
   readonly claims: Map<number, Claim> = new Map()
   state: OrderWorld['state']
   place: OrderWorld['place']
-  drain: Drain | undefined
+  drain: Draining | undefined
   readonly receivers: OrderWorld['receivers'] = new Set()
   readonly adopted: Adopted
   answers: OrderWorld['answers']

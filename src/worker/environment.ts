@@ -5,6 +5,9 @@ import { withoutRequire } from './node-options.js'
 /** Where a developer's or package's other addon build lies; read by native.ts. */
 export const ENV_BINDING = 'REUSEPORT_RUN_BINDING'
 
+/** Set by a primary of node:cluster for its children. */
+export const ENV_CLUSTER = 'REUSEPORT_RUN_CLUSTER'
+
 /** What the launcher gave this spawn by its environment. */
 export interface Handed {
   readonly channel: string
@@ -43,6 +46,13 @@ export function takeEnvironment(preload: string): Handed | undefined {
   const requireOption = takeRequireOption(env, preload)
   if (channel && token) return { channel, token, binding, ready, compat, paths, requireOption, thread: 0 }
   return takeFromProcess()
+}
+
+/** A child of node:cluster, whose primary is our worker: which addon build it is to use. Before `takeEnvironment`. */
+export function takeClusterChild(): { readonly binding: string | undefined } | undefined {
+  const { [ENV_CLUSTER]: mark, [ENV_BINDING]: binding } = process.env
+  delete process.env[ENV_CLUSTER]
+  return mark === undefined ? undefined : { binding }
 }
 
 function takeRequireOption(env: NodeJS.ProcessEnv, preload: string): string | undefined {

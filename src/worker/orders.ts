@@ -2,7 +2,9 @@ import type { Native } from '../native.js'
 import type { AckResult, Order, OrderType, SocketName, ToLauncher } from '../protocol.js'
 import { Answers } from './answers.js'
 import type { Claim } from './claim.js'
-import { Drain } from './drain/drain.js'
+import { childrenOf, openIn, speaksOf } from './cluster/children.js'
+import { ClusterDrain } from './cluster/drain.js'
+import { Drain, type DrainEvents, type Draining } from './drain/drain.js'
 import type { Incoming } from './incoming.js'
 import type { Adopted } from './migrate/adopted.js'
 import { Receiver } from './migrate/receiver.js'
@@ -27,7 +29,7 @@ export interface OrderWorld {
   place:
     | { readonly generation: number; readonly slot: number; readonly term: number; readonly working: number }
     | undefined
-  drain: Drain | undefined
+  drain: Draining | undefined
   /** Lanes by which connections of other workers come. */
   readonly receivers: Set<Receiver>
   readonly adopted: Adopted
@@ -53,7 +55,7 @@ const handlers = {
     const connections = openConnections(world)
     for (const claim of world.claims.values()) claim.pause()
     world.state = 'paused'
-    return { connections }
+    return withChildren(connections)
   },
   adopt(world, { fds: [name] }, fds) {
     const claim = claimOf(world, name.listener)
@@ -101,27 +103,28 @@ const handlers = {
     // Who leaves takes nothing in: it would have to leave again.
     for (const receiver of world.receivers) receiver.close()
     const claims = [...world.claims.values()]
-    const drain = new Drain(
-      claims.map((claim) => claim.facts.server),
-      { spreadMs: websocket === 'close' ? Math.min(spreadMs ?? 0, deadlineMs / 2) : null },
-      {
-        done: (outcome) => world.send({ type: 'drained', outcome }),
-        holds: (held) => world.send({ type: 'draining', held }),
-        closedEarly: (call, cut, open) => world.send({ type: 'closed-early', call, cut, open }),
-      },
-    )
+    const servers = claims.map((claim) => claim.facts.server)
+    const plan = { spreadMs: websocket === 'close' ? Math.min(spreadMs ?? 0, deadlineMs / 2) : null }
+    const events: DrainEvents = {
+      done: (outcome) => world.send({ type: 'drained', outcome }),
+      holds: (held) => world.send({ type: 'draining', held }),
+      closedEarly: (call, cut, open) => world.send({ type: 'closed-early', call, cut, open }),
+    }
+    const children = childrenOf()
+    const own = (told: DrainEvents): Draining => new Drain(servers, plan, told)
+    const drain = children.length === 0 ? own(events) : new ClusterDrain(children, plan, events, own)
     world.drain = drain
     if (last) await acceptTheRest(claims)
     else for (const claim of claims) claim.pause('draining')
     const connections = openConnections(world)
     drain.begin(deadlineMs)
-    return { connections }
+    return withChildren(connections)
   },
   probe(world, { listener }, fds) {
     const claim = claimOf(world, listener)
     if (claim === undefined) throw coded('ENOENT', `no claim on ${listener}`)
     claim.take(fds.take(0))
-    return { speaks: speaks(claim.facts.server) }
+    return speaksAs(claim)
   },
   receive(world, { listener }, fds) {
     const claim = claimOf(world, listener)
@@ -225,6 +228,18 @@ function drop(world: OrderWorld, name: SocketName): void {
 function claimOf(world: OrderWorld, listener: string): Claim | undefined {
   for (const claim of world.claims.values()) if (claim.facts.listener === listener) return claim
   return undefined
+}
+
+function withChildren(connections: number): Deed | Promise<Deed> {
+  const children = childrenOf()
+  if (children.length === 0) return { connections }
+  return openIn(children).then((open) => ({ connections: connections + open }))
+}
+
+/** The server of a primary of node:cluster only listens; what speaks is in its children. */
+function speaksAs({ facts: { server, address } }: Claim): Deed | Promise<Deed> {
+  if (speaks(server) !== 'tcp' || childrenOf().length === 0) return { speaks: speaks(server) }
+  return speaksOf(address).then((found = 'tcp') => ({ speaks: found }))
 }
 
 function openConnections(world: OrderWorld): number {

@@ -1,6 +1,6 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { subscribe } from 'node:diagnostics_channel'
 import { ENV_CHANNEL, ENV_COMPAT, ENV_PATHS, ENV_READY, ENV_TOKEN } from '../protocol.js'
-import { ENV_BINDING, type Handed } from './environment.js'
+import { ENV_BINDING, ENV_CLUSTER, type Handed } from './environment.js'
 import { withRequire } from './node-options.js'
 
 interface SpawnOptions {
@@ -28,19 +28,22 @@ const CHILD_PROCESS = 'child_process'
  * The returned function ends it.
  */
 export function passOn(handed: Handed): () => void {
+  let isOver = false
   const onChild = (message: unknown): void => {
     const child = (message as { process: SpawningProcess }).process
     child.spawn = (options) => {
       delete (child as Partial<SpawningProcess>).spawn
-      options.envPairs = withOurs(options.envPairs, handed)
+      if (isOfCluster(options.envPairs)) options.envPairs = forCluster(options.envPairs, handed)
+      else if (!isOver) options.envPairs = withOurs(options.envPairs, handed)
       return child.spawn(options)
     }
   }
+  // Not ended: the children of node:cluster, and those that come after them, drain for their primary.
   subscribe(CHILD_PROCESS, onChild)
   const endSync = hookSync(handed)
   const endExecve = hookExecve(handed)
   return () => {
-    unsubscribe(CHILD_PROCESS, onChild)
+    isOver = true
     endSync()
     endExecve()
   }
@@ -88,11 +91,27 @@ function hookExecve(handed: Handed): () => void {
   }
 }
 
+function isOfCluster(pairs: readonly string[] | undefined): pairs is readonly string[] {
+  return pairs?.some((pair) => pair.startsWith('NODE_UNIQUE_ID=')) ?? false
+}
+
+/** It listens through its primary: our code in it is told what to do by that. */
+function forCluster(pairs: readonly string[], { binding, requireOption }: Handed): string[] {
+  if (requireOption === undefined) return [...pairs]
+  const options = pairs.find((pair) => pair.startsWith('NODE_OPTIONS='))?.slice('NODE_OPTIONS='.length)
+  return [
+    ...pairs.filter((pair) => !pair.startsWith('NODE_OPTIONS=')),
+    `${ENV_CLUSTER}=1`,
+    ...(binding === undefined ? [] : [`${ENV_BINDING}=${binding}`]),
+    `NODE_OPTIONS=${withRequire(options, requireOption)}`,
+  ]
+}
+
 function withOurs(given: readonly string[] | undefined, handed: Handed): string[] {
   const pairs = given ?? Object.entries(process.env).map(([name, value]) => `${name}=${value}`)
   const value = (name: string): string | undefined =>
     pairs.find((pair) => pair.startsWith(`${name}=`))?.slice(name.length + 1)
-  // A child of node:cluster listens through its primary; one that has a token already belongs to a launcher inside this program.
+  // One that has a token already belongs to a launcher inside this program. (A child of node:cluster is forked, never spawned in a sync way.)
   if (value('NODE_UNIQUE_ID') !== undefined || value(ENV_TOKEN) !== undefined) return [...pairs]
   const ours = [`${ENV_CHANNEL}=${handed.channel}`, `${ENV_TOKEN}=${handed.token}`]
   if (handed.binding !== undefined) ours.push(`${ENV_BINDING}=${handed.binding}`)

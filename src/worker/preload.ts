@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { realpathSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Handed, takeEnvironment } from './environment.js'
+import { type Handed, takeClusterChild, takeEnvironment } from './environment.js'
 import { passOn } from './pass-on.js'
 import type { ReadyMessage } from './ready-message.js'
 
@@ -13,6 +13,7 @@ const LISTEN_STARTS = 'tracing:net.server.listen:asyncStart'
  * programs that are not Node.
  */
 const { bun, deno } = process.versions
+const child = takeClusterChild()
 const handed = bun === undefined && deno === undefined ? takeEnvironment(__filename) : undefined
 
 if (handed !== undefined && !isLauncher() && !isLockedOut(handed)) {
@@ -27,6 +28,15 @@ if (handed !== undefined && !isLauncher() && !isLockedOut(handed)) {
   }
   subscribe(LISTEN_STARTS, install)
   if (handed.paths !== undefined) guardPaths(JSON.parse(handed.paths) as string[])
+}
+
+if (child !== undefined && (process as { permission?: unknown }).permission === undefined) {
+  const become = (message: unknown): void => {
+    process.nextTick(() => unsubscribe(LISTEN_STARTS, become))
+    const { ClusterChild } = require('./cluster/child.js') as typeof import('./cluster/child.js')
+    new ClusterChild(child.binding, message)
+  }
+  subscribe(LISTEN_STARTS, become)
 }
 
 /** Before the program's first line: it unlinks its path before it listens, while an older worker serves there. */

@@ -26,6 +26,17 @@ export interface DrainPlan {
   readonly spreadMs: number | null
 }
 
+/** A drain that goes on: of this process, or of it and its children. */
+export interface Draining {
+  /** Known when it is over. */
+  readonly outcome: DrainOutcome | undefined
+  /** To be called when nothing is accepted any more. */
+  begin(deadlineMs: number): void
+  setDeadline(deadlineMs: number): void
+  /** The servers go on as before. */
+  cancel(): void
+}
+
 export interface DrainEvents {
   done(outcome: DrainOutcome): void
   holds(held: Held): void
@@ -36,7 +47,7 @@ export interface DrainEvents {
  * The end of this worker's connections: each is told as its protocol allows, and what has no such word (plain TCP, downloads) lives until
  * the deadline. Reports once; the process itself is ended by the launcher.
  */
-export class Drain {
+export class Drain implements Draining {
   readonly #servers: readonly Server[]
   readonly #plan: Pick<DrainPlan, 'spreadMs'>
   readonly #events: DrainEvents
@@ -56,12 +67,10 @@ export class Drain {
     this.#events = events
   }
 
-  /** Known when it is over. */
   get outcome(): DrainOutcome | undefined {
     return this.#outcome
   }
 
-  /** To be called when nothing is accepted any more. */
   begin(deadlineMs: number): void {
     this.setDeadline(deadlineMs)
     this.#parts = this.#servers.map((server) => ({ ledger: new Ledger(server), drains: this.#drainsOf(server) }))
@@ -82,7 +91,6 @@ export class Drain {
     this.#deadline = performance.now() + deadlineMs
   }
 
-  /** The server goes on as before. */
   cancel(): void {
     clearInterval(this.#look)
     process.off('exit', this.#onExit)

@@ -1,0 +1,73 @@
+import { get } from 'node:http'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { WebSocket } from 'ws'
+import { startLauncher } from '../support/launcher'
+import { ROOT } from '../support/paths'
+import { freePort } from '../support/ports'
+import { isAlive } from '../support/processes'
+import { until } from '../support/until'
+import { KeepAliveLoad } from '../support/worker/keep-alive-load'
+
+const command = (port: number): string[] => [
+  'node',
+  join(ROOT, 'test', 'fixtures', 'servers', 'clustered.cjs'),
+  String(port),
+]
+
+const slow = (port: number, ms: number): Promise<string> =>
+  new Promise((done) => {
+    const options = { host: '127.0.0.1', port, path: '/slow', headers: { 'x-ms': String(ms) }, agent: false } as const
+    get(options, (response) => {
+      let text = ''
+      response.on('data', (data) => {
+        text += data
+      })
+      response.on('end', () => done(text))
+      response.on('error', (error) => done(error.message))
+    }).on('error', (error) => done(error.message))
+  })
+
+test('node:cluster inside: held, proven and drained through its primary; nothing is lost', async () => {
+  const port = await freePort()
+  const launcher = await startLauncher({
+    command: command(port),
+    options: ['--health', '/', '--drain-spread', '300ms', '-n', '2'],
+  })
+  const busy = new KeepAliveLoad(port, { connections: 8, thinkMs: 0 })
+  const thinking = new KeepAliveLoad(port, { connections: 24, thinkMs: 400 })
+  const fresh = { failed: 0, answered: 0, isOver: false }
+  const connecting = Promise.all(
+    Array.from({ length: 4 }, async () => {
+      while (!fresh.isOver) {
+        if (/^\d+ \d+$/.test(await slow(port, 5))) fresh.answered++
+        else fresh.failed++
+      }
+    }),
+  )
+  for (let round = 0; round < 4; round++) {
+    const [primaries, answered] = [await launcher.pids(), fresh.answered]
+    await until('new connections are answered', () => fresh.answered > answered + 20)
+    const running = Array.from({ length: 6 }, () => slow(port, 700))
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/socket`)
+    const owner = String(await new Promise((done) => socket.once('message', done))).split(' ')[0]
+    const code = new Promise((done) => socket.once('close', done))
+    const verdict = await launcher.reload('retired')
+    expect(verdict).toMatchObject({ result: 'done', notes: [] })
+    expect(verdict.workers.map(({ cut, requests }) => [cut, requests])).toEqual(Array(2).fill([0, []]))
+    const sum = (key: 'kept' | 'closed'): number => verdict.workers.reduce((total, one) => total + (one[key] ?? 0), 0)
+    expect(sum('kept')).toBeGreaterThan(20)
+    expect(sum('closed')).toBeGreaterThan(20)
+    expect(await code).toBe(1012)
+    expect(primaries).toContain(Number(owner))
+    expect(primaries.filter(isAlive)).toEqual([])
+    for (const answer of await Promise.all(running)) expect(answer).toMatch(/^\d+ \d+$/)
+  }
+  fresh.isOver = true
+  await connecting
+  expect(await busy.stop()).toMatchObject({ failed: 0, closedIdle: 0 })
+  expect(await thinking.stop()).toMatchObject({ failed: 0, closedIdle: 0 })
+  expect(fresh.failed).toBe(0)
+  expect(busy.tally.answered).toBeGreaterThan(1_000)
+  await launcher.stop()
+}, 90_000)
