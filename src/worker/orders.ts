@@ -139,9 +139,8 @@ const handlers = {
   migrate(world, { listener }, fds) {
     const claim = claimOf(world, listener)
     if (claim === undefined) throw coded('ENOENT', `no claim on ${listener}`)
-    if (claim.state !== 'paused' && claim.state !== 'draining')
-      throw coded('EBUSY', `the claim on ${listener} is ${claim.state}`)
     if (speaks(claim.facts.server) === 'http') Sender.for(world.native, claim, world.adopted)?.open(fds.take(0))
+    world.drain?.look()
     return undefined
   },
   shutdown() {

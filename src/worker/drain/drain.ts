@@ -87,6 +87,11 @@ export class Drain implements Draining {
     this.#sweep()
   }
 
+  /** Something has changed that the next look would see. */
+  look(): void {
+    if (this.#outcome === undefined && this.#look !== undefined) this.#sweep()
+  }
+
   setDeadline(deadlineMs: number): void {
     this.#deadline = performance.now() + deadlineMs
   }

@@ -13,7 +13,7 @@ export class HttpDrain implements ServerDrain {
   readonly #list: ConnectionsList
   readonly #linger: Linger
   readonly #lastResponse: LastResponse
-  /** Connections moved at the last look: when that ends, those that stay are told. */
+  /** Connections moved at the last look. When that changes, so does what clients are told. */
   #hadLane = false
 
   private constructor(server: Server, list: ConnectionsList) {
@@ -36,9 +36,9 @@ export class HttpDrain implements ServerDrain {
 
   sweep(now: number): number {
     const hasLane = this.#sender?.isOpen ?? false
-    if (hasLane) this.#sender?.sweep()
-    else if (this.#hadLane) this.#lastResponse.tell(socketsOf(this.#list.all()))
+    if (hasLane !== this.#hadLane) this.#lastResponse.tell(socketsOf(this.#list.all()))
     this.#hadLane = hasLane
+    this.#sender?.sweep()
     return this.#linger.sweep(new Set(idleOf(this.#list)), now)
   }
 

@@ -42,6 +42,8 @@ export class LastResponse {
   readonly #stays: (socket: HttpSocket) => boolean
   /** The newest response of each connection. */
   readonly #newest = new WeakMap<Socket, Response>()
+  /** Those that would not have said `close` by themselves. */
+  readonly #wouldKeep = new WeakSet<Response>()
 
   /** `stays`: this connection is not to be closed, as it is asked at each of its requests. */
   constructor(server: Server, stays: (socket: HttpSocket) => boolean = () => false) {
@@ -55,9 +57,12 @@ export class LastResponse {
     this.tell(sockets)
   }
 
-  /** What is being answered now is answered with `close`, where that can still be said. */
+  /** What is being answered now is answered with `close`, or not any more if the connection stays, where that can still be said. */
   tell(sockets: readonly HttpSocket[]): void {
-    for (const socket of sockets) this.#closeAfterCurrent(socket)
+    for (const socket of sockets) {
+      if (this.#stays(socket)) this.#keepOpen(socket)
+      else this.#closeAfterCurrent(socket)
+    }
   }
 
   end(): void {
@@ -71,8 +76,7 @@ export class LastResponse {
     if (this.#stays(socket)) return
     const before = this.#newest.get(socket)
     if (before !== undefined) keepOpenAfter(before)
-    this.#newest.set(socket, response)
-    closeAfter(response)
+    this.#tellToClose(socket, response)
   }
 
   readonly #onFinish = (message: unknown): void => {
@@ -83,11 +87,23 @@ export class LastResponse {
     else if (!request.complete) closeAfterBody(request, response, socket)
   }
 
+  #keepOpen(socket: HttpSocket): void {
+    const told = this.#newest.get(socket)
+    if (told === undefined || told.headersSent || !this.#wouldKeep.has(told)) return
+    this.#newest.delete(socket)
+    keepOpenAfter(told)
+  }
+
   #closeAfterCurrent(socket: HttpSocket): void {
     const response = socket._httpMessage
     if (!response || response.headersSent || this.#stays(socket)) return
     const newestRequest = socket.parser?.incoming
     if (newestRequest && newestRequest !== response.req) return
+    this.#tellToClose(socket, response)
+  }
+
+  #tellToClose(socket: Socket, response: Response): void {
+    if (response.shouldKeepAlive) this.#wouldKeep.add(response)
     this.#newest.set(socket, response)
     closeAfter(response)
   }

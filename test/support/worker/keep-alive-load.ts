@@ -14,6 +14,8 @@ export interface Tally {
 export class KeepAliveLoad {
   readonly tally: Tally = { answered: 0, failed: 0, closedIdle: 0, ended: 0 }
   readonly pids = new Set<string>()
+  /** Connections that have been answered. */
+  opened = 0
   readonly #clients: Promise<void>[] = []
   #running = true
 
@@ -42,6 +44,7 @@ export class KeepAliveLoad {
     return new Promise((done) => {
       let waiting = true
       let isLast = false
+      let isNew = true
       let think: NodeJS.Timeout | undefined
       const finish = (): void => {
         clearTimeout(think)
@@ -52,6 +55,8 @@ export class KeepAliveLoad {
         waiting = false
         isLast = response.isLast
         this.tally.answered++
+        if (isNew) this.opened++
+        isNew = false
         this.pids.add(response.body)
         if (isLast) this.tally.ended++
         if (isLast || !this.#running) return finish()
