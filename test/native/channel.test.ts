@@ -24,6 +24,24 @@ afterEach(async () => {
   await sameFilesAs(before)
 })
 
+describe('a socket that has stopped receiving', () => {
+  it('refuses what its peer sends from then on, and gives what came before; it can still send', () => {
+    addon.sendMessage(left, text('before'), [])
+    addon.stopReceiving(right)
+    expect(errorOf(() => addon.sendMessage(left, text('after'), []))).toEqual(systemError('EPIPE', 'sendmsg'))
+    expect(addon.receiveMessage(right, 100)?.data.toString()).toBe('before')
+    expect(addon.receiveMessage(right, 100)?.data.length).toBe(0)
+    expect(addon.sendMessage(right, text('still'), [])).toBe(true)
+    expect(addon.receiveMessage(left, 100)?.data.toString()).toBe('still')
+  })
+
+  it('must be a socket', () => {
+    const ends = addon.pipe(false)
+    expect(errorOf(() => addon.stopReceiving(ends[0]))).toEqual(systemError('ENOTSOCK', 'shutdown'))
+    for (const end of ends) addon.close(end)
+  })
+})
+
 describe('a message', () => {
   it('arrives whole, one at a time, in order', () => {
     expect(addon.sendMessage(left, text('one'), [])).toBe(true)

@@ -57,6 +57,10 @@ export class ClusterDrain implements Draining {
     void this.#drainAll()
   }
 
+  look(): void {
+    this.#own.look()
+  }
+
   setDeadline(deadlineMs: number): void {
     this.#deadline = performance.now() + deadlineMs
     clearTimeout(this.#late)

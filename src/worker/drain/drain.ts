@@ -33,6 +33,8 @@ export interface Draining {
   /** To be called when nothing is accepted any more. */
   begin(deadlineMs: number): void
   setDeadline(deadlineMs: number): void
+  /** Something has changed that would be seen at the next look. */
+  look(): void
   /** The servers go on as before. */
   cancel(): void
 }

@@ -47,12 +47,7 @@ export class Lane {
 
   /** The other end can send no more; what it has sent can still be received. */
   stopReceiving(): void {
-    if (!this.#isOpen) return
-    try {
-      this.#native.stopReceiving(this.#fd)
-    } catch {
-      // ENOTCONN: the other end is closed.
-    }
+    if (this.#isOpen) this.#native.stopReceiving(this.#fd)
   }
 
   close(): void {
