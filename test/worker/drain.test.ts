@@ -269,6 +269,54 @@ describe('others', () => {
     }
   })
 
+  test.each([
+    ['h2c.cjs', 'http'],
+    ['http2-secure.cjs', 'https'],
+  ])(
+    '%s: of streams that cross the GOAWAY those up to its last id are answered, the others refused',
+    async (file, scheme) => {
+      const { worker, port } = await serving(file)
+      const session = connectHttp2(`${scheme}://localhost:${port}`, { rejectUnauthorized: false })
+      let lastId: number | undefined
+      session.on('goaway', (_code, id) => {
+        lastId = id
+      })
+      const streams: { id: number | undefined; end: string }[] = []
+      const closed = new Promise((done) => session.once('close', done))
+      const open = (): void => {
+        if (session.closed || session.destroyed) return
+        for (let index = 0; index < 3; index++) {
+          const stream = session.request({ ':path': '/' })
+          const one = { id: stream.id, end: '' }
+          stream.once('ready', () => {
+            one.id = stream.id
+          })
+          stream.on('error', () => {})
+          stream.on('data', (data) => {
+            one.end += data
+          })
+          stream.once('close', () => {
+            if (stream.rstCode !== 0) one.end = `code ${stream.rstCode}`
+          })
+          streams.push(one)
+        }
+        setImmediate(open)
+      }
+      open()
+      await until('streams are answered', () => streams.filter(({ end }) => end !== '').length > 100)
+      await drain(worker)
+      await closed
+      expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
+      const NO_ID_LEFT = 2 ** 31 - 1
+      expect(lastId).toBeLessThan(NO_ID_LEFT)
+      const REFUSED = 'code 7'
+      const wrong = streams.filter(({ id, end }) =>
+        id !== undefined && id <= (lastId as number) ? !/^\d+$/.test(end) : end !== REFUSED,
+      )
+      expect(wrong).toEqual([])
+    },
+  )
+
   test('a TLS connection that never speaks is closed after the linger', async () => {
     const { worker, port, program } = await serving('https.cjs', { KEEP_ALIVE_TIMEOUT: '100' })
     const silent = await RawConnection.open(port)
