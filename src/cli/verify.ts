@@ -25,7 +25,11 @@ const PASSED_ON = [
   'bake',
   'bake-max-5xx',
   'drain-timeout',
+  'websocket',
+  'drain-spread',
+  'stop-signal',
   'kill-after',
+  'compat',
 ] as const
 
 const NO_BAKE = ['--bake', '0'] as const

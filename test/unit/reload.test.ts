@@ -26,6 +26,55 @@ describe('a reload', () => {
     ])
   })
 
+  it.each([
+    ['says so', { type: 'drained', outcome: { ended: 2, closed: 0, cut: 3, early: true } }, 3],
+    ['is killed', null, 4],
+  ] as const)('counts and names what a program cuts that ends while it drains, and %s', (_, report, cut) => {
+    const world = new World({}, (generation) => (generation === 1 ? 'never-drains' : 'good')).start()
+    world.tell({ type: 'reload', caller: 7, wait: 'retired' })
+    world.settle()
+    const [one, other] = [inSlot(world, 1, 0), inSlot(world, 1, 1)]
+    if (report !== null) world.tell({ ...report, worker: one })
+    const held = report === null ? { http: { open: 4, oldestMs: null } } : {}
+    world.tell({ type: 'exited', worker: one, code: 0, signal: null, stderr: [], held })
+    world.tell({ type: 'closed-early', worker: other, call: 'server.close()', cut: 1, open: 2 })
+    world.tell({ type: 'drained', worker: other, outcome: { ended: 2, closed: 0, cut: 1 } })
+    world.tell({ type: 'exited', worker: other, code: 0, signal: null, stderr: [] })
+    const warnings = world.effects.flatMap((effect) =>
+      effect.do === 'log' && effect.level === 'warn' ? effect.event : [],
+    )
+    expect(warnings).toEqual(['worker.ended-early', 'worker.closed-early'])
+    const { workers, notes } = world.verdicts.at(-1)?.verdict ?? {}
+    expect(workers?.map((worker) => worker.cut)).toEqual([cut, 1])
+    expect(notes).toEqual([
+      `slot 0 (pid 1001): the program ended before its drain was over: ${cut} connections cut`,
+      'slot 1 (pid 1002): the program called server.close() before its drain was over: 1 connections cut, 2 left open',
+    ])
+  })
+
+  it('counts what is cut with the oldest of too many generations', () => {
+    const world = new World({}, () => 'never-drains').start()
+    for (let round = 0; round < 3; round++) {
+      world.settle()
+      world.tell({ type: 'reload', caller: round, wait: 'retired' })
+    }
+    const old = Object.values(world.state.workers).filter(({ generation }) => generation === 1)
+    expect(old.map(({ state }) => state)).toEqual(['stopping', 'stopping'])
+    world.pending = []
+    for (const { id } of old)
+      world.tell({
+        type: 'exited',
+        worker: id,
+        code: null,
+        signal: 'SIGTERM',
+        stderr: [],
+        held: { tcp: { open: 2, oldestMs: null } },
+      })
+    expect(world.verdicts.at(-1)?.verdict.workers.map((worker) => worker.kinds)).toEqual(
+      Array(2).fill({ tcp: { moved: 0, closed: 0, cut: 2 } }),
+    )
+  })
+
   it('lets no old worker pause before every new one serves', () => {
     const world = new World({ slots: 3 }).start()
     world.tell({ type: 'reload', caller: null, wait: 'baked' })

@@ -15,6 +15,11 @@ export function mark(draft: Draft, worker: Worker, what: RunMark, outcome?: Drai
   }
 }
 
+/** What became of its connections, unless it is known already. */
+export function settleOutcome(draft: Draft, worker: Worker, outcome: DrainOutcome): void {
+  for (const [, entry] of entriesOf(draft, worker)) entry.outcome ??= outcome
+}
+
 /** What a person should know of this worker, in the verdict of its reload. */
 export function remark(draft: Draft, worker: Worker, text: string): void {
   for (const [reload] of entriesOf(draft, worker)) reload.notes.push(`slot ${worker.slot} (pid ${worker.pid}): ${text}`)

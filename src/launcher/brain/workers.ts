@@ -7,7 +7,7 @@ import { workerEnded, workerLost } from './endings.js'
 import type { WorkerEvent } from './events.js'
 import { leave } from './lanes.js'
 import { claim, forgetAdoptions, opened, openFailed, released } from './listeners.js'
-import { mark, remark } from './marks.js'
+import { mark, remark, settleOutcome } from './marks.js'
 import type { Worker } from './state.js'
 
 /**
@@ -299,12 +299,30 @@ function endedEarly(draft: Draft, worker: Worker, outcome: DrainOutcome): void {
 }
 
 /** It could not say so itself. What it had in hand when it was last heard of is cut. */
-function lost(draft: Draft, worker: Worker, held: Held = {}): void {
+function lost(draft: Draft, worker: Worker, held: Held | undefined): void {
+  const outcome = cutAll(held)
+  if (outcome.cut > 0) endedEarly(draft, worker, outcome)
+}
+
+function cutAll(held: Held = {}): DrainOutcome {
   const kinds: ByKind<Fates> = Object.fromEntries(
     Object.entries(held).map(([kind, { open }]) => [kind, { ended: 0, closed: 0, cut: open, moved: 0 }]),
   )
-  const cut = Object.values(kinds).reduce((sum, one) => sum + one.cut, 0)
-  if (cut > 0) endedEarly(draft, worker, { ended: 0, closed: 0, cut, kinds })
+  return { ended: 0, closed: 0, cut: Object.values(kinds).reduce((sum, one) => sum + one.cut, 0), kinds }
+}
+
+/** We have not waited for its drain: the oldest of too many generations. */
+function drainedStopping(draft: Draft, worker: Worker, event: Of<'drained'>): void {
+  settleOutcome(draft, worker, event.outcome)
+}
+
+function goneStopping(draft: Draft, worker: Worker, event: Of<'gone'>): void {
+  if (event.held !== undefined) settleOutcome(draft, worker, cutAll(event.held))
+}
+
+function exitedStopping(draft: Draft, worker: Worker, event: Of<'exited'>): void {
+  goneStopping(draft, worker, { ...event, type: 'gone' })
+  exited(draft, worker, event)
 }
 
 function goneDraining(draft: Draft, worker: Worker, event: Of<'gone'>): void {
@@ -446,7 +464,15 @@ const TABLE = {
     'drain-late': drainLate,
     'kill-late': ignore,
   },
-  stopping: { ...after, claim: ignore, drained: ignore, 'drain-late': ignore, 'kill-late': killLate, gone: ignore },
+  stopping: {
+    ...after,
+    claim: ignore,
+    drained: drainedStopping,
+    gone: goneStopping,
+    exited: exitedStopping,
+    'drain-late': ignore,
+    'kill-late': killLate,
+  },
   exited: {
     ...after,
     claim: ignore,
