@@ -1,6 +1,6 @@
-import { type ClientRequest, get, type IncomingMessage } from 'node:http'
+import { Agent, type ClientRequest, get, type IncomingMessage } from 'node:http'
 import { connect as connectHttp2 } from 'node:http2'
-import { get as getTls } from 'node:https'
+import { Agent as AgentTls, get as getTls } from 'node:https'
 import type { Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { DrainOutcome } from '../../src/protocol.js'
@@ -39,13 +39,9 @@ interface Stream {
 
 /** A response that goes on, up to here. */
 async function open(port: number, path: string, tls = false): Promise<Stream> {
-  const options = {
-    port,
-    path,
-    agent: false,
-    rejectUnauthorized: false,
-    headers: { Connection: 'keep-alive' },
-  } as const
+  // An agent that keeps connections: it is the server that closes this one, or nobody.
+  const agent = new (tls ? AgentTls : Agent)({ keepAlive: true })
+  const options = { port, path, agent, rejectUnauthorized: false }
   const stream: Stream = {
     request: (tls ? getTls : get)(options),
     response: undefined,
@@ -93,6 +89,23 @@ describe('an event stream', () => {
     expect(await program.line('closed')).toBe(`${path} true`)
     await until('the connection is closed', () => stream.socket?.destroyed)
     // What the program still writes does it no harm.
+    await program.line('wrote on')
+    expect([program.isRunning, program.errors]).toEqual([true, []])
+  })
+
+  test('whose client does not read is cut; what its program still writes does no harm', async () => {
+    const { worker, port, program } = await serving()
+    const stream = await open(port, '/events-flood')
+    stream.response?.pause()
+    await until('the kernel takes no more', () => stream.socket?.isPaused())
+    await drain(worker, 600)
+    expect(await outcome(worker)).toMatchObject({
+      ended: 0,
+      cut: 1,
+      requests: [{ kind: 'sse', path: '/events-flood' }],
+    })
+    stream.request.destroy()
+    await program.line('wrote on')
     expect([program.isRunning, program.errors]).toEqual([true, []])
   })
 
@@ -112,6 +125,7 @@ describe('an event stream', () => {
     await drain(worker, 600)
     expect(await outcome(worker)).toMatchObject({ ended: 1, cut: 0, kinds: { h2c: { ended: 1, cut: 0 } } })
     await closed
+    await program.line('wrote on')
     expect([end, stream.rstCode, program.isRunning]).toEqual(['end', 0, true])
   })
 })

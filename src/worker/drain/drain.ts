@@ -19,6 +19,8 @@ const TELL_EVERY_MS = 500
 const FIRST_TELL_MS = 100
 /** What was told to end at the deadline itself: until it has. The launcher waits 2 s more than the deadline. */
 const LAST_CALL_MS = 1_000
+/** An HTTP/2 session has ended before its connection, and Node counts connections. */
+const LAST_COUNT_MS = 100
 
 export interface DrainPlan {
   readonly deadlineMs: number
@@ -56,7 +58,7 @@ export class Drain implements Draining {
   #parts: readonly { readonly ledger: Ledger; readonly drains: readonly ServerDrain[] }[] = []
   #deadline = 0
   /** After the deadline: what was told to end then, and until when it may. */
-  #lastCall: { readonly told: readonly { readonly destroyed: boolean }[]; readonly until: number } | undefined
+  #lastCall: { readonly told: readonly { readonly destroyed: boolean }[]; until: number; hasEnded: boolean } | undefined
   #look: NodeJS.Timeout | undefined
   #stopWatching: (() => void)[] = []
   #toldAt = 0
@@ -110,8 +112,11 @@ export class Drain implements Draining {
     this.#close((drain) => drain.sweep(now))
     if (this.#open() === 0) return this.#finish()
     if (this.#lastCall !== undefined) {
-      const { told, until } = this.#lastCall
-      if (now >= until || told.every(({ destroyed }) => destroyed)) this.#finish()
+      const last = this.#lastCall
+      if (now >= last.until || last.told.length === 0) return this.#finish()
+      if (last.hasEnded || !last.told.every(({ destroyed }) => destroyed)) return
+      last.hasEnded = true
+      last.until = Math.min(last.until, now + LAST_COUNT_MS)
       return
     }
     if (now < this.#deadline) return this.#tell(now)
@@ -119,6 +124,7 @@ export class Drain implements Draining {
     this.#lastCall = {
       told: this.#parts.flatMap(({ drains }) => drains.flatMap((drain) => drain.lastCall?.(now) ?? [])),
       until: now + LAST_CALL_MS,
+      hasEnded: false,
     }
     for (const { ledger, drains } of this.#parts)
       ledger.cutBy(() => {
