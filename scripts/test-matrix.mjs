@@ -1,34 +1,21 @@
 // Runs the tests on every supported Node: `node scripts/test-matrix.mjs [majors…] [-- vitest arguments]`.
 //
-// All of them load one and the same addon, which the oldest Node has built: the way in which the package is used. The Nodes are npm
-// packages (node-linux-<arch>), kept below node_modules/.cache; nothing is compiled for them.
+// All of them load one and the same addon, which the oldest Node has built: the way in which the package is used.
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { addon, root, run } from './build.mjs'
+import { nodeOf, SUPPORTED } from './nodes.mjs'
 import { vitest } from './vitest.mjs'
 
-const SUPPORTED = ['20', '22', '24', '26']
 const OLDEST = SUPPORTED[0]
 
 const split = process.argv.indexOf('--')
 const given = process.argv.slice(2, split === -1 ? undefined : split)
 const filters = split === -1 ? [] : process.argv.slice(split + 1)
 const majors = given.length === 0 ? SUPPORTED : given
-
-function nodeOf(major) {
-  const name = `node-linux-${process.arch}`
-  const folder = join(root, 'node_modules', '.cache', `node-${major}`)
-  const binary = join(folder, 'node_modules', name, 'bin', 'node')
-  if (!existsSync(binary)) {
-    mkdirSync(folder, { recursive: true })
-    const quietly = ['--no-save', '--no-audit', '--no-fund', '--ignore-scripts']
-    run('npm', ['install', '--prefix', folder, ...quietly, `${name}@${major}`])
-  }
-  return binary
-}
 
 /** The version of Node whose headers the addon was compiled with: node-gyp writes down where it took them from. */
 function headersOfAddon() {

@@ -1,0 +1,241 @@
+/**
+ * `node scripts/drain-campaign.mjs [--again] [--table] [--out docs/drain-campaign.md] [piece…]`: what becomes of connections when a
+ * version leaves, measured with `verify` on the program that serves everything (test/fixtures/programs/serves-all.cjs).
+ *
+ * It is cut into pieces of a few minutes (`move-20`, `all-1`, `linger-20`, …). Those that are named are run, without names all that have
+ * no result yet; `--again`: also those. Results are kept below node_modules/.cache/drain-campaign, so a campaign can be run over a day,
+ * and are all about one build: of another one they are not counted. The table is written after each piece; `--table`: nothing is run.
+ * Exits 1 if a piece has failed.
+ */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { dirname, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { addon, root } from './build.mjs'
+import { nodeOf, SUPPORTED } from './nodes.mjs'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    again: { type: 'boolean', default: false },
+    table: { type: 'boolean', default: false },
+    out: { type: 'string', default: join(root, 'docs', 'drain-campaign.md') },
+  },
+})
+
+const KEEP_ALIVE = ['--clients', 'busy=20,think=80,pause=900,idle=1000']
+// The program's keepAliveTimeout is 5 s then (Node's default): a linger of 6 s, which the deadline must leave room for.
+const BRIEF = { KEEP_ALIVE_TIMEOUT: '5000' }
+
+/** Each piece is one run of `verify`. */
+const PIECES = [
+  ...SUPPORTED.map((node) => ({ id: `move-${node}`, part: 'move', node, reloads: 50, options: KEEP_ALIVE })),
+  ...[1, 2, 3, 4].map((number) => ({
+    id: `all-${number}`,
+    part: 'all',
+    node: SUPPORTED[number - 1],
+    reloads: 25,
+    options: [
+      ...['--connections', '8', '--drain-timeout', '7s', '--drain-spread', '2s', '--echo'],
+      ...['--https', '3001', '--http2', '3002', '--h2c', '3003', '--websocket-path', '/ws', '--sse-path', '/events'],
+      ...['--upload-path', '/upload', '--slow-path', '/slow'],
+    ],
+    env: BRIEF,
+  })),
+  ...SUPPORTED.map((node) => ({
+    id: `linger-${node}`,
+    part: 'linger',
+    node,
+    reloads: 20,
+    options: ['--no-migrate', ...KEEP_ALIVE],
+    env: BRIEF,
+  })),
+]
+
+const PARTS = {
+  move: {
+    title: 'Idle connections move',
+    text: `2,000 keep-alive clients that never retry: 20 send request after request, 80 think up to 20 ms, 900 up to 5 s, 1,000 are idle for up
+to 10 s (the program's \`keepAliveTimeout\` is 15 s). Plain HTTP/1.1.`,
+  },
+  all: {
+    title: 'Everything at once',
+    text: `8 clients of every kind that [verify-command.md](verify-command.md#clients) lists, on one program with HTTP/1.1, HTTPS, HTTP/2 with and
+without TLS, WebSocket and server-sent events, on four ports. "Retried" is what the protocol calls unprocessed.`,
+  },
+  linger: {
+    title: 'Without migration',
+    text: `\`--no-migrate\`, the clients of the first table, a \`keepAliveTimeout\` of 5 s: each connection is told to close by a last answer, or is
+closed after the linger.`,
+  },
+}
+
+const cache = join(root, 'node_modules', '.cache', 'drain-campaign')
+const fileOf = ({ id }) => join(cache, `${id}.json`)
+const program = join('test', 'fixtures', 'programs', 'serves-all.cjs')
+
+/** All code that takes part. */
+function buildId() {
+  const hash = createHash('sha256').update(readFileSync(addon))
+  const dist = readdirSync(join(root, 'dist'), { recursive: true }).filter((name) => name.endsWith('.js'))
+  for (const name of [join(root, program), ...dist.sort().map((name) => join(root, 'dist', name))]) {
+    hash.update(name).update(readFileSync(name))
+  }
+  return hash.digest('hex')
+}
+const build = buildId()
+
+function argvOf({ reloads, options }) {
+  return ['-n', '2', '--reloads', String(reloads), ...options, '--', 'node', program]
+}
+
+function run(piece) {
+  const node = nodeOf(piece.node)
+  console.error(`\n=== ${piece.id}: ${argvOf(piece).join(' ')}`)
+  const argv = [join(root, 'dist', 'cli', 'main.js'), 'verify', '--json', ...argvOf(piece)]
+  const { stdout, error } = spawnSync(node, argv, {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, ...piece.env, PATH: `${dirname(node)}:${process.env.PATH}` },
+    // A report lists every reload.
+    maxBuffer: 64 * 1024 * 1024,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  if (error !== undefined) throw error
+  if (stdout === '') throw new Error(`no report of ${piece.id}`)
+  mkdirSync(cache, { recursive: true })
+  const report = JSON.parse(stdout)
+  writeFileSync(fileOf(piece), JSON.stringify({ build, report }))
+  const { total, reloads } = report
+  console.error(`${report.result}: ${total.lost} lost of ${total.requests}, ${reloads.done} reloads`)
+  for (const reason of report.reasons) console.error(`  ${reason}`)
+}
+
+/** The report of a piece, if it is about this build. */
+function resultOf(piece) {
+  if (!existsSync(fileOf(piece))) return undefined
+  const kept = JSON.parse(readFileSync(fileOf(piece), 'utf8'))
+  return kept.build === build ? kept.report : undefined
+}
+
+const number = (value) => value.toLocaleString('en-US')
+const table = (head, rows) =>
+  [head, head.map((_, column) => (column === 0 ? '---' : '---:')), ...rows]
+    .map((row) => `| ${row.join(' | ')} |`)
+    .join('\n')
+
+const bold = (value) => (value === 0 ? '**0**' : number(value))
+const COUNTERS = ['OutRsts', 'EstabResets', 'ListenDrops', 'ListenOverflows']
+
+const HEAD = [
+  'Node',
+  'reloads',
+  'requests',
+  'lost',
+  'closed',
+  'retried',
+  'moved',
+  'cut',
+  ...COUNTERS,
+  'old ones gone, ms',
+]
+
+/** Connections of clients that never ask for a close and speak plain HTTP/1.1: those that are promised to stay. */
+const closedOf = ({ kinds, total }, part) => {
+  const counted = part === 'all' ? kinds.filter(({ ends }) => ends === 'never') : [total]
+  return counted.reduce((sum, { endedPolitely, idleClosed }) => sum + endedPolitely + idleClosed, 0)
+}
+
+function row(report, part) {
+  const { total, reloads, counters } = report
+  return [
+    report.node.slice(1),
+    `${reloads.done} of ${reloads.each.length}`,
+    number(total.requests),
+    bold(total.lost),
+    part === 'linger' ? number(closedOf(report, part)) : bold(closedOf(report, part)),
+    number(total.buckets.retried),
+    number(reloads.moved),
+    number(reloads.cut),
+    ...COUNTERS.map((name) => (counters.judged ? `+${counters.change[name]}` : 'shared')),
+    reloads.retiredMs === null ? 'never' : `${number(reloads.retiredMs.median)} / ${number(reloads.retiredMs.p95)}`,
+  ]
+}
+
+function kindsOf(reports) {
+  const names = [...new Set(reports.flatMap(({ kinds }) => kinds.map(({ kind }) => kind)))]
+  const rows = names.map((name) => {
+    const tallies = reports.flatMap(({ kinds }) => kinds.filter(({ kind }) => kind === name))
+    const sum = (of) => tallies.reduce((sum, tally) => sum + of(tally), 0)
+    const requests = sum(({ buckets }) => Object.values(buckets).reduce((all, count) => all + count, 0))
+    const lost = requests - sum(({ buckets }) => buckets.ok + buckets.retried)
+    const counts = [sum(({ buckets }) => buckets.retried), sum(({ endedPolitely }) => endedPolitely)]
+    return [name, number(requests), bold(lost), ...[...counts, sum(({ idleClosed }) => idleClosed)].map(number)]
+  })
+  return table(['client', 'requests', 'lost', 'retried', 'ended politely', 'closed idle'], rows)
+}
+
+function section(part) {
+  const pieces = PIECES.filter((piece) => piece.part === part && resultOf(piece) !== undefined)
+  if (pieces.length === 0) return ''
+  const reports = pieces.map(resultOf)
+  const { title, text } = PARTS[part]
+  const [first] = pieces
+  const env = Object.entries(first.env ?? {}).map(([name, value]) => `${name}=${value} `)
+  const failed = pieces.filter((piece) => resultOf(piece).result !== 'passed')
+  return `
+## ${title}
+
+${text}
+
+    ${env.join('')}reuseport-run verify ${argvOf(first).join(' ')}
+
+${table(
+  HEAD,
+  reports.map((report) => row(report, part)),
+)}
+${part === 'all' ? `\n${kindsOf(reports)}\n` : ''}${failed
+  .map(
+    (piece) =>
+      `\n\`${piece.id}\` **failed**:\n\n${resultOf(piece)
+        .reasons.map((reason) => `- ${reason}`)
+        .join('\n')}\n`,
+  )
+  .join('')}`
+}
+
+function writeTable() {
+  const reports = PIECES.map(resultOf).filter((report) => report !== undefined)
+  if (reports.length === 0) throw new Error('no piece has a result of this build')
+  const requests = reports.reduce((sum, { total }) => sum + total.requests, 0)
+  const lost = reports.reduce((sum, { total }) => sum + total.lost, 0)
+  const reloads = reports.reduce((sum, report) => sum + report.reloads.done, 0)
+  const page = `# What a drain loses
+
+Written by \`node scripts/drain-campaign.mjs\`; each row is one run of \`verify\` in a network namespace of its own, with the launcher, its
+workers and the clients under the same Node. reuseport-run ${reports[0].version}, Linux ${reports[0].kernel}, ${availableParallelism()} processors, which the clients
+share with the program. Altogether ${number(requests)} requests and ${number(reloads)} reloads, ${bold(lost)} lost.
+
+"Closed": connections of plain HTTP/1.1 that the server has ended, with or without notice. "Moved": connections that went on in another
+process, each time they did. "Cut": open at the drain's deadline. Counters are those of the kernel, over the whole load. Times are median
+and 95th percentile, from the order to reload until the last old worker has gone.
+${Object.keys(PARTS).map(section).join('')}`
+  mkdirSync(dirname(values.out), { recursive: true })
+  writeFileSync(values.out, page)
+  console.error(`written: ${values.out}`)
+}
+
+const unknown = positionals.filter((id) => !PIECES.some((piece) => piece.id === id))
+if (unknown.length > 0)
+  throw new Error(`no such piece: ${unknown.join(', ')}; there are ${PIECES.map(({ id }) => id).join(', ')}`)
+const asked = PIECES.filter(({ id }) => positionals.length === 0 || positionals.includes(id))
+const due = values.table ? [] : asked.filter((piece) => values.again || resultOf(piece) === undefined)
+for (const piece of due) {
+  run(piece)
+  writeTable()
+}
+if (due.length === 0) writeTable()
+const all = PIECES.map(resultOf).filter((report) => report !== undefined)
+process.exitCode = all.every(({ result }) => result === 'passed') ? 0 : 1
