@@ -188,6 +188,21 @@ describe('http', () => {
     expect(await outcome(worker)).toEqual({ ended: 2, closed: 0, cut: 0 })
   })
 
+  test('a pipeline that is answered at once says close at its end, too', async () => {
+    const { worker, port } = await serving('http.cjs')
+    const connection = await RawConnection.open(port)
+    await connection.ask()
+    await drain(worker)
+    const whole = requestText()
+    // The end of the last one comes in a packet of its own.
+    connection.write(whole + whole + whole.slice(0, -2))
+    await connection.response(2)
+    connection.write(whole.slice(-2))
+    await connection.closed()
+    expect(connection.responses.map(({ isLast }) => isLast)).toEqual([false, false, false, true])
+    expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
+  })
+
   test('half a request has until the deadline', async () => {
     const { worker, port } = await serving('http.cjs', { KEEP_ALIVE_TIMEOUT: '1' })
     const finishes = await RawConnection.open(port)

@@ -10,6 +10,9 @@ const SLOW_READS = 20
 /** Smallest read: a response of a few hundred bytes is still read in several pieces. */
 const SMALLEST_READ = 16
 
+/** Clients that connect at the same time at the start: less than the accept queue of one worker holds (Node's backlog is 511). */
+const STARTED_AT_ONCE = 200
+
 /** All clients of all kinds, in this process. */
 export class Load {
   readonly recorder: Recorder
@@ -39,19 +42,22 @@ export class Load {
     }
     const bytes = await this.#askOnce(fast)
     const context = { ...fast, slowReadBytes: Math.max(SMALLEST_READ, Math.ceil(bytes / SLOW_READS)) }
-    const underWay: Promise<void>[] = []
+    let starting: Promise<void>[] = []
     for (const { id, name, clients } of this.#kinds) {
       for (let i = 0; i < this.#numberOf(id); i++) {
-        underWay.push(
+        starting.push(
           new Promise((resolve, reject) => {
             const client = clients.run(context, name, resolve)
             client.catch(reject)
             this.#clients.push(client)
           }),
         )
+        if (starting.length < STARTED_AT_ONCE) continue
+        await Promise.all(starting)
+        starting = []
       }
     }
-    await Promise.all(underWay)
+    await Promise.all(starting)
   }
 
   /** Lets every client finish; resolves when all of their connections are closed. */

@@ -1,8 +1,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { Pipelines } from './pipelines.js'
 
 interface RequestStart {
+  readonly request: IncomingMessage
   readonly response: Response
   readonly socket: HttpSocket
   readonly server: Server
@@ -27,7 +29,7 @@ export interface Response extends ServerResponse {
 export interface HttpSocket extends Socket {
   /** The response that is being written now; others of the same connection (pipelining) wait behind it. */
   _httpMessage?: Response | null
-  parser?: { readonly incoming: IncomingMessage | null } | null
+  parser?: { readonly incoming: IncomingMessage | null; getCurrentBuffer?(): Buffer | undefined } | null
 }
 
 const REQUEST_START = 'http.server.request.start'
@@ -42,6 +44,7 @@ export class LastResponse {
   readonly #stays: (socket: HttpSocket) => boolean
   /** The newest response of each connection. */
   readonly #newest = new WeakMap<Socket, Response>()
+  readonly #pipelines = new Pipelines()
   /** Those that would not have said `close` by themselves. */
   readonly #wouldKeep = new WeakSet<Response>()
 
@@ -71,11 +74,17 @@ export class LastResponse {
   }
 
   readonly #onRequest = (message: unknown): void => {
-    const { response, socket, server } = message as RequestStart
+    const { request, response, socket, server } = message as RequestStart
     if (server !== this.#server) return
     if (this.#stays(socket)) return
     const before = this.#newest.get(socket)
+    // It has said `close`: nothing may follow it. Its client knows that this request was not answered (RFC 9112 §9.6).
+    if (before?.headersSent && before._last) return
     if (before !== undefined) keepOpenAfter(before)
+    if (!this.#pipelines.isLast(socket, request)) {
+      this.#newest.delete(socket)
+      return
+    }
     this.#tellToClose(socket, response)
   }
 

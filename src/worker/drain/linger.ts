@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { native, READABLE } from '../../native.js'
+import { hasUnread } from './unread.js'
 
 /** Added to keepAliveTimeout, as Node's own keepAliveTimeoutBuffer is (22): a client that reuses a connection in its last moment wins. */
 const LINGER_MARGIN_MS = 1_000
@@ -52,10 +52,4 @@ export function closeUnlessUnread(sockets: Iterable<Socket>): number {
     closed++
   }
   return closed
-}
-
-function hasUnread(socket: Socket): boolean {
-  const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } | null }
-  const fd = handle?.fd
-  return fd !== undefined && fd >= 0 && native().pollSync(fd, READABLE, 0) !== 0
 }
