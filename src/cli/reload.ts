@@ -3,7 +3,7 @@ import { within } from './connect.js'
 import { type CommandLine, usage } from './parse.js'
 import { whileShowing } from './progress.js'
 import { text } from './values.js'
-import { describeVerdict } from './verdict.js'
+import { describeVerdict, headline } from './verdict.js'
 
 const WAITS: readonly string[] = ['admitted', 'baked', 'retired'] satisfies ReloadWait[]
 /** The exit code is the truth: 0 only when the new version serves. */
@@ -27,8 +27,13 @@ export async function reload(line: CommandLine): Promise<number> {
       ? whileShowing(work, async () => (await client.status()).reload, process.stdout)
       : work)
     // The verdict stands, whatever becomes of the launcher.
-    return [answer, isJson ? null : await client.status().catch(() => null)] as const
+    const isTold = !isJson || answer.result !== 'done'
+    return [answer, isTold ? await client.status().catch(() => null) : null] as const
   })
-  process.stdout.write(isJson ? `${JSON.stringify(verdict)}\n` : describeVerdict(verdict, status))
-  return EXIT_CODES[verdict.result]
+  const code = EXIT_CODES[verdict.result]
+  if (isJson) process.stdout.write(`${JSON.stringify(verdict)}\n`)
+  // What failed is told where errors are told, to whom stdout is thrown away or parsed.
+  if (isJson && code !== 0) process.stderr.write(`${headline(verdict, status).join('\n')}\n`)
+  if (!isJson) (code === 0 ? process.stdout : process.stderr).write(describeVerdict(verdict, status))
+  return code
 }

@@ -18,7 +18,8 @@ export function describeVerdict(verdict: Verdict, status: Status | null): string
   return `${lines.join('\n')}\n`
 }
 
-function headline({ result, step, reason, stderr, from, to, undo }: Verdict, status: Status | null): string[] {
+/** What became of it and why; of a failure with the candidate's last lines and with who serves now. */
+export function headline({ result, step, reason, stderr, from, to, undo }: Verdict, status: Status | null): string[] {
   if (result === 'done' && step !== 'retire')
     return [`generation ${to} serves; generation ${from} is kept until the bake has passed`]
   if (result === 'done') return [`generation ${to} serves; generation ${from} has handed over`]

@@ -161,12 +161,12 @@ test('a port in use that only the new version wants: the reload says who holds i
   const versions = new Versions()
   const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory })
   versions.deploy(`other-port ${taken}`)
-  const { code, stdout } = await launcher.run('reload')
-  expect(code).toBe(4)
-  expect(stdout).toContain(`is in use: held by pid ${process.pid}`)
-  expect(stdout).toContain('generation 1 serves on')
+  const { code, stdout, stderr } = await launcher.run('reload')
+  expect({ code, stdout }).toEqual({ code: 4, stdout: '' })
+  expect(stderr).toContain(`is in use: held by pid ${process.pid}`)
+  expect(stderr).toContain('generation 1 serves on')
   // No arrow: nothing has gone from the one to the other.
-  expect(stdout).toMatch(/slot 0: \d+, candidate \d+ {2}spawned/)
+  expect(stderr).toMatch(/slot 0: \d+, candidate \d+ {2}spawned/)
   await launcher.stop()
 })
 

@@ -4,19 +4,13 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Verdict } from '../../src/control-protocol'
-import { ask, Clients, inHand, tryConnect } from '../support/clients'
-import { runCli, startLauncher, type TestLauncher, temporaryDirectory } from '../support/launcher'
+import { expectRefused, expectUndone, type Scene } from '../support/bad-version'
+import { ask, Clients, type InHand, inHand, tryConnect } from '../support/clients'
+import { runCli, startLauncher, temporaryDirectory } from '../support/launcher'
 import { fixture, TEST_NODE } from '../support/paths'
 import { freePort } from '../support/ports'
-import { descriptorsOf, listeningInodes } from '../support/processes'
 import { until } from '../support/until'
 import { Versions } from '../support/versions'
-
-interface Scene {
-  launcher: TestLauncher
-  port: number
-  versions: Versions
-}
 
 async function start(more: readonly string[] = []): Promise<Scene> {
   const port = await freePort()
@@ -27,41 +21,6 @@ async function start(more: readonly string[] = []): Promise<Scene> {
     cwd: versions.directory,
   })
   return { launcher, port, versions }
-}
-
-/** The reload fails, says why, and nothing that serves has been touched; the next one is as good as ever. */
-async function expectRefused({ launcher, port, versions }: Scene, refused: Partial<Verdict>): Promise<void> {
-  const clients = new Clients(port)
-  const [pids, inodes, fds] = [await launcher.pids(), listeningInodes(port), await quietFds(launcher)]
-
-  const { code, stdout } = await launcher.run('reload', '--json')
-  const verdict = JSON.parse(stdout) as Verdict
-  expect(verdict).toMatchObject({ result: 'aborted', ...refused })
-  expect(code).toBe(4)
-  expect(await launcher.pids()).toEqual(pids)
-
-  versions.deploy('good-again')
-  expect(await launcher.reload()).toMatchObject({ result: 'done', reason: null })
-  expect(await ask(port, '/version')).toBe('good-again')
-  expect(listeningInodes(port)).toEqual(inodes)
-  expect((await clients.stop()).failures).toEqual([])
-  expect(await quietFds(launcher)).toEqual(fds)
-  await launcher.stop()
-}
-
-/** Kinds of descriptors of the launcher, with nothing on its way: the killed candidates are reaped, no control client is connected. */
-async function quietFds(launcher: TestLauncher): Promise<number> {
-  const { generations } = await launcher.when('one generation', ({ generations: all }) => all.length === 1)
-  expect(generations[0]?.state).toBe('working')
-  let last = -1
-  // The connection of the status that was asked above is just closing.
-  return until('the number of descriptors rests', async () => {
-    const count = [...descriptorsOf(launcher.pid).values()].length
-    const rests = count === last
-    last = count
-    await new Promise((done) => setTimeout(done, 20))
-    return rests && count
-  })
 }
 
 test('a version that exits at load: its code and its last lines', async () => {
@@ -180,41 +139,40 @@ test('a version that never says that it is ready', async () => {
     options: ['-n', '2', '--ready', 'message', '--ready-timeout', '1500ms'],
     cwd: versions.directory,
   })
-  const old = await launcher.pids()
-  versions.deploy('two')
-  const { code, stdout } = await launcher.run('reload', '--json')
-  expect({ code, verdict: JSON.parse(stdout) }).toMatchObject({
-    code: 4,
-    verdict: { result: 'aborted', reason: expect.stringContaining('it did not say that it is ready within 1500 ms') },
-  })
-  expect(await launcher.pids()).toEqual(old)
-  versions.deploy('says-so')
-  expect(await launcher.reload()).toMatchObject({ result: 'done' })
-  await launcher.stop()
+  versions.deploy('never-says-so')
+  const repair = (): string => versions.deploy('says-so')
+  await expectRefused(
+    { launcher, port, versions, repair },
+    { step: 'ready', reason: expect.stringContaining('it did not say that it is ready within 1500 ms') },
+  )
 })
 
-test('a version that is undone and ignores SIGTERM is killed', async () => {
+test('a version that ignores SIGTERM and is refused', async () => {
+  const scene = await start(['--ready-timeout', '1500ms'])
+  scene.versions.deploy('ignores-sigterm-and-never-listens')
+  await expectRefused(scene, {
+    step: 'start',
+    reason: expect.stringContaining('was ended by SIGKILL: it did not listen'),
+  })
+})
+
+test('a version that ignores SIGTERM and is undone', async () => {
   const scene = await start(['--bake', '20s', '--bake-max-5xx', '1%', '--drain-timeout', '1s', '--kill-after', '300ms'])
-  const { launcher, port, versions } = scene
-  const old = await launcher.pids()
-  const clients = new Clients(port)
-  versions.deploy('errs-for-ever')
-  const { code, stdout } = await launcher.run('reload', '--json')
-  expect({ code, verdict: JSON.parse(stdout) }).toMatchObject({ code: 4, verdict: { result: 'undone', step: 'bake' } })
-  await launcher.event('worker.killed', ({ generation }) => generation === 2)
-  await launcher.when('the new ones have gone', ({ generations }) => generations.length === 1)
-  expect(await launcher.pids()).toEqual(old)
-  expect((await clients.stop()).failures).toEqual([])
-  await launcher.stop()
+  scene.versions.deploy('errs-for-ever')
+  await expectUndone(scene, { reason: expect.stringContaining('answers were errors (5xx)') }, () => ({
+    lost: 0,
+    ms: 50,
+  }))
+  expect(scene.launcher.events).toContainEqual(expect.objectContaining({ msg: 'worker.killed', generation: 2 }))
 })
 
 test('an aborted reload says that the old version serves on only as far as it does', async () => {
   const { launcher, versions } = await start()
   versions.deploy('exits-at-load 3')
   const told = async (): Promise<string> => {
-    const { code, stdout } = await launcher.run('reload')
+    const { code, stderr } = await launcher.run('reload')
     expect(code).toBe(4)
-    return /^generation .*$/m.exec(stdout)?.[0] as string
+    return /^generation .*$/m.exec(stderr)?.[0] as string
   }
   expect(await told()).toBe('generation 1 serves on')
   const pids = await launcher.pids()
@@ -227,6 +185,14 @@ test('an aborted reload says that the old version serves on only as far as it do
     await launcher.event('slot.paused', (event) => event['slot'] === slot)
     expect(await told()).toBe(sentence)
   }
+  const { stdout, stderr } = await launcher.run('reload', '--json')
+  const { reason } = JSON.parse(stdout) as Verdict
+  expect(stderr.split('\n')).toEqual([
+    `reload aborted in step start: ${reason}`,
+    '    | bad version: exit 3',
+    'generation 1 stays, but none of its workers serves',
+    '',
+  ])
   await launcher.stop()
 })
 
@@ -243,36 +209,28 @@ test('a command that has gone', async () => {
     cwd: versions.directory,
   })
   renameSync(node, `${node}~`)
-  const { code, stdout } = await launcher.run('reload', '--json')
-  renameSync(`${node}~`, node)
-  expect({ code, verdict: JSON.parse(stdout) }).toMatchObject({
-    code: 4,
-    verdict: { result: 'aborted', step: 'resolve', reason: expect.stringContaining(node) },
-  })
-  expect(await launcher.reload()).toMatchObject({ result: 'done' })
-  await launcher.stop()
+  const repair = (): string => {
+    renameSync(`${node}~`, node)
+    return versions.deploy('good-again')
+  }
+  await expectRefused(
+    { launcher, port, versions, repair },
+    { step: 'resolve', reason: expect.stringContaining(`no such file. Looked for ${node}`) },
+  )
 })
 
 test('a working directory that has gone, and is back', async () => {
   const scene = await start()
-  const { versions, launcher } = scene
-  const pids = await launcher.pids()
+  const { versions } = scene
   rmSync(versions.directory, { recursive: true })
-  // The launcher is asked from elsewhere: this directory is gone for its client too.
-  const { code, stdout } = await runCli(
-    ['reload', '--json', '--runtime-dir', launcher.runtimeDir, '--name', launcher.name],
-    { cwd: temporaryDirectory() },
+  const repair = (): string => {
+    new Versions('two', versions.directory)
+    return 'two'
+  }
+  await expectRefused(
+    { ...scene, repair },
+    { step: 'resolve', reason: expect.stringMatching(/working directory .* ENOENT/) },
   )
-  expect({ code, verdict: JSON.parse(stdout) }).toMatchObject({
-    code: 4,
-    verdict: { result: 'aborted', step: 'resolve', reason: expect.stringMatching(/working directory .* ENOENT/) },
-  })
-  expect(await launcher.pids()).toEqual(pids)
-  const back = new Versions('two', versions.directory)
-  expect(await launcher.reload()).toMatchObject({ result: 'done' })
-  expect(await ask(scene.port, '/version')).toBe('two')
-  rmSync(back.directory, { recursive: true })
-  await launcher.stop()
 })
 
 test('bad, good, bad, good: by signal too', async () => {
@@ -341,7 +299,11 @@ test('a candidate that serves already when its sibling fails finishes what it ha
   const verdict = launcher.reload('baked')
   const { workerPid } = await launcher.event('worker.serving', ({ generation }) => generation === 2)
   // Both generations accept now. The old ones answer most of these, the one that is new some.
-  const all = await Promise.all(Array.from({ length: 40 }, () => inHand(port, 4000)))
+  const all: InHand[] = []
+  await until('the new one has some in hand', async () => {
+    all.push(...(await Promise.all(Array.from({ length: 40 }, () => inHand(port, 4000)))))
+    return all.some(({ pid }) => !old.includes(pid))
+  })
   const theirs = all.filter(({ pid }) => !old.includes(pid))
   expect(new Set(theirs.map(({ pid }) => pid))).toEqual(new Set([workerPid]))
   expect(await verdict).toMatchObject({ result: 'aborted', reason: expect.stringContaining('did not answer') })

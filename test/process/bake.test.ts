@@ -1,20 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { expect, test } from 'vitest'
-import type { Verdict } from '../../src/control-protocol'
+import { bothAnswer, expectUndone, type Scene, wasInHand } from '../support/bad-version'
 import { ask, Clients } from '../support/clients'
-import { MAIN, startLauncher, type TestLauncher } from '../support/launcher'
+import { MAIN, startLauncher } from '../support/launcher'
 import { TEST_NODE } from '../support/paths'
 import { freePort } from '../support/ports'
-import { isAlive, listeningInodes } from '../support/processes'
-import { until } from '../support/until'
+import { isAlive } from '../support/processes'
 import { Versions } from '../support/versions'
-
-interface Scene {
-  launcher: TestLauncher
-  port: number
-  versions: Versions
-}
 
 async function start(options: readonly string[] = [], workers = 2): Promise<Scene> {
   const port = await freePort()
@@ -27,52 +20,25 @@ async function start(options: readonly string[] = [], workers = 2): Promise<Scen
   return { launcher, port, versions }
 }
 
-/** A failure that a killed worker explains: it had this connection in hand. */
-const wasInHand = (failure: string): boolean => /ECONNRESET|socket hang up/.test(failure)
-
-/** Both of these answer new connections. */
-async function bothAnswer(port: number, pids: readonly number[]): Promise<void> {
-  await until('both answer', async () => {
-    const seen = new Set(await Promise.all(Array.from({ length: 20 }, () => ask(port))))
-    return pids.every((pid) => seen.has(String(pid))) && seen.size === pids.length
-  })
-}
-
 const baking = ({ launcher }: Scene): Promise<unknown> =>
   launcher.when('it bakes', ({ state, reload }) => state === 'baking' && reload?.step === 'bake')
 
-test('a version that exits in the bake: the old one accepts again, exit code 4, and the next reload is good', async () => {
-  const scene = await start(['--ready-timeout', '20s'])
-  const { launcher, port, versions } = scene
-  const clients = new Clients(port)
-  const [old, inodes] = [await launcher.pids(), listeningInodes(port)]
-  versions.deploy('exits-in 3000')
-  const { code, stdout } = await launcher.run('reload', '--json')
-  const verdict = JSON.parse(stdout) as Verdict
-  expect(verdict).toMatchObject({
-    result: 'undone',
-    step: 'bake',
-    reason: expect.stringMatching(/^the worker of slot \d \(pid \d+\) exited with code 7$/),
-    from: 1,
-    to: 2,
+test('a version that exits after 3 s, in the bake of 5 s that is the default', async () => {
+  const [port, versions] = [await freePort(), new Versions()]
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '2'],
+    bake: null,
+    cwd: versions.directory,
   })
-  expect(code).toBe(4)
-  expect(verdict.undo?.ms).toBeLessThan(50)
-  expect(await launcher.pids()).toEqual(old)
-  await bothAnswer(port, old)
-  for (const { ms } of verdict.workers) expect(ms.resumed).toBeGreaterThan(ms.paused as number)
-
-  await launcher.when('the new one has gone', ({ generations }) => generations.length === 1)
-  const { failures } = await clients.stop()
-  expect(failures.filter((failure) => !wasInHand(failure))).toEqual([])
-  // Each of the four clients has one connection at a time.
-  expect(failures.length).toBeLessThanOrEqual(4)
-
-  versions.deploy('two')
-  expect(await launcher.reload('admitted')).toMatchObject({ result: 'done', step: 'handover', reason: null })
-  expect(await ask(port, '/version')).toBe('two')
-  expect(listeningInodes(port)).toEqual(inodes)
-  await launcher.stop()
+  versions.deploy('exits-in 3000')
+  await expectUndone(
+    { launcher, port, versions },
+    { reason: expect.stringMatching(/^the worker of slot \d \(pid \d+\) exited with code 7$/) },
+    // Both workers of it exit: each client had one connection at most to them.
+    (clients) => ({ lost: clients.size, ms: 50 }),
+  )
+  expect(launcher.events).toContainEqual(expect.objectContaining({ msg: 'reload.baking', id: 1, ms: 5_000 }))
 })
 
 test('a new worker is killed at any moment of the bake: only what it had in hand is lost', async () => {

@@ -1,21 +1,19 @@
 import { renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { expectRefused, type Scene } from '../support/bad-version'
 import { ask, Clients, tryConnect } from '../support/clients'
 import { startLauncher, TestLauncher } from '../support/launcher'
 import { fixture } from '../support/paths'
 import { freePort } from '../support/ports'
 import { Versions } from '../support/versions'
 
-interface Scene {
-  launcher: TestLauncher
-  port: number
-  versions: Versions
+interface HealthScene extends Scene {
   /** What the health path of a version answers from now on. */
   health(version: string, answer: string): void
 }
 
-async function start(options: readonly string[] = [], more: readonly string[] = []): Promise<Scene> {
+async function start(options: readonly string[] = [], more: readonly string[] = []): Promise<HealthScene> {
   const [port, versions] = [await freePort(), new Versions()]
   const health = (version: string, answer: string): void => {
     // It may be read at any moment: never half of it.
@@ -58,23 +56,14 @@ test.each([
 ])(
   'a version whose health answer is %s is refused with that, and the next one is as good as ever',
   async (answer, reason) => {
-    const { launcher, port, versions, health } = await start(['--ready-timeout', '2s', '--health-timeout', '200ms'])
-    const clients = new Clients(port)
-    const old = await launcher.pids()
-    versions.deploy('two')
-    health('two', answer)
-    const { code, stdout } = await launcher.run('reload', '--json')
-    expect({ code, verdict: JSON.parse(stdout) }).toMatchObject({
-      code: 4,
-      verdict: { result: 'aborted', step: 'probe', reason: expect.stringContaining(reason) },
-    })
-    expect(await launcher.pids()).toEqual(old)
-    versions.deploy('three')
-    health('three', '200')
-    expect(await launcher.reload()).toMatchObject({ result: 'done' })
-    expect(await ask(port, '/version')).toBe('three')
-    expect((await clients.stop()).failures).toEqual([])
-    await launcher.stop()
+    const scene = await start(['--ready-timeout', '2s', '--health-timeout', '200ms'])
+    scene.versions.deploy('two')
+    scene.health('two', answer)
+    const repair = (): string => {
+      scene.health('three', '200')
+      return scene.versions.deploy('three')
+    }
+    await expectRefused({ ...scene, repair }, { step: 'probe', reason: expect.stringContaining(reason) })
   },
 )
 

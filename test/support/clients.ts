@@ -1,12 +1,24 @@
 import { Agent, get, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 
-/** One request over a connection of its own; rejects with the socket's error. */
-export function ask(port: number, path = '/', options: { agent?: Agent; socketPath?: string } = {}): Promise<string> {
+interface AskOptions {
+  readonly agent?: Agent
+  readonly socketPath?: string
+}
+
+/** One request over a connection of its own, or of the agent's; rejects with the socket's error. */
+export async function ask(port: number, path = '/', options: AskOptions = {}): Promise<string> {
+  return (await request(port, path, options)).text
+}
+
+/** `isReused`: over a connection that had been used before. */
+function request(port: number, path: string, options: AskOptions): Promise<{ text: string; isReused: boolean }> {
   return new Promise((done, fail) => {
     const { agent, socketPath } = options
     const where = socketPath === undefined ? { host: '127.0.0.1', port } : { socketPath }
-    const call = get({ ...where, path, agent: agent ?? false }, (response) => body(response).then(done, fail))
+    const call = get({ ...where, path, agent: agent ?? false }, (response) =>
+      body(response).then((text) => done({ text, isReused: call.reusedSocket }), fail),
+    )
     call.on('error', fail)
   })
 }
@@ -64,13 +76,20 @@ export function tryConnect(port: number, host = '127.0.0.1'): Promise<string> {
 export class Clients {
   readonly failures: string[] = []
   readonly answers: Map<string, number> = new Map()
+  /** First answers of connections, as they came: each worker that is in here has accepted. */
+  readonly opened: string[] = []
   count = 0
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 4 })
+  #kept = 0
   readonly #loops: Promise<void>[]
   #isStopped = false
 
   constructor(port: number, each = 2) {
     this.#loops = Array.from({ length: each * 2 }, (_, index) => this.#loop(port, index % 2 === 0))
+  }
+
+  /** Each client has one connection at a time: no more requests than this are on their way. */
+  get size(): number {
+    return this.#loops.length
   }
 
   /** Waits until so many more requests have been answered. */
@@ -86,20 +105,24 @@ export class Clients {
   async stop(): Promise<{ failures: string[]; count: number }> {
     this.#isStopped = true
     await Promise.all(this.#loops)
-    this.#agent.destroy()
+    if (this.count > 200 && this.#kept === 0) throw new Error('the server let no connection be kept')
     return { failures: this.failures, count: this.count }
   }
 
   async #loop(port: number, keep: boolean): Promise<void> {
+    const agent = new Agent({ keepAlive: keep, maxSockets: 1 })
     while (!this.#isStopped) {
       try {
-        const answer = await ask(port, '/', keep ? { agent: this.#agent } : {})
-        this.answers.set(answer, (this.answers.get(answer) ?? 0) + 1)
+        const { text, isReused } = await request(port, '/', { agent })
+        this.answers.set(text, (this.answers.get(text) ?? 0) + 1)
+        if (isReused) this.#kept++
+        else this.opened.push(text)
         this.count++
       } catch (error) {
         this.failures.push(String(error))
       }
       await new Promise((done) => setTimeout(done, 1))
     }
+    agent.destroy()
   }
 }

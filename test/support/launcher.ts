@@ -32,8 +32,10 @@ export interface LogEvent {
 export interface StartOptions {
   /** The program: default `node` with the fixture of `app`. */
   readonly command?: readonly string[]
-  /** Words before the command: `-n 2`. There is no bake unless they say so. */
+  /** Words before the command: `-n 2`. */
   readonly options?: readonly string[]
+  /** Default: no bake, unless the options say so. null: no --bake, the default is under test. */
+  readonly bake?: null
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string | undefined>>
   /** Default: a directory of this launcher's own. */
@@ -104,8 +106,7 @@ export class TestLauncher {
       ...named,
       '--log-format',
       'json',
-      '--bake',
-      '0',
+      ...(options.bake === null ? [] : ['--bake', '0']),
       ...(options.options ?? []),
     ]
     const words = [...(options.under ?? []), TEST_NODE, this.#main, ...own, '--', ...options.command]

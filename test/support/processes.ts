@@ -78,6 +78,16 @@ export function listeningInodes(port: number): number[] {
     .sort((a, b) => a - b)
 }
 
+/** Does it wait for connections on one of these sockets? A held or paused worker has its socket and does not ask epoll for it (proc(5), fdinfo). */
+export function accepts(pid: number, inodes: readonly number[]): boolean {
+  const polls = [...descriptorsOf(pid)].filter(([, target]) => target === 'anon_inode:[eventpoll]')
+  return polls.some(([fd]) =>
+    [...readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1').matchAll(/^tfd:.* ino:([0-9a-f]+) /gm)].some(([, inode]) =>
+      inodes.includes(Number.parseInt(inode as string, 16)),
+    ),
+  )
+}
+
 export interface ListeningSocket {
   readonly inode: number
   /** Pids, each once. */

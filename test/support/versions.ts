@@ -15,9 +15,11 @@ export class Versions {
     this.command = (...ports) => ['node', fixture('servers/versioned.cjs'), ...ports.map(String)]
   }
 
-  deploy(version: string): void {
+  /** Returns it: what a server of that version answers to /version, if it is a name alone. */
+  deploy(version: string): string {
     const next = join(this.directory, '.version')
     writeFileSync(next, version)
     renameSync(next, join(this.directory, 'version'))
+    return version
   }
 }

@@ -116,6 +116,17 @@ describe('a reload', () => {
     expect(world.serving(1)).toEqual([0, 1])
   })
 
+  it('names the step in which candidates failed, though all of them were given up before the first has ended', () => {
+    const world = new World({ readyTimeoutMs: 500 }).start()
+    world.tell({ type: 'reload', caller: 1, wait: 'baked' })
+    // Not a word from them.
+    world.pending = []
+    expect([world.ring(), world.ring()]).toEqual([true, true])
+    expect(world.did('kill')).toHaveLength(2)
+    world.settle()
+    expect(world.verdicts[0]?.verdict).toMatchObject({ result: 'aborted', step: 'start' })
+  })
+
   it('resumes old workers that were told to pause when a candidate dies in the handover', () => {
     const world = new World().start()
     world.tell({ type: 'reload', caller: 1, wait: 'baked' })

@@ -98,7 +98,8 @@ function advance(draft: Draft, run: Run): void {
   const candidates = inBatch(draft, run, run.to)
   const all = (fits: (worker: Worker) => boolean): boolean =>
     candidates.length === run.batch.length && candidates.every(fits)
-  if (run.step === 'start' && all((worker) => worker.state !== 'spawned')) run.step = 'ready'
+  // One that was given up has come no further than it was.
+  if (run.step === 'start' && all(({ state }) => state !== 'spawned' && state !== 'stopping')) run.step = 'ready'
   if (run.step === 'ready' && draft.state.settings.probes && all((worker) => worker.state === 'ready'))
     run.step = 'probe'
   if (
