@@ -80,9 +80,8 @@ const program = join('test', 'fixtures', 'programs', 'serves-all.cjs')
 function buildId() {
   const hash = createHash('sha256').update(readFileSync(addon))
   const dist = readdirSync(join(root, 'dist'), { recursive: true }).filter((name) => name.endsWith('.js'))
-  for (const name of [join(root, program), ...dist.sort().map((name) => join(root, 'dist', name))]) {
-    hash.update(name).update(readFileSync(name))
-  }
+  for (const name of [program, ...dist.sort().map((name) => join('dist', name))])
+    hash.update(name).update(readFileSync(join(root, name)))
   return hash.digest('hex')
 }
 const build = buildId()

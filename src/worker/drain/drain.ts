@@ -17,6 +17,8 @@ const LOOK_EVERY_MS = 25
 const TELL_EVERY_MS = 500
 /** Most drains are over by then, and it costs something for each connection. */
 const FIRST_TELL_MS = 100
+/** Before the deadline, at most half of the time until then: a client needs one more request to hear that its connection ends. */
+const HURRY_MS = 3_000
 /** What was told to end at the deadline itself: until it has. The launcher waits 2 s more than the deadline. */
 const LAST_CALL_MS = 1_000
 /** An HTTP/2 session has ended before its connection, and Node counts connections. */
@@ -57,6 +59,7 @@ export class Drain implements Draining {
   readonly #events: DrainEvents
   #parts: readonly { readonly ledger: Ledger; readonly drains: readonly ServerDrain[] }[] = []
   #deadline = 0
+  #hurryAt = 0
   /** After the deadline: what was told to end then, and until when it may. */
   #lastCall: { readonly told: readonly { readonly destroyed: boolean }[]; until: number; hasEnded: boolean } | undefined
   #look: NodeJS.Timeout | undefined
@@ -98,6 +101,7 @@ export class Drain implements Draining {
 
   setDeadline(deadlineMs: number): void {
     this.#deadline = performance.now() + deadlineMs
+    this.#hurryAt = this.#deadline - Math.min(HURRY_MS, deadlineMs / 2)
   }
 
   cancel(): void {
@@ -109,6 +113,7 @@ export class Drain implements Draining {
 
   #sweep(): void {
     const now = performance.now()
+    if (now >= this.#hurryAt) for (const { drains } of this.#parts) for (const drain of drains) drain.hurry?.()
     this.#close((drain) => drain.sweep(now))
     if (this.#open() === 0) return this.#finish()
     if (this.#lastCall !== undefined) {

@@ -15,13 +15,14 @@ export class HttpDrain implements ServerDrain {
   readonly #lastResponse: LastResponse
   /** Connections moved at the last look. When that changes, so does what clients are told. */
   #hadLane = false
+  #hurries = false
 
   private constructor(server: Server, list: ConnectionsList) {
     this.#server = server
     this.kind = speaks(server) === 'http' ? 'http' : 'https'
     this.#list = list
     this.#linger = new Linger(server)
-    this.#lastResponse = new LastResponse(server, (socket) => this.#sender?.moves(socket) ?? false)
+    this.#lastResponse = new LastResponse(server, (socket) => !this.#hurries && (this.#sender?.moves(socket) ?? false))
   }
 
   static of(server: object): HttpDrain | undefined {
@@ -40,6 +41,13 @@ export class HttpDrain implements ServerDrain {
     this.#hadLane = hasLane
     this.#sender?.sweep()
     return this.#linger.sweep(new Set(idleOf(this.#list)), now)
+  }
+
+  /** What has never been idle long enough to move is told to close. What becomes idle still moves. */
+  hurry(): void {
+    if (this.#hurries) return
+    this.#hurries = true
+    this.#lastResponse.hurry(socketsOf(this.#list.all()))
   }
 
   closeIdle(): number {

@@ -45,6 +45,7 @@ export class LastResponse {
   /** The newest response of each connection. */
   readonly #newest = new WeakMap<Socket, Response>()
   readonly #pipelines = new Pipelines()
+  #hurries = false
   /** Those that would not have said `close` by themselves. */
   readonly #wouldKeep = new WeakSet<Response>()
 
@@ -68,6 +69,15 @@ export class LastResponse {
     }
   }
 
+  /** The next response of each connection is its last, whatever has come behind it: some clients always have a request on its way. */
+  hurry(sockets: readonly HttpSocket[]): void {
+    this.#hurries = true
+    for (const socket of sockets) {
+      const { _httpMessage: response } = socket
+      if (response && !response.headersSent) this.#tellToClose(socket, response)
+    }
+  }
+
   end(): void {
     unsubscribe(REQUEST_START, this.#onRequest)
     unsubscribe(RESPONSE_FINISH, this.#onFinish)
@@ -80,6 +90,7 @@ export class LastResponse {
     const before = this.#newest.get(socket)
     // It has said `close`: nothing may follow it. Its client knows that this request was not answered (RFC 9112 §9.6).
     if (before?.headersSent && before._last) return
+    if (this.#hurries) return this.#tellToClose(socket, response)
     if (before !== undefined) keepOpenAfter(before)
     if (!this.#pipelines.isLast(socket, request)) {
       this.#newest.delete(socket)

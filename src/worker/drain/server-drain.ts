@@ -8,6 +8,8 @@ export interface ServerDrain {
   begin(): void
   /** Looks at what is open now; closes what has been idle for long enough. Gives how many were closed. */
   sweep(now: number): number
+  /** The deadline is near: what would be cut then is told to end, although it might have ended otherwise. */
+  hurry?(): void
   /** The deadline: closes what is idle, however short. Gives how many were closed. */
   closeIdle(): number
   /** The deadline, for what can be told then, and not before. Gives those that may take a moment to end. */
