@@ -2,6 +2,7 @@ import { get } from 'node:http'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
+import { askJson } from '../support/clients'
 import { startLauncher } from '../support/launcher'
 import { ROOT } from '../support/paths'
 import { freePort } from '../support/ports'
@@ -34,6 +35,9 @@ test('node:cluster inside: held, proven and drained through its primary; nothing
     command: command(port),
     options: ['--health', '/', '--drain-spread', '300ms', '-n', '2'],
   })
+  const env = await askJson<Record<string, string>>(port, '/env')
+  expect(Object.keys(env).filter((name) => /REUSEPORT|NODE_OPTIONS|NODE_UNIQUE_ID/.test(name))).toEqual([])
+
   const busy = new KeepAliveLoad(port, { connections: 8, thinkMs: 0 })
   const thinking = new KeepAliveLoad(port, { connections: 24, thinkMs: 400 })
   const fresh = { failed: 0, answered: 0, isOver: false }
@@ -69,5 +73,11 @@ test('node:cluster inside: held, proven and drained through its primary; nothing
   expect(await thinking.stop()).toMatchObject({ failed: 0, closedIdle: 0 })
   expect(fresh.failed).toBe(0)
   expect(busy.tally.answered).toBeGreaterThan(1_000)
-  await launcher.stop()
+
+  // The end of the service is no other.
+  const running = slow(port, 1_000)
+  expect(await slow(port, 1)).toMatch(/^\d+ \d+$/)
+  const stopped = launcher.stop()
+  expect(await running).toMatch(/^\d+ \d+$/)
+  await stopped
 }, 90_000)

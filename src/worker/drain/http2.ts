@@ -17,8 +17,10 @@ export function trackSessions(server: object): void {
   })
 }
 
+const NONE: ReadonlySet<ServerHttp2Session> = new Set()
+
 export function sessionsOn(server: object): ReadonlySet<ServerHttp2Session> {
-  return sessionsOf.get(server) ?? new Set()
+  return sessionsOf.get(server) ?? NONE
 }
 
 /** Only http2 servers can change their settings. */

@@ -12,8 +12,10 @@ export interface Upgraded {
 /** Node forgets an upgraded connection: the server counts it, and lists it nowhere. */
 const upgradedOf = new WeakMap<object, Map<Socket, Upgraded>>()
 
+const NONE: ReadonlyMap<Socket, Upgraded> = new Map()
+
 export function upgradesOf(server: object): ReadonlyMap<Socket, Upgraded> {
-  return upgradedOf.get(server) ?? new Map()
+  return upgradedOf.get(server) ?? NONE
 }
 
 const SWITCHING = 'HTTP/1.1 101'
