@@ -56,7 +56,7 @@ describe('what a worker says of its drain', () => {
     { type: 'draining', held: {} },
     { type: 'draining', held: { tcp: { open: 3, oldestMs: null } } },
     { type: 'closed-early', call: 'server.close()', cut: 1, open: 0 },
-  ])('is believed when it can be: %j', (message) => {
+  ])('is believed when it can be (%#)', (message) => {
     expect(parse(message)).toEqual(message)
   })
 
@@ -72,8 +72,9 @@ describe('what a worker says of its drain', () => {
     { type: 'draining', held: { http: { open: 1 } } },
     { type: 'draining', held: { __proto__: null, constructor: { open: 1, oldestMs: 1 } } },
     { type: 'closed-early', call: 5, cut: 1, open: 0 },
+    { type: 'closed-early', call: 'server.close()\x1b[2J', cut: 1, open: 0 },
   ]
-  it.each(wrong.map((one) => [one]))('is no message when it cannot: %j', (message) => {
+  it.each(wrong.map((one) => [one]))('is no message when it cannot (%#)', (message) => {
     expect(() => parse(message)).toThrow(/it is no/)
   })
 })

@@ -167,6 +167,19 @@ describe('what is cut', () => {
     expect(streams.map(({ end }) => end)).toEqual(Array(3).fill('ECONNRESET'))
   })
 
+  test('over TLS too: where the end of the connection is the end of the body it is reset', async () => {
+    const { worker, port } = await serving({ TLS: '1' })
+    const stream = await open(port, '/until-close', true)
+    await drain(worker, 300)
+    expect(await outcome(worker)).toMatchObject({
+      ended: 0,
+      cut: 1,
+      requests: [{ kind: 'https', path: '/until-close' }],
+    })
+    await until('the reset', () => stream.end)
+    expect(stream.end).toBe('ECONNRESET')
+  })
+
   test('a list has an end', async () => {
     const { worker, port } = await serving()
     const streams = await Promise.all(Array.from({ length: 23 }, () => open(port, '/chunked')))

@@ -203,6 +203,18 @@ describe('http', () => {
     expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
   })
 
+  test.each([
+    ['http.cjs', false],
+    ['https.cjs', true],
+  ])('%s: what is idle at the deadline is closed, and not cut', async (file, tls) => {
+    const { worker, port } = await serving(file)
+    const connections = await Promise.all(Array.from({ length: 5 }, () => RawConnection.open(port, { tls })))
+    for (const connection of connections) await connection.ask()
+    await drain(worker, 300)
+    expect(await outcome(worker)).toEqual({ ended: 0, closed: 5, cut: 0 })
+    for (const connection of connections) await connection.closed()
+  })
+
   test('half a request has until the deadline', async () => {
     const { worker, port } = await serving('http.cjs', { KEEP_ALIVE_TIMEOUT: '1' })
     const finishes = await RawConnection.open(port)

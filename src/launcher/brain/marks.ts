@@ -4,6 +4,9 @@ import type { Run, RunMark, RunWorker, Worker } from './state.js'
 
 const NEW: ReadonlySet<RunMark> = new Set(['spawned', 'claimed', 'ready', 'proven', 'admitted'])
 
+/** A program can give cause for any number of them. */
+const MOST_NOTES = 50
+
 /** Notes in the reload that a worker belongs to how far it has come: the times and counts of the verdict. */
 export function mark(draft: Draft, worker: Worker, what: RunMark, outcome?: DrainOutcome): void {
   for (const [reload, entry] of entriesOf(draft, worker)) {
@@ -22,7 +25,8 @@ export function settleOutcome(draft: Draft, worker: Worker, outcome: DrainOutcom
 
 /** What a person should know of this worker, in the verdict of its reload. */
 export function remark(draft: Draft, worker: Worker, text: string): void {
-  for (const [reload] of entriesOf(draft, worker)) reload.notes.push(`slot ${worker.slot} (pid ${worker.pid}): ${text}`)
+  for (const [{ notes }] of entriesOf(draft, worker))
+    if (notes.length < MOST_NOTES) notes.push(`slot ${worker.slot} (pid ${worker.pid}): ${text}`)
 }
 
 function entriesOf(draft: Draft, worker: Worker): (readonly [Run, RunWorker])[] {

@@ -21,7 +21,7 @@ const FIRST_TELL_MS = 100
 const HURRY_MS = 3_000
 /** What was told to end at the deadline itself: until it has. The launcher waits 2 s more than the deadline. */
 const LAST_CALL_MS = 1_000
-/** An HTTP/2 session has ended before its connection, and Node counts connections. */
+/** What is closed over TLS, or HTTP/2, has ended before its connection, and Node counts connections. */
 const LAST_COUNT_MS = 100
 
 export interface DrainPlan {
@@ -84,7 +84,8 @@ export class Drain implements Draining {
     this.#stopWatching = this.#parts.map(({ ledger }, index) =>
       watchCloses(this.#servers[index] as Server, (call, deed) => {
         const cut = ledger.cutBy(deed)
-        this.#events.closedEarly(call, cut, ledger.open)
+        // Not those that had nothing to close.
+        if (cut > 0 || call === 'server.close()') this.#events.closedEarly(call, cut, ledger.open)
       }),
     )
     this.#toldAt = performance.now() + FIRST_TELL_MS - TELL_EVERY_MS
@@ -118,19 +119,17 @@ export class Drain implements Draining {
     if (this.#open() === 0) return this.#finish()
     if (this.#lastCall !== undefined) {
       const last = this.#lastCall
-      if (now >= last.until || last.told.length === 0) return this.#finish()
+      if (now >= last.until) return this.#finish()
       if (last.hasEnded || !last.told.every(({ destroyed }) => destroyed)) return
       last.hasEnded = true
       last.until = Math.min(last.until, now + LAST_COUNT_MS)
       return
     }
     if (now < this.#deadline) return this.#tell(now)
-    this.#close((drain) => drain.closeIdle())
-    this.#lastCall = {
-      told: this.#parts.flatMap(({ drains }) => drains.flatMap((drain) => drain.lastCall?.(now) ?? [])),
-      until: now + LAST_CALL_MS,
-      hasEnded: false,
-    }
+    const closed = this.#close((drain) => drain.closeIdle())
+    const told = this.#parts.flatMap(({ drains }) => drains.flatMap((drain) => drain.lastCall?.(now) ?? []))
+    const ms = told.length > 0 ? LAST_CALL_MS : closed > 0 ? LAST_COUNT_MS : 0
+    this.#lastCall = { told, until: now + ms, hasEnded: told.length === 0 }
     for (const { ledger, drains } of this.#parts)
       ledger.cutBy(() => {
         for (const drain of drains) drain.cut?.()
@@ -149,8 +148,15 @@ export class Drain implements Draining {
     ].filter((drain) => drain !== undefined)
   }
 
-  #close(deed: (drain: ServerDrain) => number): void {
-    for (const { ledger, drains } of this.#parts) for (const drain of drains) ledger.close(drain.kind, deed(drain))
+  #close(deed: (drain: ServerDrain) => number): number {
+    let sum = 0
+    for (const { ledger, drains } of this.#parts)
+      for (const drain of drains) {
+        const closed = deed(drain)
+        ledger.close(drain.kind, closed)
+        sum += closed
+      }
+    return sum
   }
 
   #tell(now: number): void {

@@ -1,4 +1,5 @@
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { connectionsOf, socketsOf } from '../migrate/idle.js'
 import { compatible, isEventStream, streamsOf } from './census.js'
@@ -88,10 +89,13 @@ function endsWithConnection({ _header: head, _hasBody: hasBody, chunkedEncoding 
   return hasBody && !chunkedEncoding && !/^content-length:/im.test(head ?? '')
 }
 
+/** Of a TLS connection it is the one below: an end without TLS's own last word is taken for a whole answer by many clients. */
 function reset(socket: HttpSocket): void {
+  const { _handle: handle } = socket as unknown as { _handle?: { _parentWrap?: Socket } | null }
   try {
-    socket.resetAndDestroy()
+    ;(handle?._parentWrap ?? socket).resetAndDestroy()
   } catch {
-    socket.destroy() // Not over TCP: TLS has a word of its own for the end, which is missing then.
+    // Over something that cannot be reset.
   }
+  socket.destroy()
 }
