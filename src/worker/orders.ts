@@ -139,7 +139,10 @@ const handlers = {
   migrate(world, { listener }, fds) {
     const claim = claimOf(world, listener)
     if (claim === undefined) throw coded('ENOENT', `no claim on ${listener}`)
-    if (speaks(claim.facts.server) === 'http') Sender.for(world.native, claim, world.adopted)?.open(fds.take(0))
+    const { native, adopted } = world
+    const isHttp = speaks(claim.facts.server) === 'http'
+    const sender = isHttp ? Sender.for(native, claim, adopted, () => world.drain?.look()) : undefined
+    sender?.open(fds.take(0))
     world.drain?.look()
     return undefined
   },

@@ -12,13 +12,13 @@ interface SocketTimer {
 
 /**
  * How long a server would have waited for the next request of an idle connection, so that the next one waits no longer and no shorter. null:
- * for ever. Of one without a first request it is all of its time: Node tells nobody since when it is open.
+ * for ever. `now`: loopNow(). Of one without a first request it is all of its time: Node tells nobody since when it is open.
  */
-export function leftMs(socket: HttpSocket, server: Server, adopted: Adopted): number | null {
+export function leftMs(socket: HttpSocket, server: Server, adopted: Adopted, now: number): number | null {
   const left = adopted.leftMs(socket)
   if (left !== undefined) return left
   const timer = timerOf(socket)
-  if (timer !== undefined) return Math.max(0, timer._idleStart + timer._idleTimeout - loopNow())
+  if (timer !== undefined) return Math.max(0, timer._idleStart + timer._idleTimeout - now)
   if (socket.bytesRead > 0) return null
   const patience = patienceMs(server)
   return Number.isFinite(patience) ? patience : null
@@ -32,7 +32,7 @@ function timerOf(socket: HttpSocket): SocketTimer | undefined {
 }
 
 /** The clock that timers start by has no name, but each new one has read it. */
-function loopNow(): number {
+export function loopNow(): number {
   const timer = setTimeout(() => {}, 1)
   clearTimeout(timer)
   return (timer as unknown as SocketTimer)._idleStart

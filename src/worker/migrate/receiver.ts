@@ -4,6 +4,9 @@ import type { ListenHandle } from '../handles.js'
 import type { Adopted } from './adopted.js'
 import { Lane, type LanePacket } from './lane.js'
 
+/** Making a socket of a connection takes Node 20-50 µs: so many in each turn of the event loop, our own clients wait as long. */
+const GIVEN_PER_TURN = 50
+
 interface Taken {
   readonly handle: ListenHandle
   readonly leftMs: number | null
@@ -16,6 +19,9 @@ export class Receiver {
   readonly #adopted: Adopted
   readonly #lane: Lane
   readonly #ended: (receiver: Receiver) => void
+  /** Ours, and not the server's yet. */
+  #waiting: Taken[] = []
+  #isGiving = false
 
   /** Takes `fd`. `ended`: no more will come. */
   constructor(native: Native, claim: Claim, adopted: Adopted, fd: number, ended: (receiver: Receiver) => void) {
@@ -30,9 +36,10 @@ export class Receiver {
   close(): void {
     this.#lane.close()
     this.#ended(this)
+    for (const one of this.#waiting.splice(0)) this.#give(one)
   }
 
-  /** One batch in each turn of the event loop: our own clients wait as long as it takes. */
+  /** One batch in each turn of the event loop. */
   #readOne(): void {
     const packet = this.#lane.receive()
     if (packet === 'empty') return
@@ -51,17 +58,27 @@ export class Receiver {
     const refused: number[] = []
     for (const [index, left] of leftMs.entries()) {
       // Of a truncated packet every descriptor is lost; the sender has its copies.
-      const handle = packet.truncated ? undefined : this.#wrap(packet.fds[index] as number, taken.length)
+      const before = this.#waiting.length + taken.length
+      const handle = packet.truncated ? undefined : this.#wrap(packet.fds[index] as number, before)
       if (handle === undefined) refused.push(index)
       else taken.push({ handle, leftMs: left })
     }
     // Not ours unless the sender can hear it: it has given us up then, and serves them itself.
     const isOurs = this.#lane.send({ batch: batch as number, refused })
-    for (const one of taken) {
-      if (isOurs) this.#give(one)
-      else one.handle.close()
-    }
+    if (isOurs) this.#waiting.push(...taken)
+    else for (const { handle } of taken) handle.close()
+    this.#giveSoon()
     return isOurs
+  }
+
+  #giveSoon(): void {
+    if (this.#isGiving || this.#waiting.length === 0) return
+    this.#isGiving = true
+    setImmediate(() => {
+      this.#isGiving = false
+      for (const one of this.#waiting.splice(0, GIVEN_PER_TURN)) this.#give(one)
+      this.#giveSoon()
+    })
   }
 
   /** undefined: it cannot be taken, and is closed. */

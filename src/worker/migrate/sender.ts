@@ -7,7 +7,7 @@ import type { HttpSocket } from '../drain/last-response.js'
 import type { Adopted } from './adopted.js'
 import { type ConnectionsList, connectionsOf, descriptorOf, idleOf, isMovable } from './idle.js'
 import { Lane } from './lane.js'
-import { leftMs } from './left.js'
+import { leftMs, loopNow } from './left.js'
 
 /** Below SCM_MAX_FD (253); 200 take the sender 2-6 ms and the receiver 4-13 ms of their event loops (node.md §5). */
 const BATCH = 200
@@ -36,6 +36,7 @@ export class Sender {
   readonly #claim: Claim
   readonly #adopted: Adopted
   readonly #list: ConnectionsList
+  readonly #settled: () => void
   /** Those that the other worker would not have. */
   readonly #refused = new WeakSet<HttpSocket>()
   readonly #sent = new Map<number, Sent>()
@@ -46,7 +47,8 @@ export class Sender {
   #retry: NodeJS.Timeout | undefined
   #answerTimer: NodeJS.Timeout | undefined
 
-  private constructor(native: Native, claim: Claim, adopted: Adopted, list: ConnectionsList) {
+  private constructor(native: Native, claim: Claim, adopted: Adopted, list: ConnectionsList, settled: () => void) {
+    this.#settled = settled
     this.#native = native
     this.#claim = claim
     this.#adopted = adopted
@@ -58,12 +60,12 @@ export class Sender {
     return Sender.#all.get(server)
   }
 
-  /** undefined: connections of this server cannot move. */
-  static for(native: Native, claim: Claim, adopted: Adopted): Sender | undefined {
+  /** undefined: connections of this server cannot move. `settled`: nothing is under way any more. */
+  static for(native: Native, claim: Claim, adopted: Adopted, settled: () => void): Sender | undefined {
     const { server } = claim.facts
     const list = connectionsOf(server)
     if (list === undefined) return undefined
-    const sender = Sender.#all.get(server) ?? new Sender(native, claim, adopted, list)
+    const sender = Sender.#all.get(server) ?? new Sender(native, claim, adopted, list, settled)
     Sender.#all.set(server, sender)
     return sender
   }
@@ -102,8 +104,8 @@ export class Sender {
     const lane = this.#lane
     // Over the window the next answer sweeps.
     if (lane === undefined || this.#retry !== undefined || this.#sent.size >= WINDOW) return
-    const idle = idleOf(this.#list).filter((socket) => isMovable(socket, this.#server) && !this.#refused.has(socket))
-    const batch = this.#copy(idle.slice(0, BATCH))
+    const { idle, hasMore } = this.#idle()
+    const batch = this.#copy(idle)
     if (batch.length === 0) return
     const number = this.#nextBatch++
     const message = { batch: number, leftMs: batch.map((one) => one.leftMs) }
@@ -120,7 +122,7 @@ export class Sender {
     for (const { socket } of batch) socket.destroy()
     this.#sent.set(number, { at: performance.now(), connections: batch })
     this.#awaitAnswer()
-    if (idle.length > BATCH) this.#sweepSoon()
+    if (hasMore) this.#sweepSoon()
   }
 
   /** No further ones. What has not been taken by now is the server's again. */
@@ -146,10 +148,21 @@ export class Sender {
     return this.#claim.facts.server as unknown as Server
   }
 
+  #idle(): { idle: HttpSocket[]; hasMore: boolean } {
+    const idle: HttpSocket[] = []
+    for (const socket of idleOf(this.#list)) {
+      if (this.#refused.has(socket) || !isMovable(socket, this.#server)) continue
+      if (idle.length === BATCH) return { idle, hasMore: true }
+      idle.push(socket)
+    }
+    return { idle, hasMore: false }
+  }
+
   #copy(sockets: readonly HttpSocket[]): { socket: HttpSocket; fd: number; leftMs: number | null }[] {
     const copies: { socket: HttpSocket; fd: number; leftMs: number | null }[] = []
+    const now = loopNow()
     for (const socket of sockets) {
-      const left = leftMs(socket, this.#server, this.#adopted)
+      const left = leftMs(socket, this.#server, this.#adopted, now)
       try {
         copies.push({ socket, fd: this.#native.dup(descriptorOf(socket)), leftMs: left })
       } catch {
@@ -188,6 +201,7 @@ export class Sender {
     if (this.#lane === undefined) return
     if (this.#readAnswers(this.#lane)) this.#sweepSoon()
     else this.end()
+    if (this.#sent.size === 0) this.#settled()
   }
 
   /** False: the lane is over, or not to be trusted. */

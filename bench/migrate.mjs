@@ -1,0 +1,139 @@
+// How fast an old worker is empty: again and again a reload, with many idle keep-alive connections and some that are busy, of clients that
+// never retry. Prints median, 95 % and worst of the time from the moment in which the old worker had paused to its word that it has nothing
+// left, as each verdict has it; and what the clients noticed, which is to be nothing.
+//
+//   node bench/migrate.mjs [--reloads 50] [--idle 2000] [--thinking 80] [--busy 20] [--node /opt/node-26/bin/node]
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { root } from '../scripts/build.mjs'
+
+const require = createRequire(import.meta.url)
+const { ControlClient } = require('../dist/control-client.js')
+const { values } = parseArgs({
+  options: {
+    reloads: { type: 'string', default: '50' },
+    idle: { type: 'string', default: '2000' },
+    thinking: { type: 'string', default: '80' },
+    busy: { type: 'string', default: '20' },
+    node: { type: 'string', default: process.execPath },
+  },
+})
+const [RELOADS, IDLE, THINKING, BUSY] = [values.reloads, values.idle, values.thinking, values.busy].map(Number)
+/** An idle one says something within this, so that every connection is used again and again. */
+const IDLE_THINK_MS = 5_000
+const REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
+const APP = `
+  const server = require('node:http').createServer((request, response) => response.end('ok'))
+  server.keepAliveTimeout = 60_000
+  server.listen(process.env.PORT)`
+
+const tally = { requests: 0, failed: 0, closed: 0, told: 0 }
+const sockets = new Set()
+let isOver = false
+
+/** One connection to the end. It is never opened again: whoever loses it is counted, and missing from then on. */
+function client(port, thinkMs) {
+  return new Promise((opened) => {
+    const socket = connect(port, '127.0.0.1')
+    let waits = false
+    let text = ''
+    const send = () => {
+      waits = true
+      socket.write(REQUEST)
+    }
+    const end = () => {
+      if (isOver || !sockets.delete(socket)) return
+      if (waits) tally.failed += 1
+      else tally.closed += 1
+    }
+    socket.setNoDelay(true)
+    socket.on('connect', send)
+    socket.on('error', () => {})
+    socket.on('close', end)
+    socket.on('data', (data) => {
+      text += data.toString('latin1')
+      if (!text.endsWith('ok')) return
+      if (/^connection: close/im.test(text)) tally.told += 1
+      text = ''
+      waits = false
+      tally.requests += 1
+      opened()
+      const pause = sockets.has(socket) ? Math.random() * thinkMs : 0
+      sockets.add(socket)
+      setTimeout(() => !isOver && !socket.destroyed && send(), pause)
+    })
+  })
+}
+
+async function freePort() {
+  const server = createServer().listen(0)
+  await once(server, 'listening')
+  const { port } = server.address()
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+const scratch = mkdtempSync(join(tmpdir(), 'rrb-'))
+const port = await freePort()
+const launcher = spawn(
+  values.node,
+  [
+    join(root, 'dist', 'cli', 'main.js'),
+    ...['--name', 'bench', '--runtime-dir', scratch, '-n', '1', '--bake', '0', '--log-format', 'json'],
+    ...['--', values.node, '-e', APP],
+  ],
+  { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) } },
+)
+let said = ''
+const serves = new Promise((done) =>
+  launcher.stderr.on('data', (data) => {
+    said += data
+    if (said.includes('"launcher.serving"')) done()
+  }),
+)
+
+try {
+  await serves
+  const control = await ControlClient.connect({ name: 'bench', runtimeDir: scratch })
+  const kinds = [
+    [IDLE, IDLE_THINK_MS],
+    [THINKING, 20],
+    [BUSY, 0],
+  ]
+  for (const [count, thinkMs] of kinds) await Promise.all(Array.from({ length: count }, () => client(port, thinkMs)))
+  const times = []
+  let moved = 0
+  for (let round = 0; round < RELOADS; round++) {
+    const { result, reason, workers } = await control.reload({ wait: 'retired' })
+    if (result !== 'done') throw new Error(`round ${round}: ${result} ${reason}`)
+    times.push(workers[0].ms.drained - workers[0].ms.paused)
+    moved += workers[0].moved
+  }
+  isOver = true
+  const spent = times.reduce((sum, ms) => sum + ms, 0)
+  times.sort((a, b) => a - b)
+  const at = (share) => times[Math.min(times.length - 1, Math.floor(times.length * share))].toFixed(1)
+  process.stdout.write(
+    `${RELOADS} reloads with ${IDLE} idle, ${THINKING} thinking and ${BUSY} busy connections\n` +
+      `  the old worker is empty after: median ${at(0.5)} ms, 95 % ${at(0.95)} ms, worst ${at(1)} ms\n` +
+      `  ${moved} connections moved, ${Math.round(moved / (spent / 1_000))} a second\n` +
+      `  ${tally.requests} requests: ${tally.failed} failed; ${tally.closed} connections closed, ${tally.told} told to close\n`,
+  )
+  process.exitCode = tally.failed + tally.closed + tally.told === 0 ? 0 : 1
+  for (const socket of sockets) socket.destroy()
+  await control.stop()
+} finally {
+  if (launcher.exitCode === null) {
+    launcher.kill('SIGTERM')
+    await once(launcher, 'exit')
+  }
+  rmSync(scratch, { recursive: true, force: true })
+}
