@@ -98,19 +98,24 @@ function countersText(change: NetworkCounters | null): string {
 /** Incidents in the text; all that were kept are in the JSON. */
 const SHOWN_INCIDENTS = 12
 
-function incidents({ incidents: kept, total }: VerifyReport): string[] {
+function incidents({ incidents: kept, total, kinds }: VerifyReport): string[] {
   if (kept.length === 0) return []
   // What was lost comes before what was only noticed.
-  const isLost = ({ bucket }: ReportedIncident): boolean => bucket !== 'idle-closed'
+  const isLost = ({ bucket }: ReportedIncident): boolean => bucket !== 'idle-closed' && bucket !== 'ended-politely'
   const shown = [...kept.filter(isLost), ...kept.filter((incident) => !isLost(incident))].slice(0, SHOWN_INCIDENTS)
-  const all = total.lost + total.idleClosed + total.unaskedBytes
+  const all = total.lost + total.idleClosed + total.unaskedBytes + endedOf(kinds)
   return [`incidents (${shown.length} of ${all}, the first of each sort)`, ...shown.map(describeIncident)]
+}
+
+/** Connections that should have stayed. */
+function endedOf(kinds: VerifyReport['kinds']): number {
+  return kinds.reduce((sum, { ends, endedPolitely }) => sum + (ends === 'never' ? endedPolitely : 0), 0)
 }
 
 function describeIncident(incident: ReportedIncident): string {
   const { kind, bucket, reason, after, localPort, nth, bytesSent, bytesReceived, request } = incident
   const where = localPort === null ? 'not connected' : `port ${localPort}, request ${nth} of its connection`
-  const isIdle = bucket === 'idle-closed' || bucket === 'unasked-bytes'
+  const isIdle = ['idle-closed', 'ended-politely', 'unasked-bytes'].includes(bucket)
   const bytes = isIdle ? '' : `, ${bytesSent} bytes sent, ${bytesReceived} received`
   return `  ${bucket}, ${kind} (${request}): ${reason}; ${after}; ${where}${bytes}`
 }

@@ -100,6 +100,7 @@ describe('what is not lost, but counted', () => {
     const met = await meet(await misbehaving('closes-politely'), 'keep-alive', 3)
     expectOnly(met, { ok: 3 })
     expect(met.tally).toMatchObject({ connects: 3, idleClosed: 0, endedPolitely: 3 })
+    expect(met.incidents[0]).toMatchObject({ bucket: 'ended-politely', reason: 'Connection: close', nth: 1 })
   })
 
   test('a client that asks for the close does not count it', async () => {

@@ -81,6 +81,11 @@ export class Connection {
     socket.on('error', (error: NodeJS.ErrnoException) => this.#onError(error.code ?? error.message))
   }
 
+  /** When its last response had come, and how many there were. */
+  get end(): { readonly at: number; readonly localPort: number; readonly requests: number } {
+    return { at: this.#outcomes.at(-1)?.at ?? this.#began, localPort: this.localPort, requests: this.#requests }
+  }
+
   get usable(): boolean {
     return this.#state === 'idle'
   }

@@ -60,7 +60,7 @@ export class EventStreamClients implements Clients {
       onRequest()
       lastId = over.lastId
       if (over.outcome.bucket !== 'ok') await end.pause(AFTER_FAILED_CONNECT_MS)
-      else if (over.ended) recorder.endedPolitely(kind)
+      else if (over.ended) recorder.endedPolitely(kind, this.asks)
     }
   }
 

@@ -73,7 +73,7 @@ export class Http1Clients implements Clients {
       else if (connection.usable && !last) await this.#think(context, connection)
       if (connection !== null && !connection.usable) {
         await connection.over
-        if (connection.endedPolitely) recorder.endedPolitely(kind)
+        if (connection.endedPolitely) recorder.endedPolitely(kind, plan.name, connection.end)
         connection = null
       }
       if (last) break

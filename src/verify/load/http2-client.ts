@@ -116,7 +116,7 @@ class Connections {
   async #ended(connection: Http2Connection): Promise<void> {
     await connection.over
     const { recorder } = this.#context
-    if (connection.endedPolitely) recorder.endedPolitely(this.#kind)
+    if (connection.endedPolitely) recorder.endedPolitely(this.#kind, this.#request)
     if (connection.uncleanEnd !== null) {
       const known = { localPort: connection.localPort }
       const outcome = outcomeOf('unclean-end', connection.uncleanEnd, monotonicMs(), known)

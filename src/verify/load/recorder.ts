@@ -30,7 +30,7 @@ export interface Tally {
 export interface Incident {
   readonly kind: string
   readonly request: string
-  readonly bucket: LostBucket | 'idle-closed' | 'unasked-bytes'
+  readonly bucket: LostBucket | 'idle-closed' | 'ended-politely' | 'unasked-bytes'
   readonly reason: string
   readonly status: number | null
   /** CLOCK_MONOTONIC, milliseconds. */
@@ -91,8 +91,14 @@ export class Recorder {
     if (isAgain) tally.reconnects++
   }
 
-  endedPolitely(kind: string): void {
-    this.#tally(kind).endedPolitely++
+  /** `event`: what is known of an HTTP/1.1 connection, which may have had to stay. */
+  endedPolitely(kind: string, request: string, event?: Pick<IdleEvent, 'at' | 'localPort' | 'requests'>): void {
+    const tally = this.#tally(kind)
+    tally.endedPolitely++
+    if (tally.ends !== 'never' || event === undefined) return
+    const { at, localPort, requests: nth } = event
+    const what = { bucket: 'ended-politely', reason: 'Connection: close', status: null } as const
+    this.#keep({ kind, request, ...what, at, localPort, nth, bytesSent: 0, bytesReceived: 0 })
   }
 
   idle(kind: string, request: string, event: IdleEvent): void {

@@ -71,7 +71,7 @@ export class WebSocketClients implements Clients {
   async #ended({ recorder }: ClientContext, kind: string, connection: WebSocketConnection): Promise<void> {
     await connection.over
     const { opened, endedPolitely, uncleanEnd } = connection
-    if (endedPolitely) recorder.endedPolitely(kind)
+    if (endedPolitely) recorder.endedPolitely(kind, this.asks)
     if (uncleanEnd !== null) {
       const known = { localPort: opened.localPort, status: 101 }
       recorder.outcome(kind, this.asks, outcomeOf('unclean-end', uncleanEnd, monotonicMs(), known))
