@@ -162,7 +162,7 @@ function page(results) {
 Written by \`node scripts/real-apps.mjs\`: small programs with each library, unchanged by reuseport-run, under ${values.reloads} reloads each, two
 workers, Node ${process.version}, Linux ${release()}, ${availableParallelism()} processors. \`verify\`: its clients, 16 of each kind, none of which retries. Own clients:
 those of the library, as they come; for gRPC that includes its transparent retry of calls that no server has looked at, for socket.io its
-option \`retries\`, half of the clients by WebSocket, half by long polling.
+option \`retries\`, by WebSocket: its long polling needs sticky sessions, as it does with any number of processes.
 
 | program | clients | reloads | requests | lost | closed | reconnects | OutRsts |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |

@@ -1,4 +1,5 @@
-// 40 clients of socket.io, half of them only by long polling, with its own retries switched on: counts what was never acknowledged.
+// 40 clients of socket.io by WebSocket (its long polling needs sticky sessions, as with any number of processes), with its own retries
+// switched on: counts what was never acknowledged.
 const { io } = require('socket.io-client')
 const { report } = require('./load.cjs')
 
@@ -8,8 +9,13 @@ const counts = { requests: 0, lost: 0, reconnects: 0, why: {} }
 let isOver = false
 
 async function client(number) {
-  const transports = number % 2 === 0 ? ['websocket'] : ['polling']
-  const options = { transports, retries: 3, ackTimeout: 3000, reconnectionDelay: 50, reconnectionDelayMax: 200 }
+  const options = {
+    transports: ['websocket'],
+    retries: 3,
+    ackTimeout: 3000,
+    reconnectionDelay: 50,
+    reconnectionDelayMax: 200,
+  }
   const socket = io(url, { ...options, forceNew: true })
   let connects = 0
   socket.on('connect', () => {
