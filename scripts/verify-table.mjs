@@ -72,7 +72,7 @@ const table = (head, rows) =>
     .join('\n')
 
 function lostText({ buckets, lost }) {
-  const filled = Object.entries(buckets).filter(([bucket, count]) => bucket !== 'ok' && count > 0)
+  const filled = Object.entries(buckets).filter(([bucket, count]) => !['ok', 'retried'].includes(bucket) && count > 0)
   return lost === 0 ? '**0**' : filled.map(([bucket, count]) => `${number(count)} ${bucket}`).join(', ')
 }
 

@@ -136,6 +136,7 @@ describe.concurrent('a run that cannot begin says why', () => {
     ['answers-500', {}, 'ERR_START_FAILED', /^GET \/ was not answered: status 500$/],
     ['behaves', { listener: '80' }, 'ERR_ADDRESS', /does not listen on 80/],
     ['behaves', { path: 'no-slash' }, 'ERR_USAGE', /"no-slash" is no path/],
+    ['behaves', { clients: { lazy: 1 } as object }, 'ERR_USAGE', /no clients of the kind "lazy"/],
     ['behaves', { reloads: 0 }, 'ERR_USAGE', /reloads is 0/],
     ['behaves', { launcher: ['/no/such/file'] }, 'ERR_START_FAILED', /could not be started/],
   ])('%s %j', async (behaviour, options, code, message) => {
@@ -154,6 +155,39 @@ test('a start that failed for want of others names --network, any other does not
   expect(
     await nextOf('no-such-program', { launcher: [TEST_NODE, join(ROOT, 'dist', 'cli', 'main.js')] }),
   ).toBeUndefined()
+})
+
+describe('connections that are told to close at a reload', () => {
+  test('speak against a program whose connections should have moved, and are named', async () => {
+    const { report, text: rendered } = await run('says-close')
+    expect(report.result).toBe('failed')
+    expect(report.reasons).toContainEqual(
+      expect.stringMatching(/^\d+ connections of the kind "keep-alive" were closed/),
+    )
+    expect(report.reasons.every((reason) => / were closed /.test(reason))).toBe(true)
+    expect(report.total).toMatchObject({ lost: 0 })
+    expect(rendered).toMatch(/^ {2}ended-politely, keep-alive \(GET \/\): Connection: close; /m)
+  })
+
+  test('do not if that is allowed', async () => {
+    const { report } = await run('says-close', { allowsClosed: true })
+    expect(report.reasons).toEqual([])
+    expect(report.total.reconnects).toBeGreaterThan(0)
+  })
+
+  test('do not if the program always does so', async () => {
+    const { report } = await run('always-says-close')
+    expect(report.reasons).toEqual([])
+    expect(report.kinds.map(({ ends }) => ends)).not.toContain('never')
+  })
+})
+
+test('only the clients that were asked for', async () => {
+  const { report } = await run('behaves', { clients: { think: 3, new: null } })
+  expect(report.kinds.map(({ kind, connections }) => [kind, connections])).toEqual([
+    ['new connection', 2],
+    ['keep-alive, think 20 ms', 3],
+  ])
 })
 
 test('the incidents say what the reload had just done', async () => {

@@ -26,29 +26,30 @@ export class Http1Clients implements Clients {
   readonly #habits: Http1Habits
   /** The program sends X-Request-Id back: the order of a pipeline's answers can be told. */
   #sendsIdsBack = false
+  #pipelines = true
 
   constructor(habits: Http1Habits) {
     this.#habits = habits
-    this.asks = habits.pipeline === null ? habits.plan.name : `${habits.plan.name}, pipelined`
+    const { plan, pipeline } = habits
+    this.asks = `${plan.name}${pipeline === null ? '' : ', pipelined'}${plan.asksClose ? ', and close' : ''}`
   }
 
   async ask(context: ClientContext): Promise<Asked> {
-    const { target, pipeline } = this.#habits
-    const plan = pipeline?.() ?? this.#habits.plan
-    const unfit = (reason: string): Unfit => new Unfit(plan.name, reason)
+    const { target, plan } = this.#habits
+    const unfit = (why: string): Unfit => new Unfit(plan.name, why)
     const { connectTimeoutMs, responseTimeoutMs } = context
     const opened = await Connection.open({ target, connectTimeoutMs, slowRead: null, onIdleEvent: () => undefined })
     if (!(opened instanceof Connection)) throw unfit(`${opened.bucket} (${opened.reason})`)
-    const [outcome] = (await opened.exchange({ ...plan, ids: [] }, responseTimeoutMs)) as [Outcome]
-    // A program that ends its connections by itself is not to be held to more.
-    const ends = opened.endedPolitely ? 'anyhow' : null
-    await opened.finish()
-    if (outcome.bucket !== 'ok') throw unfit(`${outcome.bucket} (${outcome.reason})`)
-    const status = outcome.status as number
+    const [{ bucket, reason, status, bytesReceived }] = (await opened.exchange(plan, responseTimeoutMs)) as [Outcome]
+    if (bucket !== 'ok' || status === null) throw unfit(`${bucket} (${reason})`)
     if (status >= 500) throw unfit(`status ${status}`)
-    this.#sendsIdsBack = plan.ids.length > 0 && opened.lastRequestId === plan.ids.at(-1)
     context.recorder.setReference(plan.name, status)
-    return { bytes: outcome.bytesReceived, ends }
+    // A program that ends its connections by itself is not to be held to more, and gets one request at a time (RFC 9112 §9.3.2).
+    const ends = opened.endedPolitely ? 'anyhow' : null
+    this.#pipelines = opened.usable
+    if (opened.usable) await this.#askPipelined(opened, responseTimeoutMs)
+    await opened.finish()
+    return { bytes: bytesReceived, ends }
   }
 
   /**
@@ -99,9 +100,19 @@ export class Http1Clients implements Clients {
     return null
   }
 
+  async #askPipelined(connection: Connection, timeoutMs: number): Promise<void> {
+    const { plan, pipeline } = this.#habits
+    if (pipeline === null) return
+    const { ids, ...several } = pipeline()
+    const outcomes = await connection.exchange({ ...several, ids: [] }, timeoutMs)
+    const lost = outcomes.find(({ bucket }) => bucket !== 'ok')
+    if (lost !== undefined) throw new Unfit(`${plan.name}, pipelined`, `${lost.bucket} (${lost.reason})`)
+    this.#sendsIdsBack = connection.lastRequestId === ids.at(-1)
+  }
+
   #next(): RequestPlan {
     const { plan, pipeline } = this.#habits
-    if (pipeline === null) return plan
+    if (pipeline === null || !this.#pipelines) return plan
     return this.#sendsIdsBack ? pipeline() : { ...pipeline(), ids: [] }
   }
 
