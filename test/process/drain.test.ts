@@ -78,6 +78,12 @@ describe('what an old worker still has', () => {
         },
       ],
     })
+    expect(await launcher.event('reload.retired')).toMatchObject({
+      moved: 0,
+      closed: 2,
+      cut: 1,
+      kinds: ['http 1 cut', 'websocket 1 closed', 'sse 1 closed'],
+    })
     expect([cut.complete, events.complete]).toEqual([false, true])
     await launcher.stop()
   })

@@ -4,7 +4,7 @@ import type { Draft } from './draft.js'
 import { leave } from './lanes.js'
 import { admit, forgetAdoptions } from './listeners.js'
 import type { Caller, Run, Worker } from './state.js'
-import { answer, verdictOf } from './verdict.js'
+import { answer, kindsInWords, verdictOf } from './verdict.js'
 import { makeWorking } from './working.js'
 
 /**
@@ -239,6 +239,7 @@ function settleRetired(draft: Draft): void {
       moved: sum('moved'),
       closed: sum('closed'),
       cut: sum('cut'),
+      kinds: kindsInWords(...verdict.workers.map(({ kinds }) => kinds)),
     })
     answer(draft, run, run.callers, verdict)
   }

@@ -55,3 +55,13 @@ function kindsOf(outcome: DrainOutcome | null): ByKind<KindVerdict> {
     ]),
   )
 }
+
+/** For the log: "http 5 moved". What there was none of is left out. */
+export function kindsInWords(...parts: readonly (ByKind<object> | undefined)[]): string[] {
+  const counts = new Map<string, number>()
+  for (const part of parts)
+    for (const [kind, fates] of Object.entries(part ?? {}))
+      for (const [fate, count] of Object.entries(fates as Readonly<Record<string, number>>))
+        counts.set(`${kind} ${fate}`, (counts.get(`${kind} ${fate}`) ?? 0) + count)
+  return [...counts].flatMap(([text, count]) => (count === 0 ? [] : text.replace(' ', ` ${count} `)))
+}

@@ -9,6 +9,7 @@ import { leave } from './lanes.js'
 import { claim, forgetAdoptions, opened, openFailed, released } from './listeners.js'
 import { mark, remark, settleOutcome } from './marks.js'
 import type { Worker } from './state.js'
+import { kindsInWords } from './verdict.js'
 
 /**
  * The life of one worker as a table: every state × everything that can happen to it. `spawned → claimed → ready → serving ⇄ paused →
@@ -270,15 +271,8 @@ function drained(draft: Draft, worker: Worker, event: Of<'drained'>): void {
   if (event.outcome.early === true) return endedEarly(draft, worker, event.outcome)
   mark(draft, worker, 'drained', event.outcome)
   const { ended, closed, cut, moved, kinds } = event.outcome
-  draft.log('info', 'worker.drained', { ...facts(worker), ended, closed, cut, moved, kinds: kindsOf(kinds) })
+  draft.log('info', 'worker.drained', { ...facts(worker), ended, closed, cut, moved, kinds: kindsInWords(kinds) })
   draft.terminate(worker)
-}
-
-/** What became of each kind: "http 3/0/0/2": ended, closed, cut, moved. */
-function kindsOf(kinds: DrainOutcome['kinds'] = {}): string[] {
-  return Object.entries(kinds).map(
-    ([kind, { ended, closed, cut, moved }]) => `${kind} ${ended}/${closed}/${cut}/${moved}`,
-  )
 }
 
 /** The program has not waited for its drain. It may know what it does; what it cost is said. */
@@ -294,7 +288,7 @@ function closedEarly(draft: Draft, worker: Worker, { call, cut, open }: Of<'clos
 /** The same when it ends as a whole. Its exit comes next. */
 function endedEarly(draft: Draft, worker: Worker, outcome: DrainOutcome): void {
   mark(draft, worker, 'drained', outcome)
-  draft.log('warn', 'worker.ended-early', { ...facts(worker), cut: outcome.cut, kinds: kindsOf(outcome.kinds) })
+  draft.log('warn', 'worker.ended-early', { ...facts(worker), cut: outcome.cut, kinds: kindsInWords(outcome.kinds) })
   remark(draft, worker, `the program ended before its drain was over: ${outcome.cut} connections cut`)
 }
 
