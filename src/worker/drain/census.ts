@@ -49,7 +49,7 @@ export function doing(server: object, connection: object, kind: ConnectionKind):
   return { kind, connection: session.socket, requests: streamsOf(session).map(ofStream) }
 }
 
-function ofUpgraded({ request, since }: Upgraded): Doing['requests'][number] {
+function ofUpgraded({ since, ...request }: Upgraded): Doing['requests'][number] {
   return { ...nameOf(request), ageMs: Math.round(performance.now() - since) }
 }
 

@@ -3,7 +3,9 @@ import type { Socket } from 'node:net'
 
 /** A connection that has left HTTP. */
 export interface Upgraded {
-  readonly request: IncomingMessage
+  /** Not the request: its headers would be kept for as long as the connection. */
+  readonly method: string | undefined
+  readonly url: string | undefined
   readonly since: number
   /** The handshake asked for WebSocket, and the first word of the answer was 101. */
   isWebSocket: boolean
@@ -28,11 +30,11 @@ export function trackUpgrades(server: object): void {
   if (!isHttp(server) || upgradedOf.has(server)) return
   const upgraded = new Map<Socket, Upgraded>()
   upgradedOf.set(server, upgraded)
-  const note = (request: IncomingMessage, socket: Socket): void => {
-    const one: Upgraded = { request, since: performance.now(), isWebSocket: false }
+  const note = ({ method, url, headers }: IncomingMessage, socket: Socket): void => {
+    const one: Upgraded = { method, url, since: performance.now(), isWebSocket: false }
     upgraded.set(socket, one)
     socket.once('close', () => upgraded.delete(socket))
-    if (/^websocket$/i.test(request.headers.upgrade ?? ''))
+    if (/^websocket$/i.test(headers.upgrade ?? ''))
       onFirstWrite(socket, (text) => {
         one.isWebSocket = text.startsWith(SWITCHING)
       })
