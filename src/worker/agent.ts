@@ -19,6 +19,7 @@ import type { Server } from './handles.js'
 import { KeepAlive } from './keep-alive.js'
 import { LauncherLink } from './launcher-link.js'
 import { Adopted } from './migrate/adopted.js'
+import { Sender } from './migrate/sender.js'
 import { heldSockets, type OrderWorld, obey } from './orders.js'
 import type { ReceivedFds } from './received-fds.js'
 import { Spares } from './spares.js'
@@ -63,7 +64,7 @@ export class Agent implements OrderWorld {
       message: (incoming) => obey(this, incoming),
     })
     // Not when it is terminated from outside: then no JavaScript runs, and the channel stays open until the process ends.
-    if (handed.thread !== 0) process.once('exit', () => this.#link.leave())
+    if (handed.thread !== 0) process.once('exit', () => this.#leave())
   }
 
   /** Asks the launcher for the socket of `address`, and waits for it. Throws a ReuseportError when there is no launcher to ask. */
@@ -123,6 +124,13 @@ export class Agent implements OrderWorld {
     trackSessions(asked.server)
     trackUpgrades(asked.server)
     return { mode: 'managed', claim, bound }
+  }
+
+  /** This thread ends, and the process goes on. */
+  #leave(): void {
+    for (const receiver of this.receivers) receiver.close()
+    for (const claim of this.claims.values()) Sender.of(claim.facts.server)?.end()
+    this.#link.leave()
   }
 
   #released(claim: Claim): void {

@@ -1,11 +1,12 @@
-import { openSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { openSync, readdirSync } from 'node:fs'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { LaneBatch } from '../../src/protocol.js'
 import { until } from '../support/until.js'
 import { native } from '../support/worker/addon.js'
 import { openFiles } from '../support/worker/kernel.js'
 import { RawConnection } from '../support/worker/raw-connection.js'
-import { drain, type One, outcomeOf, Succession } from '../support/worker/succession.js'
+import { drain, type One, outcomeOf, Succession, type Version } from '../support/worker/succession.js'
 
 /*
  * A lane under everything that can happen to it. A connection belongs to exactly one of the two workers at any moment: to the sender until
@@ -22,12 +23,15 @@ afterEach(async () => {
 const pid = (one: One): string => String(one.program.pid)
 
 /** An old one that is paused, its successor, and used connections of the old one. */
-async function begin(count = 3): Promise<{ old: One; next: One; connections: RawConnection[] }> {
+async function begin(
+  count = 3,
+  versions: { old?: Version; next?: Version } = {},
+): Promise<{ old: One; next: One; connections: RawConnection[] }> {
   scene = await Succession.on()
-  const old = await scene.start()
+  const old = await scene.start(versions.old)
   const connections = await Promise.all(Array.from({ length: count }, () => RawConnection.open(scene.where)))
   await Promise.all(connections.map((connection) => connection.ask()))
-  return { old, next: await scene.handOver(old), connections }
+  return { old, next: await scene.handOver(old, versions.next), connections }
 }
 
 /** The test's end of a lane. */
@@ -88,6 +92,14 @@ describe('a receiver that', () => {
     expect(connections.map(({ responses, error }) => [responses.length, error])).toEqual(Array(3).fill([2, undefined]))
   })
 
+  test('has no descriptor left refuses them all', async () => {
+    const { old, next, connections } = await begin(100, { next: { descriptors: 80 } })
+    await scene.leave(old, next)
+    await expectDrained(connections, old)
+    expect(await outcomeOf(old)).toEqual({ ended: 100, closed: 0, cut: 0, moved: 0 })
+    expect(await (await RawConnection.open(scene.where)).ask()).toMatchObject({ body: pid(next) })
+  })
+
   test('begins to drain takes no more', async () => {
     const { old, next, connections } = await begin()
     const lane = await laneTo(next, 'receive')
@@ -144,6 +156,18 @@ describe('a sender', () => {
     send(lane, nonsense, [some])
     await closedBy(lane)
     await drain(old)
+    await expectDrained(connections, old)
+    expect(await outcomeOf(old)).toEqual({ ended: 3, closed: 0, cut: 0, moved: 0 })
+  })
+
+  test('without a descriptor to spare for copies ends them politely', async () => {
+    const { old, next, connections } = await begin()
+    // One more than it has: for the lane.
+    const used = new Set(readdirSync(`/proc/${old.program.pid}/fd`).map(Number))
+    let free = 3
+    while (used.has(free)) free++
+    execFileSync('prlimit', ['--pid', String(old.program.pid), `--nofile=${free + 1}:${free + 1}`])
+    await scene.leave(old, next)
     await expectDrained(connections, old)
     expect(await outcomeOf(old)).toEqual({ ended: 3, closed: 0, cut: 0, moved: 0 })
   })

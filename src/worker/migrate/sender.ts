@@ -65,7 +65,10 @@ export class Sender {
     const { server } = claim.facts
     const list = connectionsOf(server)
     if (list === undefined) return undefined
-    const sender = Sender.#all.get(server) ?? new Sender(native, claim, adopted, list, settled)
+    const known = Sender.#all.get(server)
+    // A server that was closed and listens again has another claim.
+    if (known !== undefined && known.#claim === claim) return known
+    const sender = new Sender(native, claim, adopted, list, settled)
     Sender.#all.set(server, sender)
     return sender
   }
@@ -105,8 +108,10 @@ export class Sender {
     // Over the window the next answer sweeps.
     if (lane === undefined || this.#retry !== undefined || this.#sent.size >= WINDOW) return
     const { idle, hasMore } = this.#idle()
+    if (idle.length === 0) return
     const batch = this.#copy(idle)
-    if (batch.length === 0) return
+    // Without a descriptor to spare nothing can move, now or soon: they are drained as without a lane.
+    if (batch.length === 0) return this.end()
     const number = this.#nextBatch++
     const message = { batch: number, leftMs: batch.map((one) => one.leftMs) }
     const isSent = lane.send(
@@ -166,7 +171,7 @@ export class Sender {
       try {
         copies.push({ socket, fd: this.#native.dup(descriptorOf(socket)), leftMs: left })
       } catch {
-        break // EMFILE: as many as there are descriptors for; the next sweep goes on.
+        break // EMFILE: as many as there are descriptors for; when these have gone there are some.
       }
     }
     return copies

@@ -1,7 +1,7 @@
 import { freePort } from '../ports.js'
 import { native } from './addon.js'
 import { FakeLauncher, type FakeWorker } from './fake-launcher.js'
-import { fixture, type Program } from './program.js'
+import { fixture, type Program, TEST_NODE } from './program.js'
 
 export interface One {
   readonly worker: FakeWorker
@@ -15,6 +15,8 @@ export interface Version {
   readonly options?: object
   /** Properties of its server. */
   readonly server?: object
+  /** Its limit. */
+  readonly descriptors?: number
 }
 
 /** One address that goes from an old worker to its successor under a fake launcher. */
@@ -35,10 +37,12 @@ export class Succession {
   }
 
   /** One that serves. */
-  async start({ file = 'migrate.cjs', options = {}, server = {} }: Version = {}): Promise<One> {
+  async start({ file = 'migrate.cjs', options = {}, server = {}, descriptors }: Version = {}): Promise<One> {
     const index = this.#next++
     const env = { OPTIONS: JSON.stringify(options), SERVER: JSON.stringify(server) }
-    const program = this.launcher.node(fixture(file), [this.where], env)
+    const command = [TEST_NODE, fixture(file), String(this.where)]
+    const limit = descriptors === undefined ? [] : ['sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh']
+    const program = this.launcher.start([...limit, ...command], env)
     const worker = await this.launcher.worker(index)
     await worker.report('listening')
     if (index === 0) this.launcher.listen()
