@@ -40,7 +40,8 @@ export class HttpDrain implements ServerDrain {
     if (hasLane !== this.#hadLane) this.#lastResponse.tell(socketsOf(this.#list.all()))
     this.#hadLane = hasLane
     this.#sender?.sweep()
-    return this.#linger.sweep(new Set(idleOf(this.#list)), now)
+    const staying = idleOf(this.#list, (socket) => !this.#sender?.moves(socket))
+    return this.#linger.sweep(new Set(staying), now)
   }
 
   /** What has never been idle long enough to move is told to close. What becomes idle still moves. */

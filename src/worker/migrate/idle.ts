@@ -25,17 +25,25 @@ export function socketsOf(connections: readonly Connection[]): HttpSocket[] {
 
 /**
  * Between two messages with nothing left to write, or open without a first byte ("fresh", browsers do that): before Node 26 not in idle().
- * One whose next request is being read is not: a message begins with its first byte.
+ * One whose next request is being read is not: a message begins with its first byte. `most`: so many of those that fit are enough.
  */
-export function idleOf(list: ConnectionsList): HttpSocket[] {
+export function idleOf(
+  list: ConnectionsList,
+  fits: (socket: HttpSocket) => boolean = () => true,
+  most: number = Number.POSITIVE_INFINITY,
+): HttpSocket[] {
   const between = new Set(socketsOf(list.idle()))
-  return socketsOf(list.all()).filter(
-    (socket) =>
-      !socket.destroyed &&
-      !socket._httpMessage &&
-      socket.writableLength === 0 &&
-      (between.has(socket) || socket.bytesRead === 0),
-  )
+  const found: HttpSocket[] = []
+  for (const { socket } of list.all()) {
+    if (found.length >= most) break
+    if (socket !== undefined && isIdle(socket, between) && fits(socket)) found.push(socket)
+  }
+  return found
+}
+
+function isIdle(socket: HttpSocket, between: ReadonlySet<HttpSocket>): boolean {
+  if (socket.destroyed || socket._httpMessage || socket.writableLength > 0) return false
+  return between.has(socket) || socket.bytesRead === 0
 }
 
 /**

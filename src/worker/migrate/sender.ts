@@ -154,13 +154,9 @@ export class Sender {
   }
 
   #idle(): { idle: HttpSocket[]; hasMore: boolean } {
-    const idle: HttpSocket[] = []
-    for (const socket of idleOf(this.#list)) {
-      if (this.#refused.has(socket) || !isMovable(socket, this.#server)) continue
-      if (idle.length === BATCH) return { idle, hasMore: true }
-      idle.push(socket)
-    }
-    return { idle, hasMore: false }
+    const mayGo = (socket: HttpSocket): boolean => !this.#refused.has(socket) && isMovable(socket, this.#server)
+    const idle = idleOf(this.#list, mayGo, BATCH + 1)
+    return { idle: idle.slice(0, BATCH), hasMore: idle.length > BATCH }
   }
 
   #copy(sockets: readonly HttpSocket[]): { socket: HttpSocket; fd: number; leftMs: number | null }[] {
