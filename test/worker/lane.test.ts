@@ -109,6 +109,25 @@ describe('a receiver that', () => {
     await expectDrained(connections, old)
   })
 
+  test('may take one takes one, however fast they come', async () => {
+    const { next } = await begin(0, { next: { server: { maxConnections: 1 } } })
+    const lane = await laneTo(next, 'receive')
+    const clients = [native.socket('inet', 'stream'), native.socket('inet', 'stream')]
+    mine.push(...clients)
+    process.kill(next.program.pid, 'SIGSTOP')
+    for (const [index, fd] of clients.entries()) send(lane, { batch: index, leftMs: [null] }, [fd])
+    process.kill(next.program.pid, 'SIGCONT')
+    const answers: unknown[] = []
+    for (const _ of clients)
+      answers.push(
+        JSON.parse((await until('an answer', () => native.receiveMessage(lane, 1_000) ?? undefined)).data.toString()),
+      )
+    expect(answers).toEqual([
+      { batch: 0, refused: [] },
+      { batch: 1, refused: [0] },
+    ])
+  })
+
   test('closes its server refuses what comes', async () => {
     const { next } = await begin()
     const lane = await laneTo(next, 'receive')
