@@ -16,10 +16,11 @@ const command = (port: number): string[] => [
   String(port),
 ]
 
-const slow = (port: number, ms: number): Promise<string> =>
+const slow = (port: number, ms: number, begun: () => void = () => {}): Promise<string> =>
   new Promise((done) => {
     const options = { host: '127.0.0.1', port, path: '/slow', headers: { 'x-ms': String(ms) }, agent: false } as const
     get(options, (response) => {
+      begun()
       let text = ''
       response.on('data', (data) => {
         text += data
@@ -81,3 +82,27 @@ test('node:cluster inside: held, proven and drained through its primary; nothing
   expect(await running).toMatch(/^\d+ \d+$/)
   await stopped
 }, 90_000)
+
+test('what a child has in hand is in status, and in the verdict when it was cut', async () => {
+  const port = await freePort()
+  const launcher = await startLauncher({ command: command(port), options: ['--drain-timeout', '1500ms'] })
+  let inHand = 0
+  const endless = [1, 2].map(() => slow(port, 600_000, () => inHand++))
+  await until('both are in hand', () => inHand === 2)
+  const verdict = launcher.reload('retired')
+  const { leaving } = await launcher.when('the primary says what its children have', (status) =>
+    Object.values(status.leaving[0]?.held ?? {}).some(({ open }) => open === 2),
+  )
+  expect(leaving[0]).toMatchObject({ state: 'draining', held: { http: { open: 2 } } })
+  const { workers, notes } = await verdict
+  expect(notes).toEqual([])
+  expect(workers[0]).toMatchObject({
+    kept: 2,
+    closed: 0,
+    cut: 2,
+    kinds: { http: { moved: 0, closed: 0, cut: 2 } },
+    requests: Array(2).fill({ kind: 'http', method: 'GET', path: '/slow' }),
+  })
+  expect(await Promise.all(endless)).toEqual(Array(2).fill(expect.stringMatching(/aborted|socket hang up|ECONNRESET/)))
+  await launcher.stop()
+})
