@@ -40,7 +40,8 @@ const APPS = [
   {
     name: 'next',
     packages: ['next', 'react', 'react-dom'],
-    verify: ['--upload-path', 'none'],
+    // A page takes some 5 ms of a processor: more clients than these would wait for it, and time out.
+    verify: ['--upload-path', 'none', '--connections', '4'],
     prepare: ['node_modules/.bin/next', 'build', 'next'],
     command: ['node', 'node_modules/next/dist/bin/next', 'start', 'next'],
   },
@@ -160,7 +161,7 @@ function page(results) {
   return `# Real programs
 
 Written by \`node scripts/real-apps.mjs\`: small programs with each library, unchanged by reuseport-run, under ${values.reloads} reloads each, two
-workers, Node ${process.version}, Linux ${release()}, ${availableParallelism()} processors. \`verify\`: its clients, 16 of each kind, none of which retries. Own clients:
+workers, Node ${process.version}, Linux ${release()}, ${availableParallelism()} processors. \`verify\`: its clients, 16 of each kind (Next.js: 4), none of which retries. Own clients:
 those of the library, as they come; for gRPC that includes its transparent retry of calls that no server has looked at, for socket.io its
 option \`retries\`, by WebSocket: its long polling needs sticky sessions, as it does with any number of processes.
 
