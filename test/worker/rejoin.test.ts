@@ -76,7 +76,7 @@ test.each(['held', 'paused', 'draining'] as const)(
     launcher.open()
     const again = await launcher.worker()
     expect(again.hello?.rejoin?.state).toBe(state)
-    if (state === 'draining') expect((await again.report('drained')).outcome).toEqual({ ended: 0, closed: 0, cut: 0 })
+    if (state === 'draining') expect((await again.report('drained')).outcome).toMatchObject({ ended: 0, closed: 0, cut: 0 })
     launcher.listen()
     await again.order({ type: 'resume' })
     expect(await askHttp(port)).toBe(String(program.pid))
