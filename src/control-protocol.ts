@@ -114,7 +114,10 @@ export interface SocketStatus {
 /** How far a reload must have come before its answer: every new worker serves · the bake has ended · every old worker has gone. */
 export type ReloadWait = 'admitted' | 'baked' | 'retired'
 
-/** What a worker says when it may be trusted with a probe: 'message': process.send('ready') or listener.ready(); 'notify': READY=1 (sd_notify). */
+/**
+ * What a worker says when it may be trusted with a probe: 'message': process.send('ready'); 'notify': READY=1 (sd_notify). In place of all of
+ * them: listener.ready() of a program that uses the library.
+ */
 export type ReadySignal = 'listening' | 'message' | 'notify'
 
 /** 'all': every candidate proves itself, then all are admitted together. 'rolling': slot by slot, for memory. */

@@ -14,4 +14,5 @@ export type {
   WorkerVerdict,
 } from './control-protocol.js'
 export { type ErrorCode, type Facts, ReuseportError } from './errors.js'
+export { type ListenReusePortOptions, listenReusePort, type ReusePortListener } from './library/listen-reuse-port.js'
 export { VERSION } from './version.js'

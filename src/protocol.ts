@@ -47,11 +47,18 @@ export interface SocketName {
 
 export type Report =
   | Hello
-  | { readonly type: 'claim'; readonly id: number; readonly address: ListenAddress; readonly backlog: number }
+  | {
+      readonly type: 'claim'
+      readonly id: number
+      readonly address: ListenAddress
+      readonly backlog: number
+      /** 'program': a listener of the library. It accepts nothing before `ready` with its id. */
+      readonly ready?: 'program'
+    }
   /** The program's `listen()` succeeded: 'listening' was emitted for this claim. */
   | { readonly type: 'listening'; readonly id: number }
-  /** The program has said that it is ready (`process.send('ready')`). */
-  | { readonly type: 'ready' }
+  /** The program has said that it is ready: by `process.send('ready')`, or with an `id` by `listener.ready()` of that claim. */
+  | { readonly type: 'ready'; readonly id?: number }
   /** The program closed the server of this claim (or its `listen()` failed after the claim). */
   | { readonly type: 'released'; readonly id: number }
   /** Every connection of a draining worker has ended; time for the stop signal. */

@@ -320,11 +320,13 @@ export class Channels {
           claim: `${channel.id}:${report.id}`,
           address: report.address,
           backlog: report.backlog,
+          says: report.ready === 'program',
         })
       case 'listening':
         return this.#post({ type: 'listening', worker, claim: `${channel.id}:${report.id}` })
       case 'ready':
-        return this.#post({ type: 'ready', worker })
+        if (report.id === undefined) return this.#post({ type: 'ready', worker })
+        return this.#post({ type: 'ready', worker, claim: `${channel.id}:${report.id}` })
       case 'released':
         channel.claims.delete(report.id)
         return this.#post({ type: 'released', worker, claim: `${channel.id}:${report.id}` })

@@ -29,9 +29,10 @@ const isCount = (value: unknown): boolean => isNumber(value) && value >= 0
 const CHECKS: Readonly<Record<Report['type'], (report: Fields) => boolean>> = {
   // What is in a hello is judged with an answer that says why (Channels).
   hello: () => true,
-  claim: ({ id, address, backlog }) => isNumber(id) && isAddress(address) && isNumber(backlog),
+  claim: ({ id, address, backlog, ready }) =>
+    isNumber(id) && isAddress(address) && isNumber(backlog) && (ready === undefined || ready === 'program'),
   listening: ({ id }) => isNumber(id),
-  ready: () => true,
+  ready: ({ id }) => id === undefined || isNumber(id),
   released: ({ id }) => isNumber(id),
   drained: ({ outcome }) => isOutcome(outcome),
   draining: ({ held }) =>

@@ -67,16 +67,20 @@ export class Agent implements OrderWorld {
     if (handed.thread !== 0) process.once('exit', () => this.#leave())
   }
 
-  /** Asks the launcher for the socket of `address`, and waits for it. Throws a ReuseportError when there is no launcher to ask. */
-  claim(server: Server, address: ListenAddress, backlog: number): ClaimAnswer {
+  /**
+   * Asks the launcher for the socket of `address`, and waits for it. Throws a ReuseportError when there is no launcher to ask. `says`: it
+   * accepts nothing before `ready`.
+   */
+  claim(server: Server, address: ListenAddress, backlog: number, says: boolean): ClaimAnswer {
     const id = ++this.#lastClaim
-    const answer = this.#link.ask({ type: 'claim', id, address, backlog })
+    const claim = { type: 'claim', id, address, backlog } as const
+    const answer = this.#link.ask(says ? { ...claim, ready: 'program' } : claim)
     if (answer === undefined) return { mode: 'plain' }
     const { reply, fds } = answer
     try {
       if (reply.mode === 'unmanaged') return { mode: 'plain' }
       if (reply.mode === 'failed') return { mode: 'failed', errno: reply.errno, code: reply.code }
-      return this.#take(reply, fds, { id, address, server, backlog })
+      return this.#take(reply, fds, { id, address, server, backlog, says })
     } finally {
       fds.closeRest()
     }
@@ -90,6 +94,13 @@ export class Agent implements OrderWorld {
     })
   }
 
+  /** The program's listener.ready(). */
+  ready(claim: Claim): void {
+    if (!claim.isSilent) return
+    claim.isSilent = false
+    this.send({ type: 'ready', id: claim.facts.id })
+  }
+
   send(message: ToLauncher, fds: readonly number[] = []): boolean {
     return this.#link.send(message, fds)
   }
@@ -97,7 +108,7 @@ export class Agent implements OrderWorld {
   #take(
     reply: Extract<Claimed, { mode: 'hold' | 'go' }>,
     fds: ReceivedFds,
-    asked: { id: number; address: ListenAddress; server: Server; backlog: number },
+    asked: { id: number; address: ListenAddress; server: Server; backlog: number; says: boolean },
   ): ClaimAnswer {
     const name = reply.fds[0]
     const fd = fds.take(0)

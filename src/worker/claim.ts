@@ -22,6 +22,8 @@ export interface ClaimFacts {
   readonly slot: number
   readonly server: Server
   readonly backlog: number
+  /** A listener of the library. */
+  readonly says: boolean
 }
 
 export interface ClaimWorld {
@@ -36,6 +38,8 @@ export interface ClaimWorld {
  */
 export class Claim {
   readonly facts: ClaimFacts
+  /** The program has not said yet that this may accept. */
+  isSilent: boolean
   readonly #world: ClaimWorld
   #state: ClaimState
   #main: ListenHandle
@@ -46,6 +50,7 @@ export class Claim {
   /** Takes `fd`, and puts its handle into the server for Node's own listen to find. */
   constructor(facts: ClaimFacts, fd: number, mode: 'hold' | 'go', world: ClaimWorld) {
     this.facts = facts
+    this.isSilent = facts.says
     this.#world = world
     this.#backlog = facts.backlog
     this.#state = mode === 'hold' ? 'held' : 'live'
@@ -72,9 +77,9 @@ export class Claim {
     return list
   }
 
-  /** Accept: end of a hold or of a pause. */
+  /** Accept: end of a hold or of a pause. Not before the program has said so. */
   accept(): void {
-    if (this.#state === 'live' || this.#state === 'released') return
+    if (this.isSilent || this.#state === 'live' || this.#state === 'released') return
     const handle = this.#main
     delete (handle as Partial<ListenHandle>).listen
     const errno = handle.listen(this.#backlog)

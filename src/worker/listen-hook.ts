@@ -6,6 +6,7 @@ import type { ListenAddress } from '../protocol.js'
 import { Agent, type ClaimAnswer } from './agent.js'
 import type { Handed } from './environment.js'
 import type { ListenHandle, Server } from './handles.js'
+import type { LibraryServers } from './library-servers.js'
 import type { ReadyMessage } from './ready-message.js'
 
 /** Node's own step of listen() after validation and DNS; its source names it "so as not to break code that wraps this method". */
@@ -29,7 +30,12 @@ const IPV6_ONLY = 1
 let installed = false
 
 /** From here on every `listen()` of this thread is claimed at the launcher. `claimed` is called once, when this process is the worker. */
-export function installListenHook(handed: Handed, claimed: () => void, ready: ReadyMessage | undefined): void {
+export function installListenHook(
+  handed: Handed,
+  claimed: () => void,
+  ready: ReadyMessage | undefined,
+  library: LibraryServers,
+): void {
   if (installed || cluster.isWorker) return
   installed = true
   const prototype = net.Server.prototype as unknown as { _listen2: Listen }
@@ -47,10 +53,11 @@ export function installListenHook(handed: Handed, claimed: () => void, ready: Re
       return
     }
 
+    const place = library.placeOf(this)
     let answer: ClaimAnswer
     try {
       agent ??= new Agent(handed)
-      answer = agent.claim(this, asked, backlog || DEFAULT_BACKLOG)
+      answer = agent.claim(this, asked, backlog || DEFAULT_BACKLOG, place !== undefined)
     } catch (error) {
       if (!(error instanceof ReuseportError)) throw error
       // As Node's listen errors come: in the next tick, when the program has had the time to add its handler.
@@ -79,7 +86,13 @@ export function installListenHook(handed: Handed, claimed: () => void, ready: Re
       if (answer.mode === 'managed') answer.claim.abandon()
       throw error
     }
-    if (answer.mode === 'managed') agent.announce(answer.claim)
+    if (answer.mode !== 'managed') return
+    const { claim } = answer
+    if (place !== undefined) {
+      place.generation = agent.place?.generation ?? null
+      place.ready = () => agent?.ready(claim)
+    }
+    agent.announce(claim)
   }
   prototype._listen2 = listen
 }

@@ -2,6 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Handed, takeClusterChild, takeEnvironment } from './environment.js'
+import { LibraryServers } from './library-servers.js'
 import { passOn } from './pass-on.js'
 import type { ReadyMessage } from './ready-message.js'
 
@@ -20,11 +21,12 @@ if (handed !== undefined && !isLauncher() && !isLockedOut(handed)) {
   const endPassingOn = handed.thread === 0 ? passOn(handed) : () => {}
   const speaksToParent = handed.ready === 'message' || handed.compat === 'pm2'
   const ready = speaksToParent && handed.thread === 0 ? provideSend() : undefined
+  const library = LibraryServers.offer()
   const install = (): void => {
     // Not inside the channel's own loop over its subscribers.
     process.nextTick(() => unsubscribe(LISTEN_STARTS, install))
     const { installListenHook } = require('./listen-hook.js') as typeof import('./listen-hook.js')
-    installListenHook(handed, endPassingOn, ready)
+    installListenHook(handed, endPassingOn, ready, library)
   }
   subscribe(LISTEN_STARTS, install)
   if (handed.paths !== undefined) guardPaths(JSON.parse(handed.paths) as string[])

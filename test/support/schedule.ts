@@ -24,7 +24,7 @@ export interface Schedule {
 }
 
 /** Never admitted, whatever the settings. */
-const REFUSED: readonly Conduct[] = ['exits', 'never-listens', 'never-admits', 'dies-admitted']
+const REFUSED: readonly Conduct[] = ['exits', 'never-listens', 'never-admits', 'dies-admitted', 'never-says-itself']
 const FAULTY: readonly Conduct[] = ['dies-baking', 'fails-watch', 'stands-still', 'errs']
 
 const settings: fc.Arbitrary<Partial<Settings>> = fc.record({
@@ -48,7 +48,7 @@ export function schedules(faults: boolean): fc.Arbitrary<Schedule> {
     ),
     pick: fc.nat(1_000),
   })
-  const good: readonly Conduct[] = ['good', 'good', 'never-drains']
+  const good: readonly Conduct[] = ['good', 'says-itself', 'never-drains']
   const bad: readonly Conduct[] = [...REFUSED, ...FAULTY, 'never-says', 'fails-proof']
   // A version whose every worker is deaf to `pause` cannot be gone back to: only one that is killed as well can tell.
   const slow: readonly Conduct[] = faults ? ['never-pauses', 'never-resumes'] : []

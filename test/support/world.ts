@@ -19,6 +19,9 @@ export type Conduct =
   | 'never-drains'
   /** Listens, and does not say that it is ready. */
   | 'never-says'
+  /** Listens by the library, and calls listener.ready(); or says it in every other way. */
+  | 'says-itself'
+  | 'never-says-itself'
   | 'fails-proof'
   /** The rest serve well until the service is theirs. */
   | 'dies-baking'
@@ -265,6 +268,7 @@ export class World {
       claim: '1:1',
       address: { kind: 'tcp', host: null, port: 3000, ipv6Only: false },
       backlog: 511,
+      says: conduct === 'says-itself' || conduct === 'never-says-itself',
     })
   }
 
@@ -272,8 +276,10 @@ export class World {
     if (answer.mode !== 'hold' && answer.mode !== 'go') return
     if (answer.mode === 'go') this.#accept(worker, answer.slot)
     this.pending.push({ worker, event: { type: 'listening', worker, claim } })
-    if (this.state.settings.ready !== 'listening' && this.#conductOf(worker) !== 'never-says')
+    const conduct = this.#conductOf(worker)
+    if (this.state.settings.ready !== 'listening' && conduct !== 'never-says' && conduct !== 'says-itself')
       this.pending.push({ worker, event: { type: 'ready', worker } })
+    if (conduct === 'says-itself') this.pending.push({ worker, event: { type: 'ready', worker, claim } })
   }
 
   #probe(worker: number, mode: 'prove' | 'watch'): void {

@@ -17,6 +17,8 @@ const ROOMS: readonly { readonly room: string; readonly from: readonly string[] 
   { room: 'launcher/brain', from: ['launcher/brain', 'shared'] },
   { room: 'launcher', from: ['launcher', 'launcher/brain', 'shared'] },
   { room: 'worker', from: ['worker', 'shared'] },
+  { room: 'library', from: ['library', 'shared'] },
+  { room: 'index', from: ['library', 'shared'] },
   { room: 'verify', from: ['verify', 'shared'] },
   { room: 'cli', from: ['cli', 'launcher', 'verify', 'shared'] },
 ]
@@ -27,6 +29,7 @@ const files = readdirSync(SRC, { recursive: true })
 
 function roomOf(file: string): string {
   if (file.startsWith('launcher/brain/')) return 'launcher/brain'
+  if (file === 'index.ts') return 'index'
   const room = file.split('/')[0] as string
   return room === file ? 'shared' : room
 }

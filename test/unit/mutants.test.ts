@@ -73,16 +73,17 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
   [
     'admits without the ready signal',
     'workers.ts',
-    "(worker.said || draft.state.settings.ready === 'listening')",
-    'true',
+    "return said || state.settings.ready === 'listening'",
+    'return true',
   ],
+  ['admits without listener.ready()', 'workers.ts', ' && !claims.some(isSilent)', ''],
   [
     'pauses the old ones before the new ones serve',
     'reload.ts',
     "all((worker) => worker.state === 'serving')",
     "all((worker) => worker.state === 'ready')",
   ],
-  ['does not resume the old ones', 'bake.ts', "draft.order(old, { type: 'resume' })", "draft.awaits(old, 'resume')"],
+  ['does not resume the old ones', 'bake.ts', 'acceptAgain(draft, old)', "draft.awaits(old, 'resume')"],
   ['never undoes', 'bake.ts', 'if (draft.of(run.from).some(canServe)) return undo', 'if (draft.at < 0) return undo'],
   [
     'drains the old ones in the bake',

@@ -1,6 +1,6 @@
 import type { Draft } from './draft.js'
 import { leave } from './lanes.js'
-import { disownAll, forgetAdoptions } from './listeners.js'
+import { acceptAgain, disownAll, forgetAdoptions } from './listeners.js'
 import type { Run, Worker } from './state.js'
 import { answer, verdictOf } from './verdict.js'
 import { makeWorking } from './working.js'
@@ -136,7 +136,7 @@ function undo(draft: Draft, run: Run, slots: readonly number[], reason: string, 
 
 function resume(draft: Draft, run: Run): void {
   for (const old of draft.of(run.from))
-    if (old.state === 'paused' || draft.awaits(old, 'pause')) draft.order(old, { type: 'resume' })
+    if (old.state === 'paused' || draft.awaits(old, 'pause')) acceptAgain(draft, old)
 }
 
 export function giveUp(draft: Draft, run: Run): void {

@@ -78,6 +78,7 @@ export class Draft {
       state: 'spawned',
       proof: 'none',
       said: false,
+      says: false,
       doubt: null,
       stuck: false,
       pid: null,

@@ -28,7 +28,14 @@ export type WorkerEvent = { readonly worker: number } & (
   | { readonly type: 'spawn-failed'; readonly exitCode: number; readonly message: string }
   /** The agent has introduced itself; `pid` is the process that listens. */
   | { readonly type: 'hello'; readonly pid: number }
-  | { readonly type: 'claim'; readonly claim: string; readonly address: ListenAddress; readonly backlog: number }
+  | {
+      readonly type: 'claim'
+      readonly claim: string
+      readonly address: ListenAddress
+      readonly backlog: number
+      /** The program will say when it may accept: `ready` with this claim. */
+      readonly says?: boolean
+    }
   /** Answer to `open`. */
   | {
       readonly type: 'opened'
@@ -48,8 +55,11 @@ export type WorkerEvent = { readonly worker: number } & (
   | { readonly type: 'listen-failed'; readonly listener: ListenerKey; readonly message: string }
   | { readonly type: 'listening'; readonly claim: string }
   | { readonly type: 'released'; readonly claim: string }
-  /** The program said so: by a 'ready' message to its parent, READY=1 or listener.ready(). May come before or after 'listening', and more than once. */
-  | { readonly type: 'ready' }
+  /**
+   * The program said so: by a 'ready' message to its parent or READY=1, before or after 'listening', and more than once; or of one claim,
+   * by listener.ready().
+   */
+  | { readonly type: 'ready'; readonly claim?: string }
   /**
    * Result of a `probe`. Mode 'prove': `passed` once, after enough successes in a row; before that any number of failures, each the
    * reason to show if the time runs out. Mode 'watch': failures only, each after enough of them in a row.

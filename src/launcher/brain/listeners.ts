@@ -2,7 +2,7 @@ import type { ListenerKey, SocketName } from '../../protocol.js'
 import { listenerKey } from '../../protocol.js'
 import { type Draft, socketId } from './draft.js'
 import type { WorkerEvent } from './events.js'
-import type { Listener, State, Worker } from './state.js'
+import type { Claim, Listener, State, Worker } from './state.js'
 
 /**
  * Who holds which socket: claims, spare copies, adoption, and the end of a listener.
@@ -47,7 +47,10 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
     adoptedBy: {},
   }
   listeners[key] = listener
-  worker.claims[event.claim] = { listener: key, backlog, opened: false, listening: false }
+  const { says = false } = event
+  const asked: Claim = { listener: key, backlog, opened: false, listening: false, says, said: false }
+  worker.claims[event.claim] = asked
+  worker.says ||= says
   draft.do({
     do: 'open',
     worker: worker.id,
@@ -56,17 +59,29 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
     address,
     slot: socketSlot(listener, worker.slot),
     backlog,
-    listen: goesLive(draft, worker),
+    listen: goesLive(draft, worker, asked),
   })
 }
 
 /**
  * A first worker of which nothing but 'listening' is wanted serves from its claim on, and so does a late claim of one that serves
- * already. All others are held.
+ * already. All others are held, and whatever waits for its listener.ready().
  */
-function goesLive(draft: Draft, worker: Worker): boolean {
+function goesLive(draft: Draft, worker: Worker, claim: Claim): boolean {
   const { ready, probes } = draft.state.settings
-  return worker.state === 'serving' || (worker.role === 'first' && ready === 'listening' && !probes)
+  if (isSilent(claim)) return false
+  return worker.state === 'serving' || (worker.role === 'first' && ready === 'listening' && !probes && !worker.says)
+}
+
+/** The program has not said yet that this listener of the library may accept. */
+export function isSilent({ says, said }: Claim): boolean {
+  return says && !said
+}
+
+/** A worker that has been admitted is told to accept: from all that it had, and what it has said to be ready since. */
+export function acceptAgain(draft: Draft, worker: Worker): void {
+  listenFor(draft, [worker])
+  draft.order(worker, { type: 'resume' })
 }
 
 export function opened(draft: Draft, worker: Worker, event: OfType<'opened'>): void {
@@ -77,7 +92,8 @@ export function opened(draft: Draft, worker: Worker, event: OfType<'opened'>): v
   if (listener.awaitedBy === worker.generation) listener.awaitedBy = null
   const asked = worker.claims[event.claim]
   if (asked !== undefined) asked.opened = true
-  const mode = event.listening && goesLive(draft, worker) ? 'go' : 'hold'
+  const isLive = asked !== undefined && goesLive(draft, worker, asked)
+  const mode = event.listening && isLive ? 'go' : 'hold'
   draft.do({ do: 'answer', worker: worker.id, claim: event.claim, answer: { mode, listener: event.listener, slot } })
 }
 
@@ -110,7 +126,9 @@ function noteSocket(listener: Listener, slot: number, listening: boolean): void 
 /** The sockets of these workers' claims that do not listen yet begin to, in slot order, before the workers are told to go. */
 function listenFor(draft: Draft, workers: readonly Worker[]): void {
   for (const worker of workers) {
-    for (const { listener: key, backlog } of Object.values(worker.claims)) {
+    for (const claim of Object.values(worker.claims)) {
+      if (isSilent(claim)) continue
+      const { listener: key, backlog } = claim
       const listener = draft.state.listeners[key]
       if (listener === undefined) continue
       const slot = socketSlot(listener, worker.slot)
@@ -304,7 +322,7 @@ export function hasClaim(worker: Worker, key: ListenerKey): boolean {
 }
 
 export function listensOn(worker: Worker, key: ListenerKey): boolean {
-  return Object.values(worker.claims).some((claim) => claim.listener === key && claim.listening)
+  return Object.values(worker.claims).some((claim) => claim.listener === key && claim.listening && !isSilent(claim))
 }
 
 function socketSlot(listener: Listener, slot: number): number {

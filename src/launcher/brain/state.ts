@@ -79,8 +79,10 @@ export interface Worker {
   state: WorkerState
   /** How far a held worker has come beyond 'ready': its health path is being asked, or nothing more is wanted of it. */
   proof: 'none' | 'probing' | 'proven'
-  /** The program has said that it is ready. */
+  /** The program has said that it is ready, as --ready asks for it. */
   said: boolean
+  /** It uses the library: nothing of it serves from its claim on. */
+  says: boolean
   /** Why it has not proven itself so far, by its last probe or its heart. */
   doubt: string | null
   /** It does not answer: its event loop stands still, or an order is overdue. Its siblings see to its sockets meanwhile. */
@@ -111,6 +113,10 @@ export interface Claim {
   opened: boolean
   /** The program has seen 'listening'. */
   listening: boolean
+  /** A listener of the library: it accepts nothing before its listener.ready(). */
+  readonly says: boolean
+  /** Which has been called. */
+  said: boolean
 }
 
 export interface Listener {

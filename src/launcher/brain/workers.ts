@@ -6,7 +6,7 @@ import { type Ending, explain } from './ending.js'
 import { workerEnded, workerLost } from './endings.js'
 import type { WorkerEvent } from './events.js'
 import { leave } from './lanes.js'
-import { claim, forgetAdoptions, opened, openFailed, released } from './listeners.js'
+import { acceptAgain, claim, forgetAdoptions, isSilent, opened, openFailed, released } from './listeners.js'
 import { mark, remark, settleOutcome } from './marks.js'
 import type { Worker } from './state.js'
 import { kindsInWords } from './verdict.js'
@@ -61,13 +61,22 @@ function listeningFirst(draft: Draft, worker: Worker, event: Of<'listening'>): v
 }
 
 /** The program's own word. It may come before it listens. */
-function said(_draft: Draft, worker: Worker): void {
-  worker.said = true
+function said(_draft: Draft, worker: Worker, event: Of<'ready'>): void {
+  const { claim } = event
+  if (claim === undefined) worker.said = true
+  else if (worker.claims[claim] !== undefined) worker.claims[claim].said = true
 }
 
-function saidFirst(draft: Draft, worker: Worker): void {
-  said(draft, worker)
+function saidFirst(draft: Draft, worker: Worker, event: Of<'ready'>): void {
+  said(draft, worker, event)
   becomeReady(draft, worker)
+}
+
+/** Of a listener that was not there, or silent, when the worker became ready: it may have been told to serve without it. */
+function saidLate(draft: Draft, worker: Worker, event: Of<'ready'>): void {
+  said(draft, worker, event)
+  if (event.claim === undefined || worker.claims[event.claim] === undefined || draft.awaits(worker, 'pause')) return
+  if (worker.state === 'serving' || draft.awaits(worker, 'admit')) acceptAgain(draft, worker)
 }
 
 /** Addresses on which this worker must listen and does not: those that its generation, or its predecessor, had when *it* was ready. */
@@ -78,8 +87,14 @@ function missing(draft: Draft, worker: Worker): readonly string[] {
 }
 
 function isReady(draft: Draft, worker: Worker): boolean {
-  const listens = Object.values(worker.claims).some((claim) => claim.listening)
-  return listens && missing(draft, worker).length === 0 && (worker.said || draft.state.settings.ready === 'listening')
+  const claims = Object.values(worker.claims)
+  const listens = claims.some((claim) => claim.listening)
+  return listens && missing(draft, worker).length === 0 && !claims.some(isSilent) && hasSaid(draft, worker)
+}
+
+/** By the word that --ready names. That of the library takes its place. */
+function hasSaid({ state }: Draft, { said, claims }: Worker): boolean {
+  return said || state.settings.ready === 'listening' || Object.values(claims).some(({ says }) => says)
 }
 
 /** Ready: it listens on all it must, and has said so if it is asked to. Proven: it has answered its health check as well, if there is one. */
@@ -94,7 +109,7 @@ function becomeReady(draft: Draft, worker: Worker): void {
     return
   }
   proven(draft, worker)
-  if (worker.role === 'first' && ready === 'listening') serve(draft, worker)
+  if (worker.role === 'first' && ready === 'listening' && !worker.says) serve(draft, worker)
 }
 
 function proven(draft: Draft, worker: Worker): void {
@@ -256,7 +271,10 @@ function notDone(draft: Draft, worker: Worker): string {
   if (worker.proof === 'probing') return 'its health check did not pass'
   const lacking = missing(draft, worker)
   if (lacking.length > 0) return `it did not listen on ${lacking.join(', ')}`
-  const listens = Object.values(worker.claims).some((claim) => claim.listening)
+  const claims = Object.values(worker.claims)
+  const silent = claims.filter(isSilent).map(({ listener }) => listener)
+  if (silent.length > 0) return `it did not call listener.ready() for ${silent.join(', ')}`
+  const listens = claims.some((claim) => claim.listening)
   return listens ? 'it did not say that it is ready' : 'it did not listen'
 }
 
@@ -421,6 +439,12 @@ function listenFailed(draft: Draft, worker: Worker, event: Of<'listen-failed'>):
   draft.kill(worker, event.message)
 }
 
+/** A listener that it has opened late. It can finish what it has; its slot is started anew after it. */
+function listenFailedServing(draft: Draft, worker: Worker, event: Of<'listen-failed'>): void {
+  worker.failure ??= event.message
+  leave(draft, worker)
+}
+
 const TABLE = {
   spawned: {
     ...before,
@@ -444,10 +468,20 @@ const TABLE = {
     hello: helloAgain,
     listening,
     released: releasedReady,
+    ready: saidLate,
     probed: probedReady,
     'ready-late': readyLate,
   },
-  serving: { ...after, probed: probedServing, answered, drained: ignore, 'drain-late': ignore, 'kill-late': ignore },
+  serving: {
+    ...after,
+    ready: saidLate,
+    'listen-failed': listenFailedServing,
+    probed: probedServing,
+    answered,
+    drained: ignore,
+    'drain-late': ignore,
+    'kill-late': ignore,
+  },
   paused: { ...after, drained: ignore, 'drain-late': ignore, 'kill-late': ignore },
   draining: {
     ...after,

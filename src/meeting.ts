@@ -1,0 +1,25 @@
+/**
+ * Where the library in a program and the agent of its launcher find each other. They share no module: the program has a copy of this
+ * package of its own, perhaps of another version, while the agent is the launcher's. So it is a property of globalThis, under this symbol
+ * of the registry, one per thread; not enumerable, for programs that look there.
+ */
+export const MEETING: unique symbol = Symbol.for('reuseport-run.meeting')
+
+/** Grows when something here changes its meaning; fields are only added within a version. */
+export const MEETING_VERSION = 1
+
+/** What the agent offers, from before the program's first line on. */
+export interface Meeting {
+  readonly version: number
+  /** Before listen(): this server accepts nothing before the place's `ready()`. */
+  announce(server: object): Place
+  /** That listen() has come to its end, whichever: the next one of this server is like any other. */
+  forget(server: object): void
+}
+
+/** What becomes of an announced server: known when it listens. */
+export interface Place {
+  /** Of the worker; null: the launcher does not manage this listener. */
+  readonly generation: number | null
+  ready(): void
+}
