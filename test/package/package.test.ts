@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { startLauncher, temporaryDirectory, userEnv } from '../support/launcher'
@@ -56,10 +56,60 @@ it('is one instance for import, require and types', { timeout: 120_000 }, () => 
   writeFileSync(
     join(folder, 'both.mjs'),
     `import { createRequire } from 'node:module'
-     import { ControlClient, VERSION } from 'reuseport-run'
+     import { ControlClient, listenReusePort, VERSION } from 'reuseport-run'
      const required = createRequire(import.meta.url)('reuseport-run')
-     console.log(required.ControlClient === ControlClient, VERSION)`,
+     console.log(required.ControlClient === ControlClient, required.listenReusePort === listenReusePort, VERSION)`,
   )
   const out = execFileSync('node', ['both.mjs'], { cwd: folder, encoding: 'utf8', env: userEnv() })
-  expect(out).toBe(`true ${version}\n`)
+  expect(out).toBe(`true true ${version}\n`)
+  expectTypes(folder)
+})
+
+/** What an editor says of a program that uses the library: as an ES module and as CommonJS, and that what is no option is an error. */
+function expectTypes(folder: string): void {
+  const program = `import { createSecureServer } from 'node:http2'
+     import { createServer } from 'node:https'
+     import { listenReusePort, type ReusePortListener } from 'reuseport-run'
+     export async function serve(): Promise<number | null> {
+       const listener: ReusePortListener = await listenReusePort(createSecureServer(), { port: 3000, host: '::1', ipv6Only: true })
+       listener.ready()
+       const from: 'launcher' | 'none' = listener.inherited
+       await using other = await listenReusePort(createServer(), { path: '/run/' + from, backlog: 5 })
+       await other.close()
+       // @ts-expect-error
+       await listenReusePort(createServer(), { port: '3000' })
+       // @ts-expect-error
+       await listenReusePort(createServer(), { handover: '/run/app.sock' })
+       return typeof listener.address === 'string' ? listener.generation : listener.address.port
+     }`
+  for (const name of ['types.mts', 'types.cts']) writeFileSync(join(folder, name), program)
+  const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc')
+  const words = [
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2023',
+    '--lib',
+    'es2023,esnext.disposable',
+  ]
+  const roots = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules', '@types')]
+  const files = ['types.mts', 'types.cts']
+  const { status, stdout } = spawnSync(process.execPath, [compiler, ...words, ...roots, ...files], {
+    cwd: folder,
+    encoding: 'utf8',
+  })
+  expect({ status, stdout }).toEqual({ status: 0, stdout: '' })
+}
+
+it('meets the agent of a launcher that is another copy', { timeout: 120_000 }, async () => {
+  const folder = install()
+  copyFileSync(fixture('servers/library.cjs'), join(folder, 'server.cjs'))
+  writeFileSync(join(folder, 'version'), 'one')
+  const port = await freePort()
+  const launcher = await startLauncher({ command: ['node', 'server.cjs', String(port)], cwd: folder })
+  expect(launcher.output).toEqual([expect.stringMatching(/^listens \d+ launcher 1$/)])
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  await launcher.stop()
 })

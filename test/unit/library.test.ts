@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { parseReport } from '../../src/launcher/report.js'
 import { whatIsLacking } from '../../src/library/reuse-port.js'
 import { World } from '../support/world.js'
 
@@ -150,4 +151,19 @@ it.each([
   ['darwin', 'v26.0.0', 'SO_REUSEPORT is used on Linux only, and this is darwin'],
 ] as const)('SO_REUSEPORT on %s with Node %s', (platform, version, lack) => {
   expect(whatIsLacking(platform, version)).toEqual(lack)
+})
+
+it('is believed in what it says of itself only in the form that it has', () => {
+  const claim = { type: 'claim', id: 1, address: { kind: 'tcp', host: null, port: 1, ipv6Only: false }, backlog: 1 }
+  const isTaken = (report: object): boolean => {
+    try {
+      return parseReport(Buffer.from(JSON.stringify(report))) !== undefined
+    } catch {
+      return false
+    }
+  }
+  expect([{}, { ready: 'program' }].map((more) => isTaken({ ...claim, ...more }))).toEqual([true, true])
+  expect([{ ready: 'x' }, { ready: true }, { ready: null }].some((more) => isTaken({ ...claim, ...more }))).toBe(false)
+  expect([{}, { id: 1 }].map((more) => isTaken({ type: 'ready', ...more }))).toEqual([true, true])
+  expect([{ id: '1' }, { id: null }, { id: 1.5 }].some((more) => isTaken({ type: 'ready', ...more }))).toBe(false)
 })

@@ -91,6 +91,7 @@ test.each([
 ])('%s: it rejects', async (name, code) => {
   const program = start('library-cases.cjs', name, await freePort())
   expect(await program.line('failed')).toEqual(code)
+  expect(await program.line('as before')).toBe('true')
   expect(await program.ended).toEqual({ code: 0, signal: null })
   expect(program.errors.filter((line) => !/REUSEPORT_RUN_PLAIN_LISTEN|--trace-warnings/.test(line))).toEqual([])
 })
