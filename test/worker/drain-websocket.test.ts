@@ -58,8 +58,12 @@ async function client(url: string): Promise<Client> {
 }
 
 describe('WebSocket', () => {
-  test.each(['ws', 'wss'])('%s: idle clients are closed with 1012, one after the other', async (scheme) => {
-    const { worker, port, program } = await serving(scheme === 'wss' ? { TLS: '1' } : {})
+  test.each([
+    ['ws', ''],
+    ['wss', '1'],
+    ['wss', 'h2'],
+  ])('%s %s: idle clients are closed with 1012, one after the other', async (scheme, TLS) => {
+    const { worker, port, program } = await serving({ TLS })
     const clients = await Promise.all(Array.from({ length: 8 }, () => client(`${scheme}://localhost:${port}/echo`)))
     const begin = Date.now()
     await drain(worker, { spreadMs: 800 })

@@ -49,8 +49,10 @@ export function trackUpgrades(server: object): void {
   if (server.listenerCount('upgrade') > 0) server.prependListener('upgrade', note)
 }
 
+/** Also those of http2, which may speak HTTP/1.1 as well (allowHTTP1). */
 function isHttp(server: object): server is Server {
-  return typeof (server as { closeIdleConnections?: unknown }).closeIdleConnections === 'function'
+  const has = (name: string): boolean => typeof (server as Record<string, unknown>)[name] === 'function'
+  return has('closeIdleConnections') || has('updateSettings')
 }
 
 /** The head of the answer is what the program writes first; what it writes after that passes untouched. */
