@@ -49,10 +49,9 @@ export function trackUpgrades(server: object): void {
   if (server.listenerCount('upgrade') > 0) server.prependListener('upgrade', note)
 }
 
-/** Also those of http2, which may speak HTTP/1.1 as well (allowHTTP1). */
+/** Also one of http2 that speaks HTTP/1.1 as well (allowHTTP1). */
 function isHttp(server: object): server is Server {
-  const has = (name: string): boolean => typeof (server as Record<string, unknown>)[name] === 'function'
-  return has('closeIdleConnections') || has('updateSettings')
+  return typeof (server as { closeIdleConnections?: unknown }).closeIdleConnections === 'function'
 }
 
 /** The head of the answer is what the program writes first; what it writes after that passes untouched. */
