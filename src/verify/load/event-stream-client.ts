@@ -30,6 +30,7 @@ export class EventStreamClients implements Clients {
     const timer = setTimeout(() => stream.close(), LOOK_FOR_EVENTS_MS)
     const { outcome } = await stream.over
     clearTimeout(timer)
+    await stream.gone
     if (outcome.bucket !== 'ok') throw new Unfit(this.asks, `${outcome.bucket} (${outcome.reason})`)
     const [first, second] = ids as [string, string]
     this.#counts = ids.length >= 2 && isNext(first, second)
@@ -38,6 +39,7 @@ export class EventStreamClients implements Clients {
 
   async run(context: ClientContext, kind: string, onRequest: () => void): Promise<void> {
     const { recorder, end } = context
+    const streams: Promise<void>[] = []
     let lastId: string | null = null
     for (let isFirst = true; isFirst || !end.over; isFirst = false) {
       let last = lastId
@@ -53,6 +55,7 @@ export class EventStreamClients implements Clients {
         recorder.connected(kind, isAgain)
         onRequest()
       })
+      streams.push(stream.gone)
       const forget = end.onBegin(() => stream.close())
       const over = await stream.over
       forget()
@@ -62,6 +65,7 @@ export class EventStreamClients implements Clients {
       if (over.outcome.bucket !== 'ok') await end.pause(AFTER_FAILED_CONNECT_MS)
       else if (over.ended) recorder.endedPolitely(kind, this.asks)
     }
+    await Promise.all(streams)
   }
 
   #open(

@@ -24,12 +24,18 @@ const CLOSE_TIMEOUT_MS = 2000
 
 /** One event stream, from the request to its end, as one request: ok if it ended cleanly, or not before its client closed it. */
 export class EventStream {
+  /** Resolves when the socket is gone, too. */
+  readonly gone: Promise<void>
   /** What became of it; `ended`: by the server. */
   readonly over: Promise<{ readonly outcome: Outcome; readonly ended: boolean; readonly lastId: string | null }>
   #isClosing = false
   #closeNow: () => void = () => undefined
 
   constructor(options: EventStreamOptions) {
+    let leave: () => void = () => undefined
+    this.gone = new Promise((resolve) => {
+      leave = resolve
+    })
     this.over = new Promise((resolve) => {
       const { target, path, connectTimeoutMs, responseTimeoutMs } = options
       const began = monotonicMs()
@@ -47,6 +53,12 @@ export class EventStream {
           bytesReceived: received,
         })
         clearTimeout(timer)
+        // The server's to close, if it wants to: a word of ours after its last one would be answered with a reset.
+        timer = setTimeout(closePolitely, CLOSE_TIMEOUT_MS)
+        resolve({ outcome, ended: !this.#isClosing, lastId: events.lastId })
+      }
+      const closePolitely = (): void => {
+        socket?.end()
         timer = setTimeout(() => socket?.destroy(), CLOSE_TIMEOUT_MS)
       }
       const onBytes = (bytes: Buffer): boolean => {
@@ -66,12 +78,12 @@ export class EventStream {
           if (/^text\/event-stream\b/i.test(contentType)) settle('ok', null)
           else settle('bad-body', `Content-Type is ${JSON.stringify(contentType)}`)
         }
-        if (outcome !== null) socket?.end()
         return true
       }
       openSocket({ target, connectTimeoutMs, onBytes }, (opened) => {
         if (!(opened instanceof Socket)) {
           resolve({ outcome: opened, ended: true, lastId: events.lastId })
+          leave()
           return
         }
         socket = opened
@@ -91,13 +103,14 @@ export class EventStream {
         })
         opened.once('close', () => {
           clearTimeout(timer)
-          resolve({ outcome: outcome as Outcome, ended: !this.#isClosing, lastId: events.lastId })
+          leave()
         })
         // Not before the head has come: what became of the request shall be known.
         this.#closeNow = () => {
           if (!isOpen) return
           settle('ok', null)
-          opened.end()
+          clearTimeout(timer)
+          closePolitely()
         }
         opened.write(getEvents(target, path, options.lastId).head)
       })
