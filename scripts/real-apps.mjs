@@ -169,7 +169,7 @@ option \`retries\`, by WebSocket: its long polling needs sticky sessions, as it 
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
 ${rows.join('\n')}
 
-"Closed": HTTP/1.1 connections that the server has ended. "Reconnects": connections opened again, after 1012 or GOAWAY.
+"Closed": HTTP/1.1 connections that the server has ended. "Reconnects": connections opened again, after 1012 (not told by gRPC).
 ${failed.map(({ app, result }) => `\n${app} **failed**:\n\n${result.reasons.map((reason) => `- ${reason}`).join('\n')}\n`).join('')}`
 }
 

@@ -5,7 +5,7 @@ const { report } = require('./load.cjs')
 const Client = makeGenericClientConstructor(require('./grpc-service.cjs'), 'Echo')
 const CHANNELS = 10
 const CALLS = 4
-const counts = { requests: 0, lost: 0, reconnects: 0, why: {} }
+const counts = { requests: 0, lost: 0, why: {} }
 let isOver = false
 
 const failed = (error) => report.failed(counts, `${status[error.code]}: ${error.details}`)

@@ -5,6 +5,7 @@ import { OPTIONS, VERBS } from '../../src/cli/option-table'
 import { parseCommandLine } from '../../src/cli/parse'
 import { type ErrorCode, ReuseportError } from '../../src/errors'
 import { BUCKETS } from '../../src/verify/load/buckets'
+import { KINDS } from '../../src/verify/load/kinds'
 import { ROOT } from '../support/paths'
 import { filesBelow, Page, read } from './markdown'
 
@@ -186,6 +187,14 @@ describe('verify', () => {
     same(
       rows.map(([cell]) => (cell as string).replaceAll('`', '')),
       [...BUCKETS],
+    )
+  })
+
+  it('verify-command.md has the kinds of clients', () => {
+    const rows = page('docs/verify-command.md').table('`--clients`')
+    same(
+      rows.flatMap(([cell]) => [...(cell as string).matchAll(/`([^`]+)`/g)].map(([, kind]) => kind as string)),
+      Object.keys(KINDS),
     )
   })
 })
