@@ -88,6 +88,8 @@ export interface WorkerStatus {
   readonly startedAt: string
   /** What the program said of itself last (sd_notify's STATUS; only with `--ready notify`); null: nothing. */
   readonly text: string | null
+  /** Why siblings see to its sockets: it does not answer. null: it does. */
+  readonly stuck: string | null
 }
 
 export interface LeavingWorker {

@@ -34,6 +34,10 @@ export interface LauncherOptions {
   readonly bakeMax5xx: number | undefined
   /** Idle HTTP/1.1 connections of an old worker go on in its successor; else each is told to close. */
   readonly migrate: boolean
+  /** So long a worker's event loop may stand still before its siblings take over what waits for it; 0: nobody asks. */
+  readonly hangTimeoutMs: number
+  /** So long before it is killed, if another worker is well; 0: never. */
+  readonly hangKillMs: number
   /** How a worker is asked whether it is well; undefined: it is not asked. */
   readonly health: HealthOptions | undefined
   /** Files with the program's environment, read anew for each generation; a later one wins. */
@@ -106,6 +110,10 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   bakeMs: 5_000,
   bakeMax5xx: undefined,
   migrate: true,
+  // Silence that is no garbage collection and no long template any more (reliability.md Q11).
+  hangTimeoutMs: 2_000,
+  // gunicorn's; what an honest long computation may take is the program's to know.
+  hangKillMs: 30_000,
   health: undefined,
   envFiles: [],
   logFormat: 'text',

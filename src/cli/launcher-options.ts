@@ -30,6 +30,8 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     bakeMs: time('bake', DEFAULTS.bakeMs),
     bakeMax5xx: share(text(values, 'bake-max-5xx')),
     migrate: values['no-migrate'] !== true,
+    hangTimeoutMs: time('hang-timeout', DEFAULTS.hangTimeoutMs),
+    hangKillMs: time('hang-kill', DEFAULTS.hangKillMs),
     health: healthOptions(values),
     envFiles: texts(values, 'env-file'),
     logFormat,

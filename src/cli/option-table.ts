@@ -97,6 +97,18 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'ask each worker this often for as long as it serves (default: until the bake has ended)',
   },
   {
+    name: 'hang-timeout',
+    value: 'TIME',
+    verbs: RUNS,
+    help: 'the siblings of a worker whose event loop stands still this long accept what waits for it, until it turns again; 0: off (default: 2s)',
+  },
+  {
+    name: 'hang-kill',
+    value: 'TIME',
+    verbs: RUNS,
+    help: 'it is killed after this, and started again, if another worker is well; 0: never (default: 30s)',
+  },
+  {
     name: 'env-file',
     value: 'FILE',
     multiple: true,

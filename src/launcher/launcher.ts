@@ -98,6 +98,7 @@ export class Launcher {
       sockets: this.#sockets,
       standing: (worker) => this.#standing(worker),
       post: (event) => this.#post(event),
+      patience: { timeoutMs: options.hangTimeoutMs, killMs: options.hangKillMs },
       log,
     })
     this.#notify = options.ready === 'notify' ? this.#makeNotifySocket() : undefined

@@ -49,6 +49,7 @@ export function statusOf(
                 state: worker.state,
                 startedAt: (facts.processes.get(worker.id)?.startedAt ?? new Date(0)).toISOString(),
                 text: facts.processes.get(worker.id)?.statusText ?? null,
+                stuck: worker.stuck ? (worker.doubt ?? 'it has not answered an order in time') : null,
               },
         adoptedBy: adopterOf(state, slot),
       }

@@ -12,7 +12,7 @@ import { type Conduct, type Step, World } from './world.js'
 const SLOTS = 3
 
 interface Move {
-  readonly do: 'happen' | 'ring' | 'reload' | 'crash'
+  readonly do: 'happen' | 'ring' | 'reload' | 'crash' | 'hang'
   readonly pick: number
 }
 
@@ -45,6 +45,7 @@ export function schedules(faults: boolean): fc.Arbitrary<Schedule> {
       { weight: 3, arbitrary: fc.constant('ring' as const) },
       { weight: 3, arbitrary: fc.constant('reload' as const) },
       { weight: faults ? 3 : 0, arbitrary: fc.constant('crash' as const) },
+      { weight: faults ? 2 : 0, arbitrary: fc.constant('hang' as const) },
     ),
     pick: fc.nat(1_000),
   })
@@ -102,8 +103,8 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
         if (running.step === 'bake' && resting.has(old.id))
           must(old.state === 'paused' || old.state === 'stopping', `an old worker is ${old.state} in the bake`)
       }
-    // Idle connections go to who serves and cannot be undone, and the way is there before they have to leave.
-    must(world.laneFault === null, String(world.laneFault))
+    // Idle connections go to who serves and cannot be undone, and the way is there before they have to leave. Nobody kills the last one.
+    must(world.fault === null, String(world.fault))
     // Terms only grow, so that who comes after us knows the last word; at most three generations live.
     const now = state.slots.map((slot) => slot.working)
     must(
@@ -116,6 +117,7 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
     must(new Set(alive.map((worker) => worker.generation)).size <= 3, 'more than three generations')
   }
   for (const move of moves) {
+    const anyone = (): number => [...world.alive][move.pick % Math.max(1, world.alive.size)] ?? -1
     if (move.do === 'happen' && world.pending.length > 0) {
       const heads = world.pending
         .map(({ worker }, index) => ({ worker, index }))
@@ -128,7 +130,8 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
         caller: ++caller,
         wait: (['admitted', 'baked', 'retired'] as const)[move.pick % 3] ?? 'baked',
       })
-    else if (move.do === 'crash') world.crash([...world.alive][move.pick % Math.max(1, world.alive.size)] ?? -1)
+    else if (move.do === 'crash') world.crash(anyone())
+    else if (move.do === 'hang') world.freeze(anyone(), move.pick % 2 === 0)
     check()
   }
   for (let n = 0; n < 1_000; n++) {

@@ -49,8 +49,8 @@ export class World {
   readonly probes = new Map<number, 'prove' | 'watch'>()
   readonly verdicts: Extract<Effect, { do: 'verdict' }>[] = []
   readonly lanes: Extract<Effect, { do: 'lane' }>[] = []
-  /** The first thing that should not have been done with a lane, as seen in the moment in which it was done. */
-  laneFault: string | null = null
+  /** The first thing that should not have been done, as seen in the moment in which it was done. */
+  fault: string | null = null
   exitCode: number | null = null
   conduct: (generation: number, slot: number) => Conduct
   /** Workers whose event loop stands still: from which sockets they accept once it turns again, and what lies in their channel. */
@@ -125,6 +125,19 @@ export class World {
     })
   }
 
+  /** Its event loop stands still for a while; `long`: so long that it is not waited for any more. */
+  freeze(worker: number, long: boolean): void {
+    if (!this.alive.has(worker) || this.#frozen.has(worker)) return
+    const slots = [...this.acceptors].flatMap(([slot, workers]) => (workers.has(worker) ? [slot] : []))
+    this.#frozen.set(worker, { slots, orders: [] })
+    this.#stopAccepting(worker)
+    // What it has said before lies in the channel.
+    const doing = 'it is stopped (SIGSTOP)'
+    this.pending.push({ worker, event: { type: 'heartbeat-lost', worker, ms: 2_000, doing } })
+    if (long) this.pending.push({ worker, event: { type: 'hung', worker, ms: 30_000, doing } })
+    this.pending.push({ worker, event: { type: 'heartbeat-back', worker } })
+  }
+
   /** Moves the clock to the next timer and rings it. False when no timer runs. */
   ring(): boolean {
     const [next] = [...this.timers].sort((a, b) => a[1] - b[1])
@@ -196,6 +209,7 @@ export class World {
       case 'terminate':
         return this.#end(effect.worker, 'SIGTERM')
       case 'kill':
+        this.#note(this.#faultOfKill(effect.worker))
         return this.#end(effect.worker, 'SIGKILL')
       case 'timer':
         this.timers.set(effect.id, this.now + effect.ms)
@@ -215,8 +229,18 @@ export class World {
     }
   }
 
+  /** A worker that hangs is the last hope where no other is well. */
+  #faultOfKill(id: number): string | null {
+    const { workers, slots } = this.state
+    const hangs = workers[id]?.hung
+    if (hangs == null || workers[id]?.failure !== hangs) return null
+    const isWell = ({ generation, slot, state, stuck }: Worker): boolean =>
+      state === 'serving' && !stuck && slots[slot]?.working === generation
+    return Object.values(workers).some(isWell) ? null : 'a worker that hangs was killed, and no other is well'
+  }
+
   #note(fault: string | null): void {
-    this.laneFault ??= fault
+    this.fault ??= fault
   }
 
   /** What a lane must never be. */
@@ -337,11 +361,7 @@ export class World {
     const record = this.state.workers[worker]
     if (record === undefined || this.state.run?.to !== record.generation) return
     if (vice === 'crash') return this.crash(worker)
-    const slots = [...this.acceptors].flatMap(([slot, workers]) => (workers.has(worker) ? [slot] : []))
-    this.#frozen.set(worker, { slots, orders: [] })
-    this.#stopAccepting(worker)
-    this.pending.push({ worker, event: { type: 'heartbeat-lost', worker, ms: 2_000 } })
-    this.pending.push({ worker, event: { type: 'heartbeat-back', worker } })
+    this.freeze(worker, false)
   }
 
   #thaw(worker: number): void {

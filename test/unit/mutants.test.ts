@@ -136,6 +136,12 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
     "if (worker.state === 'draining') layLanes",
     "if (worker.state === 'draining' || worker.state === 'paused') layLanes",
   ],
+  [
+    'kills the last worker when it hangs',
+    'endings.ts',
+    "if (!members.some((worker) => worker.state === 'serving' && !worker.stuck)) return\n  for (const worker of members) {\n    if (worker.hung",
+    'for (const worker of members) {\n    if (worker.hung',
+  ],
   ['lets every generation live', 'reload.ts', 'const MOST_GENERATIONS = 3', 'const MOST_GENERATIONS = 30'],
 ]
 

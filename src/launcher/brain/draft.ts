@@ -81,6 +81,7 @@ export class Draft {
       says: false,
       doubt: null,
       stuck: false,
+      hung: null,
       pid: null,
       claims: {},
       orders: {},

@@ -2,7 +2,7 @@ import { fail, isBaking } from './bake.js'
 import type { Draft } from './draft.js'
 import { type Ending, reasonOf } from './ending.js'
 import { leave } from './lanes.js'
-import { admit, disownAll } from './listeners.js'
+import { admit, disownAll, forgetAdoptions } from './listeners.js'
 import { addExit, pauseMs } from './restart-policy.js'
 import { failStart } from './start.js'
 import type { Worker } from './state.js'
@@ -45,6 +45,7 @@ export function settleGenerations(draft: Draft): void {
  */
 export function settleSlots(draft: Draft): void {
   replaceStuck(draft)
+  killHung(draft)
   const workers = draft.members
   draft.state.slots.forEach((slot, number) => {
     if (slot.pausing || !isSettled(draft, number) || workers.some((worker) => fills(worker, number))) return
@@ -79,6 +80,27 @@ function replaceStuck(draft: Draft): void {
       reason: 'it has not resumed in time',
     })
     leave(draft, worker)
+  }
+}
+
+/**
+ * One that has not come back in all this time is killed, and its slot started again: what it has in hand is lost, and would be for as long
+ * as it hangs. But only while another worker is well: a fault that has stopped them all would only stop the next ones (reliability.md E-02).
+ */
+function killHung(draft: Draft): void {
+  if (draft.state.phase !== 'running') return
+  const { members } = draft
+  if (!members.some((worker) => worker.state === 'serving' && !worker.stuck)) return
+  for (const worker of members) {
+    if (worker.hung === null || (worker.state !== 'serving' && worker.state !== 'paused')) continue
+    draft.log('error', 'worker.hung', {
+      slot: worker.slot,
+      generation: worker.generation,
+      pid: worker.pid,
+      reason: worker.hung,
+    })
+    forgetAdoptions(draft, worker)
+    draft.kill(worker, worker.hung)
   }
 }
 

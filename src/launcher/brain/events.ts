@@ -65,8 +65,10 @@ export type WorkerEvent = { readonly worker: number } & (
    * reason to show if the time runs out. Mode 'watch': failures only, each after enough of them in a row.
    */
   | { readonly type: 'probed'; readonly passed: boolean; readonly reason: string | null; readonly attempts: number }
-  /** Its event loop has not turned for this long. */
-  | { readonly type: 'heartbeat-lost'; readonly ms: number }
+  /** Its event loop has not turned for this long. `doing`: what its process does instead, in words, if that is known. */
+  | { readonly type: 'heartbeat-lost'; readonly ms: number; readonly doing: string | null }
+  /** Nor has it since, for so long that it is not waited for any more. */
+  | { readonly type: 'hung'; readonly ms: number; readonly doing: string | null }
   /** It turns again. */
   | { readonly type: 'heartbeat-back' }
   /** HTTP answers given since it was told to count, and how many of them had a status of 500 or more. */

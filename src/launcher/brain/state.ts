@@ -87,6 +87,8 @@ export interface Worker {
   doubt: string | null
   /** It does not answer: its event loop stands still, or an order is overdue. Its siblings see to its sockets meanwhile. */
   stuck: boolean
+  /** Why it is not waited for any more: as soon as another worker is well, it is killed. null: it is waited for. */
+  hung: string | null
   /** The process that listens, once known; before that the process that was spawned. */
   pid: number | null
   claims: Record<string, Claim>
