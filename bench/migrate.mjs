@@ -1,5 +1,5 @@
 // How fast an old worker is empty: again and again a reload, with many idle keep-alive connections and some that are busy, of clients that
-// never retry. Prints median, 95 % and worst of the time from the moment in which the old worker had paused to its word that it has nothing
+// never retry. Prints median, 95 %, worst and best of the time from the moment in which the old worker had paused to its word that it has nothing
 // left, as each verdict has it; and what the clients noticed, which is to be nothing.
 //
 //   node bench/migrate.mjs [--reloads 50] [--idle 2000] [--thinking 80] [--busy 20] [--node /opt/node-26/bin/node]
@@ -123,7 +123,7 @@ try {
   const at = (share) => times[Math.min(times.length - 1, Math.floor(times.length * share))].toFixed(1)
   process.stdout.write(
     `${RELOADS} reloads with ${IDLE} idle, ${THINKING} thinking and ${BUSY} busy connections\n` +
-      `  the old worker is empty after: median ${at(0.5)} ms, 95 % ${at(0.95)} ms, worst ${at(1)} ms\n` +
+      `  the old worker is empty after: median ${at(0.5)} ms, 95 % ${at(0.95)} ms, worst ${at(1)} ms, best ${at(0)} ms\n` +
       `  ${moved} connections moved, ${Math.round(moved / (spent / 1_000))} a second\n` +
       `  ${tally.requests} requests: ${tally.failed} failed; ${tally.closed} connections closed, ${tally.told} told to close\n`,
   )

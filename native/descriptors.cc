@@ -19,7 +19,8 @@ namespace {
 
 Napi::Value dup(const Napi::CallbackInfo& info) {
   const int fd = toDescriptor(info[0]);
-  const int copy = unwrap(info.Env(), attempt([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 3); }), "fcntl");
+  const int least = info[1].IsUndefined() ? 3 : toDescriptor(info[1], "least");
+  const int copy = unwrap(info.Env(), attempt([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, std::max(least, 3)); }), "fcntl");
   return Napi::Number::New(info.Env(), copy);
 }
 

@@ -9,8 +9,8 @@ import { ReuseportError } from './errors'
  */
 export interface Native {
   // --- descriptors -------------------------------------------------------------------------------------------------
-  /** fcntl(F_DUPFD_CLOEXEC, 3): a second descriptor of the same open file description, never 0, 1 or 2. */
-  dup(fd: number): number
+  /** fcntl(F_DUPFD_CLOEXEC): a second descriptor of the same open file description, of at least `least`, and never 0, 1 or 2. */
+  dup(fd: number, least?: number): number
   /** dup2(2): makes `target` refer to what `fd` refers to. The result is *not* close-on-exec, as a stdio descriptor must be. */
   dup2(fd: number, target: number): void
   /** close(2). EINTR counts as closed (Linux). */

@@ -19,6 +19,7 @@ import type { Server } from './handles.js'
 import { KeepAlive } from './keep-alive.js'
 import { LauncherLink } from './launcher-link.js'
 import { Adopted } from './migrate/adopted.js'
+import { makeRoom } from './migrate/room.js'
 import { Sender } from './migrate/sender.js'
 import { heldSockets, type OrderWorld, obey } from './orders.js'
 import type { ReceivedFds } from './received-fds.js'
@@ -90,7 +91,10 @@ export class Agent implements OrderWorld {
   announce(claim: Claim): void {
     // Not in the next tick: a listen() beside this one may just have failed, and end the program in that tick.
     setImmediate(() => {
-      if (claim.state !== 'released') this.send({ type: 'listening', id: claim.facts.id })
+      if (claim.state === 'released') return
+      this.send({ type: 'listening', id: claim.facts.id })
+      const [own] = claim.sockets()
+      if (claim.state === 'held' && own !== undefined) makeRoom(this.native, own.fd)
     })
   }
 

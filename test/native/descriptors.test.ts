@@ -53,6 +53,19 @@ describe('dup', () => {
   })
 })
 
+describe('dup with a least number', () => {
+  it('gives that one, or the next that is free', () => {
+    const copies = [addon.dup(1, 500), addon.dup(1, 500), addon.dup(1, 0)]
+    expect(copies.slice(0, 2)).toEqual([500, 501])
+    expect(copies[2]).toBeGreaterThan(2)
+    for (const copy of copies) addon.close(copy)
+  })
+
+  it('beyond the limit is EINVAL', () => {
+    expect(errorOf(() => addon.dup(1, 2 ** 31 - 1))).toEqual(systemError('EINVAL', 'fcntl'))
+  })
+})
+
 describe('dup2', () => {
   it('makes the target refer to the same, not close-on-exec', () => {
     const [read, write] = addon.pipe(false)

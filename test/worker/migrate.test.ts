@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -210,6 +210,13 @@ describe('goes on in the successor', () => {
       answers.map(({ body }) => ({ body, isLast: false })),
     )
   })
+})
+
+test('room for many descriptors is made while a worker is held, and nobody waits for it', async () => {
+  const old = await begin()
+  const sizeOf = (one: One): number =>
+    Number(/^FDSize:\s+(\d+)$/m.exec(readFileSync(`/proc/${one.program.pid}/status`, 'utf8'))?.[1])
+  await until('there is room', () => sizeOf(old) >= 8_192)
 })
 
 describe('under load', () => {

@@ -25,25 +25,18 @@ export function socketsOf(connections: readonly Connection[]): HttpSocket[] {
 
 /**
  * Between two messages with nothing left to write, or open without a first byte ("fresh", browsers do that): before Node 26 not in idle().
- * One whose next request is being read is not: a message begins with its first byte. `most`: so many of those that fit are enough.
+ * One whose next request is being read is not: a message begins with its first byte.
  */
-export function idleOf(
-  list: ConnectionsList,
-  fits: (socket: HttpSocket) => boolean = () => true,
-  most: number = Number.POSITIVE_INFINITY,
-): HttpSocket[] {
+export function idleOf(list: ConnectionsList, fits: (socket: HttpSocket) => boolean = () => true): HttpSocket[] {
   const between = new Set(socketsOf(list.idle()))
-  const found: HttpSocket[] = []
-  for (const { socket } of list.all()) {
-    if (found.length >= most) break
-    if (socket !== undefined && isIdle(socket, between) && fits(socket)) found.push(socket)
-  }
-  return found
+  return socketsOf(list.all()).filter(
+    (socket) => isQuiet(socket) && (between.has(socket) || socket.bytesRead === 0) && fits(socket),
+  )
 }
 
-function isIdle(socket: HttpSocket, between: ReadonlySet<HttpSocket>): boolean {
-  if (socket.destroyed || socket._httpMessage || socket.writableLength > 0) return false
-  return between.has(socket) || socket.bytesRead === 0
+/** Nothing is answered or written. One that was idle is so still if it has read nothing since. */
+export function isQuiet(socket: HttpSocket): boolean {
+  return !socket.destroyed && !socket._httpMessage && socket.writableLength === 0
 }
 
 /**

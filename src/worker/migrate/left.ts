@@ -24,10 +24,13 @@ export function leftMs(socket: HttpSocket, server: Server, adopted: Adopted, now
   return Number.isFinite(patience) ? patience : null
 }
 
+/** Node's own, the same for every socket. */
+let ofTimer: symbol | undefined
+
 /** Set by `socket.setTimeout`: after a response by Node (keepAliveTimeout), or by the program. */
 function timerOf(socket: HttpSocket): SocketTimer | undefined {
-  const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'timeout')
-  const timer = symbol === undefined ? undefined : (socket as unknown as Record<symbol, SocketTimer | null>)[symbol]
+  ofTimer ??= Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'timeout')
+  const timer = ofTimer === undefined ? undefined : (socket as unknown as Record<symbol, SocketTimer | null>)[ofTimer]
   return timer != null && timer._idleTimeout > 0 ? timer : undefined
 }
 

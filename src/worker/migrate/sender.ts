@@ -5,7 +5,7 @@ import type { Native } from '../../native.js'
 import type { Claim } from '../claim.js'
 import type { HttpSocket } from '../drain/last-response.js'
 import type { Adopted } from './adopted.js'
-import { type ConnectionsList, connectionsOf, descriptorOf, idleOf, isMovable } from './idle.js'
+import { type ConnectionsList, connectionsOf, descriptorOf, idleOf, isMovable, isQuiet } from './idle.js'
 import { Lane } from './lane.js'
 import { leftMs, loopNow } from './left.js'
 
@@ -40,6 +40,8 @@ export class Sender {
   /** Those that the other worker would not have. */
   readonly #refused = new WeakSet<HttpSocket>()
   readonly #sent = new Map<number, Sent>()
+  /** As they were when all connections were looked through. */
+  #found: { readonly socket: HttpSocket; readonly bytesRead: number }[] = []
   #lane: Lane | undefined
   #nextBatch = 1
   #moved = 0
@@ -141,6 +143,7 @@ export class Sender {
     lane.stopReceiving()
     this.#readAnswers(lane)
     this.#lane = undefined
+    this.#found = []
     lane.close()
     clearTimeout(this.#answerTimer)
     this.#answerTimer = undefined
@@ -153,10 +156,18 @@ export class Sender {
     return this.#claim.facts.server as unknown as Server
   }
 
+  /** Looking through all connections costs more than the batch: what was found idle is asked only whether it still is. */
   #idle(): { idle: HttpSocket[]; hasMore: boolean } {
     const mayGo = (socket: HttpSocket): boolean => !this.#refused.has(socket) && isMovable(socket, this.#server)
-    const idle = idleOf(this.#list, mayGo, BATCH + 1)
-    return { idle: idle.slice(0, BATCH), hasMore: idle.length > BATCH }
+    if (this.#found.length === 0)
+      this.#found = idleOf(this.#list, mayGo).map((socket) => ({ socket, bytesRead: socket.bytesRead }))
+    const idle: HttpSocket[] = []
+    for (let one = this.#found.pop(); one !== undefined; one = this.#found.pop()) {
+      const { socket, bytesRead } = one
+      if (isQuiet(socket) && socket.bytesRead === bytesRead && mayGo(socket)) idle.push(socket)
+      if (idle.length === BATCH) break
+    }
+    return { idle, hasMore: idle.length > 0 }
   }
 
   #copy(sockets: readonly HttpSocket[]): { socket: HttpSocket; fd: number; leftMs: number | null }[] {
