@@ -30,6 +30,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     bakeMs: time('bake', DEFAULTS.bakeMs),
     bakeMax5xx: share(text(values, 'bake-max-5xx')),
     migrate: values['no-migrate'] !== true,
+    parkMs: time('park', DEFAULTS.parkMs),
     hangTimeoutMs: time('hang-timeout', DEFAULTS.hangTimeoutMs),
     hangKillMs: time('hang-kill', DEFAULTS.hangKillMs),
     health: healthOptions(values),

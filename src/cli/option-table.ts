@@ -10,8 +10,8 @@ export interface OptionRow {
   readonly help: string
 }
 
-export type Verb = 'start' | 'reload' | 'status' | 'stop' | 'verify'
-export const VERBS: readonly Verb[] = ['start', 'reload', 'status', 'stop', 'verify']
+export type Verb = 'start' | 'reload' | 'scale' | 'status' | 'stop' | 'verify'
+export const VERBS: readonly Verb[] = ['start', 'reload', 'scale', 'status', 'stop', 'verify']
 
 const RUNS: readonly Verb[] = ['start', 'verify']
 const ALL: readonly Verb[] = VERBS
@@ -27,13 +27,13 @@ export const OPTIONS: readonly OptionRow[] = [
   {
     name: 'name',
     value: 'NAME',
-    verbs: ['start', 'reload', 'status', 'stop'],
+    verbs: ['start', 'reload', 'scale', 'status', 'stop'],
     help: 'names this launcher (default: name in package.json, else the directory)',
   },
   {
     name: 'runtime-dir',
     value: 'DIR',
-    verbs: ['start', 'reload', 'status', 'stop'],
+    verbs: ['start', 'reload', 'scale', 'status', 'stop'],
     help: 'where the lock and the sockets lie (default: $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/reuseport-run, /run/reuseport-run, /tmp/reuseport-run-UID)',
   },
   {
@@ -95,6 +95,12 @@ export const OPTIONS: readonly OptionRow[] = [
     value: 'TIME',
     verbs: RUNS,
     help: 'ask each worker this often for as long as it serves (default: until the bake has ended)',
+  },
+  {
+    name: 'park',
+    value: 'TIME',
+    verbs: RUNS,
+    help: 'accept from the sockets of a worker that was scaled away for this long at least, before they are closed (default: 5s)',
   },
   {
     name: 'hang-timeout',
@@ -191,10 +197,10 @@ export const OPTIONS: readonly OptionRow[] = [
   {
     name: 'timeout',
     value: 'TIME',
-    verbs: ['reload', 'stop'],
+    verbs: ['reload', 'scale', 'stop'],
     help: 'give up waiting after this; the launcher goes on (default: never)',
   },
-  { name: 'json', verbs: ['reload', 'status', 'verify'], help: 'print JSON' },
+  { name: 'json', verbs: ['reload', 'scale', 'status', 'verify'], help: 'print JSON' },
   { name: 'reloads', value: 'K', verbs: ['verify'], help: 'reloads under load (default: 20)' },
   {
     name: 'min-requests',

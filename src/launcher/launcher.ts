@@ -13,6 +13,7 @@ import { Channels, type Standing } from './channels.js'
 import { changesBetween, logicalDirectory, resolveCommand, type Spec } from './command.js'
 import { ControlServer } from './control-server.js'
 import type { NotifySocket } from './notify-socket.js'
+import { holdersOf } from './port-holder.js'
 import type { Hand } from './probe/attempt.js'
 import type { CommandPlace } from './probe/command.js'
 import type { Prober, Try } from './probe/prober.js'
@@ -83,6 +84,8 @@ export class Launcher {
       bakeMs: options.bakeMs,
       bakeMax5xx: options.bakeMax5xx ?? null,
       migrate: options.migrate,
+      parkMs: options.parkMs,
+      steers: this.#sockets.canSteer(),
     })
     this.#processes = new Processes({
       channel: runtime.channelSocket,
@@ -106,6 +109,7 @@ export class Launcher {
     this.#control = new ControlServer({
       status: () => this.status(),
       reload: (caller, wait) => this.reload(caller, wait),
+      scale: (caller, workers, isRelative) => this.scale({ caller, workers, isRelative }),
       stop: (caller) => this.stop({ caller }),
     })
   }
@@ -161,6 +165,11 @@ export class Launcher {
 
   reload(caller: number | null = null, wait: ReloadWait = 'baked'): void {
     this.#post({ type: 'reload', caller, wait })
+  }
+
+  /** Another number of workers; `isRelative`: so many more than were asked for last. */
+  scale({ caller = null, ...order }: { caller?: number | null; workers: number; isRelative: boolean }): void {
+    this.#post({ type: 'scale', caller, ...order })
   }
 
   /** `pressure`: 'drain' once, 'more' for each further Ctrl-C, 'now' for SIGQUIT. */
@@ -263,6 +272,12 @@ export class Launcher {
       case 'close':
         for (const socket of effect.sockets) this.#sockets.close(socket)
         return
+      case 'steer':
+        return this.#steer(effect)
+      case 'look':
+        return this.#look(effect)
+      case 'scaled':
+        return this.#control.scaled(effect.callers, effect.verdict)
       case 'protect':
         return this.#processes.get(effect.worker)?.adjustOomScore(0)
       case 'terminate':
@@ -360,6 +375,20 @@ export class Launcher {
         message: `cannot listen on ${listener}: ${describe(error)}`,
       })
     }
+  }
+
+  #steer({ socket, weights }: Extract<Effect, { do: 'steer' }>): void {
+    try {
+      this.#sockets.steer(socket, weights)
+    } catch (error) {
+      this.#outcome({ type: 'steer-failed', listener: socket.listener, reason: describe(error) })
+    }
+  }
+
+  #look({ slot, sockets }: Extract<Effect, { do: 'look' }>): void {
+    const inodes = sockets.map((socket) => this.#sockets.inode(socket))
+    const queued = sockets.reduce((sum, socket) => sum + (this.#sockets.queue(socket) ?? 0), 0)
+    this.#outcome({ type: 'looked', slot, queued, holders: holdersOf(inodes).filter((pid) => pid !== process.pid) })
   }
 
   #terminate(worker: number): void {

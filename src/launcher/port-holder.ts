@@ -11,11 +11,18 @@ export function portHolders(port: number): PortHolder[] {
   const inodes = new Set([...listeningInodes('/proc/net/tcp', port), ...listeningInodes('/proc/net/tcp6', port)])
   if (inodes.size === 0) return []
   const holders: PortHolder[] = []
-  for (const entry of readdirSync('/proc')) {
-    if (!/^\d+$/.test(entry) || !holdsAny(entry, inodes)) continue
-    holders.push({ pid: Number(entry), name: nameOf(entry) })
-  }
+  for (const pid of processes()) if (holdsAny(pid, inodes)) holders.push({ pid: Number(pid), name: nameOf(pid) })
   return holders.length === 0 ? [{ pid: null, name: null }] : holders
+}
+
+/** Pids of processes that have one of these sockets open, as far as /proc lets us look. */
+export function holdersOf(inodes: readonly number[]): number[] {
+  const wanted = new Set(inodes.map(String))
+  return wanted.size === 0
+    ? []
+    : processes()
+        .filter((pid) => holdsAny(pid, wanted))
+        .map(Number)
 }
 
 /** "pid 812 (nginx)", or what is known. */
@@ -24,6 +31,10 @@ export function describeHolders(holders: readonly PortHolder[]): string {
   return holders
     .map(({ pid, name }) => (pid === null ? "another user's process" : `pid ${pid} (${name ?? '?'})`))
     .join(', ')
+}
+
+function processes(): string[] {
+  return readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))
 }
 
 function listeningInodes(file: string, port: number): string[] {

@@ -25,6 +25,30 @@ export class Sockets {
     native().listen(this.fd(name), backlog > 0 ? backlog : DEFAULT_BACKLOG)
   }
 
+  /**
+   * Shares of new connections by index in the group that this socket is a member of; null: the kernel's hash chooses. Throws what the kernel
+   * says: EPERM where a seccomp filter stands in the way.
+   */
+  steer(name: SocketName, weights: readonly number[] | null): void {
+    if (weights === null) native().detachSteering(this.fd(name))
+    else native().attachSteering(this.fd(name), weights, 'random')
+  }
+
+  /** Whether the kernel takes a steering program, tried on a socket of its own. */
+  canSteer(): boolean {
+    const addon = native()
+    const fd = addon.socket('inet', 'stream')
+    try {
+      addon.setOption(fd, 'reusePort', 1)
+      addon.attachSteering(fd, [1], 'random')
+      return true
+    } catch {
+      return false
+    } finally {
+      addon.close(fd)
+    }
+  }
+
   /** The descriptor, lent for one call. */
   fd(name: SocketName): number {
     const socket = this.#sockets.get(idOf(name))

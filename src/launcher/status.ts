@@ -68,13 +68,15 @@ export function statusOf(
           slot: socket.slot,
           inode: facts.sockets.inode(socket),
           queue: facts.sockets.queue(socket),
+          parked: state.parked[socket.slot] !== undefined,
           holders: [
             process.pid,
             ...workers.flatMap((worker) => (worker.pid !== null && holds(worker, socket) ? [worker.pid] : [])),
+            ...(state.parked[socket.slot]?.holders ?? []),
           ],
         })),
     })),
-    steering: 'none',
+    steering: state.steers ? 'cbpf' : 'none',
     reload: state.run === null ? null : progressOf(state, state.run, facts.now),
     lastReload: facts.lastReload,
     warnings: [],
@@ -98,7 +100,7 @@ function launcherState(state: State): LauncherState {
   const serving = Object.values(state.workers).filter(
     (worker) => worker.generation === state.slots[worker.slot]?.working && worker.state === 'serving' && !worker.stuck,
   )
-  return serving.length < state.settings.slots ? 'degraded' : 'serving'
+  return serving.length < state.slots.length ? 'degraded' : 'serving'
 }
 
 function adopterOf(state: State, slot: number): number | null {

@@ -4,6 +4,7 @@ import { type Ending, reasonOf } from './ending.js'
 import { leave } from './lanes.js'
 import { admit, disownAll, forgetAdoptions } from './listeners.js'
 import { addExit, pauseMs } from './restart-policy.js'
+import { joinFailed } from './scale.js'
 import { failStart } from './start.js'
 import type { Worker } from './state.js'
 
@@ -15,6 +16,7 @@ export function workerEnded(draft: Draft, worker: Worker, how: Ending): void {
   const { run } = state
   if (state.phase === 'starting') return failStart(draft, worker, how)
   if (run !== null && run.to === worker.generation) fail(draft, run, reasonOf(worker, how), how.stderr)
+  joinFailed(draft, worker, reasonOf(worker, how))
   const slot = state.slots[worker.slot]
   if (slot?.working === worker.generation) slot.tally = addExit(slot.tally, draft.at)
 }

@@ -1,4 +1,4 @@
-import type { Change, ReloadWait, Verdict } from '../../control-protocol.js'
+import type { Change, ReloadWait, ScaleVerdict, Verdict } from '../../control-protocol.js'
 import type { DrainOutcome, Held, ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
 
 /** What the world tells the brain. `at` is the monotonic clock in milliseconds, stamped when the event was queued. */
@@ -19,6 +19,11 @@ export type Event = { readonly at: number } & (
       readonly pressure: 'drain' | 'more' | 'now'
       readonly exitCode: number
     }
+  | { readonly type: 'scale'; readonly caller: number | null; readonly workers: number; readonly isRelative: boolean }
+  /** Answer to `look`. */
+  | { readonly type: 'looked'; readonly slot: number; readonly queued: number; readonly holders: readonly number[] }
+  /** Answer to `steer`, if it could not be done. */
+  | { readonly type: 'steer-failed'; readonly listener: ListenerKey; readonly reason: string }
   | { readonly type: 'timer'; readonly id: TimerId }
 )
 
@@ -102,6 +107,7 @@ export type TimerId =
   | `respawn:${number}`
   | `bake:${number}`
   | `late:${number}`
+  | `park:${number}`
 
 /** What the brain wants done. The hands do them in order, and post what comes of it as events. */
 export type Effect =
@@ -138,6 +144,11 @@ export type Effect =
   | { readonly do: 'lane'; readonly listener: ListenerKey; readonly from: number; readonly to: number }
   /** The launcher's copies of these sockets are closed. */
   | { readonly do: 'close'; readonly sockets: readonly SocketName[] }
+  /** Shares of new connections by index in the reuseport group, by way of any of its sockets; null: the kernel's hash. */
+  | { readonly do: 'steer'; readonly socket: SocketName; readonly weights: readonly number[] | null }
+  /** How many connections wait in these sockets, and which processes hold them? */
+  | { readonly do: 'look'; readonly slot: number; readonly sockets: readonly SocketName[] }
+  | { readonly do: 'scaled'; readonly callers: readonly number[]; readonly verdict: ScaleVerdict }
   /** It serves: no longer the first to go when memory runs out. */
   | { readonly do: 'protect'; readonly worker: number }
   /** The stop signal to the process that listens. */

@@ -45,6 +45,7 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
     owners: [],
     awaitedBy: null,
     adoptedBy: {},
+    weights: null,
   }
   listeners[key] = listener
   const { says = false } = event
@@ -235,7 +236,8 @@ function cover(draft: Draft): void {
     const acceptors = awake.length > 0 ? awake : serving
     const own = (slot: number): boolean => acceptors.some((worker) => worker.slot === slot)
     for (const slot of listener.order) {
-      if (between.includes(slot)) continue
+      const isLeft = draft.state.parked[slot] !== undefined && draft.state.parked[slot].step !== 'parked'
+      if (isLeft || between.includes(slot)) continue
       const adopterId = listener.adoptedBy[slot]
       const adopter = acceptors.find((worker) => worker.id === adopterId)
       if (own(slot) && (awake.length > 0 || adopter === undefined)) {
@@ -280,13 +282,15 @@ export function forgetAdoptions(draft: Draft, worker: Worker): void {
 
 /** Every worker that speaks to us keeps a copy of every socket, so that launcher and one worker killed together lose nothing. */
 function spread(draft: Draft): void {
-  const sockets = draft.state.phase === 'running' || draft.state.phase === 'starting' ? allSockets(draft.listeners) : []
+  const { phase, parked } = draft.state
+  const isKept = ({ slot }: SocketName): boolean => parked[slot] === undefined || parked[slot].step === 'parked'
+  const sockets = phase === 'running' || phase === 'starting' ? allSockets(draft.listeners).filter(isKept) : []
   for (const worker of draft.workers) {
     if (!speaks(worker)) continue
     const wanted =
       sockets.length <= MOST_SPARES
         ? sockets
-        : sockets.filter((socket) => isNear(socket, worker, draft.state.settings.slots))
+        : sockets.filter((socket) => isNear(socket, worker, draft.state.slots.length))
     const ids = new Set(wanted.map(socketId))
     const add = wanted.filter((socket) => !worker.spares.includes(socketId(socket))).slice(0, SPARES_PER_ORDER)
     const drop = worker.spares.filter((id) => !ids.has(id)).map(parseSocketId)

@@ -26,6 +26,12 @@ export interface State {
   workers: Record<number, Worker>
   listeners: Record<ListenerKey, Listener>
   slots: Slot[]
+  /** Sockets of slots that are gone, by slot. */
+  parked: Record<number, Parked>
+  /** The kernel lets us choose which sockets get new connections. */
+  steers: boolean
+  /** Another number of slots was asked for; null: it is what it is. */
+  scale: Scale | null
   /** The reload that runs; at most one. */
   run: Run | null
   /** Callers of the reload that waits; null when none does. */
@@ -61,6 +67,10 @@ export interface Settings {
   readonly bakeMax5xx: number | null
   /** Idle connections of a worker that leaves go to its successor. */
   readonly migrate: boolean
+  /** How long the socket of a slot that is gone is accepted from at least: handshakes that have begun must be over (kernel.md §3). */
+  readonly parkMs: number
+  /** The kernel takes steering programs, as far as that could be tried. */
+  readonly steers: boolean
 }
 
 export interface Generation {
@@ -135,6 +145,8 @@ export interface Listener {
   awaitedBy: number | null
   /** Worker that accepts from the socket of a slot which is not its own, by slot. */
   adoptedBy: Record<number, number>
+  /** Shares of new connections by index in `order`; null: the kernel's hash chooses. */
+  weights: readonly number[] | null
 }
 
 export interface Slot {
@@ -146,6 +158,25 @@ export interface Slot {
   tally: Tally
   /** A restart pause runs. */
   pausing: boolean
+  /** It was added, and has not served yet. */
+  isJoining: boolean
+}
+
+export interface Parked {
+  /** 'letting-go': everybody is told to close his copy. 'looking': all have said so. */
+  step: 'parked' | 'letting-go' | 'looking'
+  /** Orders whose answer is waited for; null: the end of that worker is. */
+  awaits: { readonly worker: number; readonly seq: number | null }[]
+  /** Processes that have a copy and are no workers of ours. */
+  holders: number[]
+}
+
+export interface Scale {
+  readonly from: number
+  to: number
+  readonly callers: number[]
+  /** Why it is not what was asked for. */
+  reason: string | null
 }
 
 export interface Caller {
@@ -241,7 +272,11 @@ export function initialState(settings: Settings): State {
       term: 0,
       tally: EMPTY_TALLY,
       pausing: false,
+      isJoining: false,
     })),
+    parked: {},
+    steers: settings.steers,
+    scale: null,
     run: null,
     waiting: null,
     retiring: [],
