@@ -36,6 +36,8 @@ export interface Status {
     /** Slot of the worker that accepts from this slot's sockets meanwhile. */
     readonly adoptedBy: number | null
   }[]
+  /** Warm spares. `isReady`: it can take a slot now. */
+  readonly standby: readonly { readonly pid: number; readonly generation: number; readonly isReady: boolean }[]
   /** Workers that finish what they have, or have got the stop signal. */
   readonly leaving: readonly LeavingWorker[]
   readonly listeners: readonly {

@@ -34,6 +34,8 @@ export interface LauncherOptions {
   readonly bakeMax5xx: number | undefined
   /** Idle HTTP/1.1 connections of an old worker go on in its successor; else each is told to close. */
   readonly migrate: boolean
+  /** Warm spares: workers that have proven themselves and wait for a slot. */
+  readonly standby: number
   /** So long the socket of a slot that is gone is accepted from at least. */
   readonly parkMs: number
   /** So long a worker's event loop may stand still before its siblings take over what waits for it; 0: nobody asks. */
@@ -112,6 +114,7 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   bakeMs: 5_000,
   bakeMax5xx: undefined,
   migrate: true,
+  standby: 0,
   // Three SYN-ACKs that got lost: 3.4 s sufficed with one in five lost at a round trip of 200 ms (kernel.md §3).
   parkMs: 5_000,
   // Silence that is no garbage collection and no long template any more (reliability.md Q11).

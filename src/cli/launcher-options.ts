@@ -30,6 +30,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     bakeMs: time('bake', DEFAULTS.bakeMs),
     bakeMax5xx: share(text(values, 'bake-max-5xx')),
     migrate: values['no-migrate'] !== true,
+    standby: standby(text(values, 'standby')),
     parkMs: time('park', DEFAULTS.parkMs),
     hangTimeoutMs: time('hang-timeout', DEFAULTS.hangTimeoutMs),
     hangKillMs: time('hang-kill', DEFAULTS.hangKillMs),
@@ -76,6 +77,13 @@ function strategy(given: string | undefined): Strategy {
 
 function surge(given: string | undefined): number | undefined {
   return given === undefined ? undefined : count(given, 'surge', 1)
+}
+
+function standby(given: string | undefined): number {
+  if (given === undefined) return DEFAULTS.standby
+  const value = count(given, 'standby', 0)
+  if (value <= 64) return value
+  throw usage(`--standby ${given} is more than 64`)
 }
 
 /** "1%", "0.5%": a share between 0 and 1. A bare number would leave open which of both it means. */

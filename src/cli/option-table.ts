@@ -97,6 +97,12 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'ask each worker this often for as long as it serves (default: until the bake has ended)',
   },
   {
+    name: 'standby',
+    value: 'N',
+    verbs: RUNS,
+    help: 'so many workers more that have proven themselves and wait: one takes the place of a worker that dies, at once (default: 0)',
+  },
+  {
     name: 'park',
     value: 'TIME',
     verbs: RUNS,

@@ -43,6 +43,8 @@ function describeStatus(status: Status): string {
           ].join(', ')
     lines.push(`  slot ${slot}: ${who}${adoptedBy === null ? '' : `; its sockets are adopted by slot ${adoptedBy}`}`)
   }
+  for (const { pid, generation, isReady } of status.standby)
+    lines.push(`  standby: pid ${pid}, generation ${generation}, ${isReady ? 'ready' : 'starting'}`)
   const leaving = status.generations.filter(({ number, workers }) => number !== status.working && workers.length > 0)
   for (const { number, state, workers } of leaving)
     lines.push(`  generation ${number}: ${state}, ${workers.length} workers`)

@@ -156,6 +156,8 @@ export class Channels {
     switch (order.type) {
       case 'adopt':
         return [{ type: 'adopt', seq, fds: [order.socket] }, [fd(order.socket)]]
+      case 'seat':
+        return [{ type: 'seat', seq, slot: order.slot, fds: order.sockets }, order.sockets.map(fd)]
       case 'spares': {
         const add = order.add.filter((socket) => this.#sockets.has(socket))
         return [{ type: 'spares', seq, fds: add, drop: order.drop }, add.map(fd)]

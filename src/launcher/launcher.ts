@@ -84,6 +84,7 @@ export class Launcher {
       bakeMs: options.bakeMs,
       bakeMax5xx: options.bakeMax5xx ?? null,
       migrate: options.migrate,
+      standby: options.standby,
       parkMs: options.parkMs,
       steers: this.#sockets.canSteer(),
     })

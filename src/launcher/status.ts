@@ -1,6 +1,6 @@
 import type { LauncherState, LeavingWorker, ReloadPhase, ReloadProgress, Status, Verdict } from '../control-protocol.js'
 import type { Held } from '../protocol.js'
-import type { Run, State, Worker } from './brain/state.js'
+import { NO_SLOT, type Run, type State, type Worker } from './brain/state.js'
 import type { Processes } from './processes.js'
 import type { Sockets } from './sockets.js'
 
@@ -34,7 +34,9 @@ export function statusOf(
     generations: Object.values(state.generations).map(({ number, state: generationState }) => ({
       number,
       state: generationState,
-      workers: workers.filter((worker) => worker.generation === number).map((worker) => worker.slot),
+      workers: workers
+        .filter(({ generation, slot }) => generation === number && slot !== NO_SLOT)
+        .map(({ slot }) => slot),
     })),
     slots: state.slots.map((_, slot) => {
       const worker = shown(slot)
@@ -54,7 +56,15 @@ export function statusOf(
         adoptedBy: adopterOf(state, slot),
       }
     }),
+    standby: workers
+      .filter(({ slot, pid }) => slot === NO_SLOT && pid !== null)
+      .map(({ pid, generation, state: workerState, proof }) => ({
+        pid: pid as number,
+        generation,
+        isReady: workerState === 'ready' && proof === 'proven',
+      })),
     leaving: workers
+      .filter(({ slot }) => slot !== NO_SLOT)
       .filter(({ state: workerState }) => workerState === 'draining' || workerState === 'stopping')
       .map((worker) => leavingOf(state, worker, facts)),
     listeners: Object.values(state.listeners).map((listener) => ({

@@ -37,6 +37,7 @@ const settings: fc.Arbitrary<Partial<Settings>> = fc.record({
   bakeMs: fc.constantFrom(0, 5_000, 5_000),
   bakeMax5xx: fc.constantFrom(null, 0.01),
   migrate: fc.constantFrom(true, true, true, false),
+  standby: fc.constantFrom(0, 0, 1),
   steers: fc.constantFrom(true, true, false),
 })
 
@@ -49,7 +50,7 @@ export function schedules(faults: boolean): fc.Arbitrary<Schedule> {
       { weight: 3, arbitrary: fc.constant('reload' as const) },
       { weight: 2, arbitrary: fc.constant('scale' as const) },
       { weight: faults ? 3 : 0, arbitrary: fc.constant('crash' as const) },
-      { weight: faults ? 2 : 0, arbitrary: fc.constant('hang' as const) },
+      { weight: faults ? 4 : 0, arbitrary: fc.constant('hang' as const) },
     ),
     pick: fc.nat(1_000),
   })
@@ -251,6 +252,7 @@ function expectWhole(world: World): void {
   expect(state.slots.map((slot) => slot.working)).toEqual(Array(count).fill(state.working))
   expect(world.serving(state.working as number).sort()).toEqual(Array.from({ length: count }, (_, slot) => slot))
   expect([...world.timers.keys()]).toEqual([])
+  expect(Object.keys(state.workers)).toHaveLength(count + state.settings.standby)
   // Without steering what is parked stays so, and a sibling accepts from it.
   const parked = Object.keys(state.parked).map(Number)
   if (state.steers) expect(parked).toEqual([])

@@ -1,5 +1,5 @@
 import type { BrainOrder, Effect, Event } from '../../src/launcher/brain/events.js'
-import { initialState, type Settings, type State, type Worker } from '../../src/launcher/brain/state.js'
+import { initialState, NO_SLOT, type Settings, type State, type Worker } from '../../src/launcher/brain/state.js'
 import { step } from '../../src/launcher/brain/step.js'
 
 /** The brain under test; a mutant of it takes its place. */
@@ -91,6 +91,7 @@ export class World {
       bakeMs: 0,
       bakeMax5xx: null,
       migrate: true,
+      standby: 0,
       parkMs: 5_000,
       steers: true,
       ...settings,
@@ -320,9 +321,11 @@ export class World {
   #faultOfKill(id: number): string | null {
     const { workers, slots } = this.state
     const hangs = workers[id]?.hung
-    if (hangs == null || workers[id]?.failure !== hangs) return null
-    const isWell = ({ generation, slot, state, stuck }: Worker): boolean =>
-      state === 'serving' && !stuck && slots[slot]?.working === generation
+    if (hangs == null || workers[id]?.failure !== hangs || workers[id].slot === NO_SLOT) return null
+    const isWell = ({ generation, slot, state, proof, stuck }: Worker): boolean =>
+      (state === 'serving' || (state === 'ready' && proof === 'proven')) &&
+      !stuck &&
+      (slots[slot] ?? slots[0])?.working === generation
     return Object.values(workers).some(isWell) ? null : 'a worker that hangs was killed, and no other is well'
   }
 
@@ -429,6 +432,10 @@ export class World {
     if (order.type === 'adopt') {
       this.#accept(worker, order.socket.slot)
       this.#copy(worker, 'adopted', order.socket.slot)
+    }
+    if (order.type === 'seat') {
+      this.copies.get(worker)?.delete('own 0')
+      this.#copy(worker, 'own', order.slot)
     }
     if (order.type === 'unadopt') this.#unadopt(worker, order.socket.slot)
     if (order.type === 'spares') this.#keep(worker, record.slot, order)

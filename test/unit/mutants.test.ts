@@ -139,8 +139,8 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
   [
     'kills the last worker when it hangs',
     'endings.ts',
-    "if (!members.some((worker) => worker.state === 'serving' && !worker.stuck)) return\n  for (const worker of members) {\n    if (worker.hung",
-    'for (const worker of members) {\n    if (worker.hung',
+    'if (!isAnyWell && (isReplaced || readySpare(draft, worker.generation) === undefined)) continue',
+    'if (draft.at < 0) continue',
   ],
   ['closes a socket that workers have', 'parking.ts', "} else if (parked.step === 'parked') letGo(draft, slot)", '}'],
   [
@@ -185,6 +185,13 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
     "const isLeft = draft.state.parked[slot] !== undefined && draft.state.parked[slot].step !== 'parked'",
     'const isLeft = draft.state.parked[slot] !== undefined',
   ],
+  [
+    'leaves its spares behind',
+    'standby.ts',
+    'if (run === null && spare.generation !== working) draft.kill(spare, null)\n    else if',
+    'if',
+  ],
+  ['takes spares that are not proven', 'standby.ts', " && spare.state === 'ready' && spare.proof === 'proven'", ''],
   ['lets every generation live', 'reload.ts', 'const MOST_GENERATIONS = 3', 'const MOST_GENERATIONS = 30'],
 ]
 

@@ -187,6 +187,7 @@ export type BrainOrder =
   | { readonly type: 'admit' | 'pause' | 'resume' }
   | { readonly type: 'stderr' }
   | { readonly type: 'adopt'; readonly socket: SocketName }
+  | { readonly type: 'seat'; readonly slot: number; readonly sockets: readonly SocketName[] }
   | { readonly type: 'unadopt'; readonly socket: SocketName }
   | { readonly type: 'spares'; readonly add: readonly SocketName[]; readonly drop: readonly SocketName[] }
   | { readonly type: 'term'; readonly term: number; readonly working: number }

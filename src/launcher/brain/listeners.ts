@@ -2,7 +2,7 @@ import type { ListenerKey, SocketName } from '../../protocol.js'
 import { listenerKey } from '../../protocol.js'
 import { type Draft, socketId } from './draft.js'
 import type { WorkerEvent } from './events.js'
-import type { Claim, Listener, State, Worker } from './state.js'
+import { type Claim, type Listener, NO_SLOT, type State, type Worker } from './state.js'
 
 /**
  * Who holds which socket: claims, spare copies, adoption, and the end of a listener.
@@ -151,7 +151,9 @@ export function released(draft: Draft, worker: Worker, event: OfType<'released'>
   const claim = worker.claims[event.claim]
   if (claim === undefined) return
   delete worker.claims[event.claim]
-  const claimedStill = draft.of(worker.generation).some((sibling) => hasClaim(sibling, claim.listener))
+  const claimedStill = draft
+    .of(worker.generation)
+    .some((sibling) => sibling.slot !== NO_SLOT && hasClaim(sibling, claim.listener))
   if (!claimedStill) disown(draft.state, worker.generation, claim.listener)
 }
 
@@ -330,5 +332,6 @@ export function listensOn(worker: Worker, key: ListenerKey): boolean {
 }
 
 function socketSlot(listener: Listener, slot: number): number {
-  return listener.address.kind === 'unix' ? 0 : slot
+  // A warm spare is held with some socket until it gets those of its slot.
+  return listener.address.kind === 'unix' || slot === NO_SLOT ? 0 : slot
 }

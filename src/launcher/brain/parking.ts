@@ -1,5 +1,6 @@
 import type { SocketName } from '../../protocol.js'
 import type { Draft } from './draft.js'
+import type { Parked } from './state.js'
 import { narrow } from './steering.js'
 
 /**
@@ -15,7 +16,7 @@ export function park(draft: Draft, slot: number): void {
   const { parked, settings, steers } = draft.state
   closeBound(draft, slot)
   if (socketsOf(draft, slot).length === 0) return
-  parked[slot] = { step: 'parked', awaits: [], holders: [] }
+  parked[slot] = { step: 'parked', isLookedAt: false, awaits: [], holders: [] }
   draft.log('info', 'socket.parked', { slot, addresses: socketsOf(draft, slot).map(({ listener }) => listener) })
   if (steers) draft.timer(`park:${slot}`, settings.parkMs)
 }
@@ -38,8 +39,8 @@ export function unpark(draft: Draft, slot: number): void {
 
 /** Handshakes that had begun before are over. What waits, and who holds what, only the hands can see. */
 export function parkOver(draft: Draft, slot: number): void {
-  if (draft.state.parked[slot] === undefined) return
-  draft.do({ do: 'look', slot, sockets: socketsOf(draft, slot) })
+  const parked = draft.state.parked[slot]
+  if (parked !== undefined) look(draft, slot, parked)
 }
 
 /** The kernel takes no program (seccomp, mostly). From now on nothing leaves its group: all is kept by adoption. */
@@ -48,8 +49,7 @@ export function steerFailed(draft: Draft, address: string, reason: string): void
   draft.state.steers = false
   draft.log('warn', 'steering.refused', { address, reason })
   for (const [slot, parked] of Object.entries(draft.state.parked)) {
-    parked.step = 'parked'
-    parked.awaits = []
+    begin(parked)
     draft.cancel(`park:${Number(slot)}`)
   }
 }
@@ -58,7 +58,9 @@ export function steerFailed(draft: Draft, address: string, reason: string): void
 export function looked(draft: Draft, event: { slot: number; queued: number; holders: readonly number[] }): void {
   const { slot, queued, holders } = event
   const parked = draft.state.parked[slot]
-  if (parked === undefined) return
+  // What was seen before it was parked once more says nothing.
+  if (parked === undefined || !parked.isLookedAt) return
+  parked.isLookedAt = false
   const own = draft.workers.map(({ pid }) => pid)
   const strangers = holders.filter((pid) => parked.step !== 'parked' || !own.includes(pid))
   tellStrangers(draft, slot, strangers)
@@ -114,8 +116,8 @@ export function settleParking(draft: Draft): void {
     if (parked.step !== 'letting-go') continue
     parked.awaits = parked.awaits.filter(({ worker }) => draft.state.workers[worker] !== undefined)
     if (parked.awaits.length > 0) continue
-    parked.step = 'looking'
-    draft.do({ do: 'look', slot: Number(key), sockets: socketsOf(draft, Number(key)) })
+    parked.step = 'let-go'
+    look(draft, Number(key), parked)
   }
 }
 
@@ -134,10 +136,20 @@ function close(draft: Draft, slot: number): void {
   draft.log('info', 'socket.closed', { slot, addresses: sockets.map(({ listener }) => listener) })
 }
 
+function begin(parked: Parked): void {
+  parked.step = 'parked'
+  parked.isLookedAt = false
+  parked.awaits = []
+}
+
+function look(draft: Draft, slot: number, parked: Parked): void {
+  parked.isLookedAt = true
+  draft.do({ do: 'look', slot, sockets: socketsOf(draft, slot) })
+}
+
 function parkAgain(draft: Draft): void {
   for (const [slot, parked] of Object.entries(draft.state.parked)) {
-    parked.step = 'parked'
-    parked.awaits = []
+    begin(parked)
     draft.timer(`park:${Number(slot)}`, draft.state.settings.parkMs)
   }
 }

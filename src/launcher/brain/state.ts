@@ -26,6 +26,8 @@ export interface State {
   workers: Record<number, Worker>
   listeners: Record<ListenerKey, Listener>
   slots: Slot[]
+  /** Of the warm spares: their recent unexpected exits, and whether a restart pause runs. */
+  standby: Pick<Slot, 'tally' | 'pausing'>
   /** Sockets of slots that are gone, by slot. */
   parked: Record<number, Parked>
   /** The kernel lets us choose which sockets get new connections. */
@@ -67,6 +69,8 @@ export interface Settings {
   readonly bakeMax5xx: number | null
   /** Idle connections of a worker that leaves go to its successor. */
   readonly migrate: boolean
+  /** How many warm spares are kept. */
+  readonly standby: number
   /** How long the socket of a slot that is gone is accepted from at least: handshakes that have begun must be over (kernel.md §3). */
   readonly parkMs: number
   /** The kernel takes steering programs, as far as that could be tried. */
@@ -82,7 +86,8 @@ export interface Generation {
 
 export interface Worker {
   readonly id: number
-  readonly slot: number
+  /** NO_SLOT: a warm spare. */
+  slot: number
   readonly generation: number
   /** 'first' goes live at its claim; 'candidate' and 'respawn' are held until they have proven themselves. */
   readonly role: 'first' | 'candidate' | 'respawn'
@@ -163,8 +168,10 @@ export interface Slot {
 }
 
 export interface Parked {
-  /** 'letting-go': everybody is told to close his copy. 'looking': all have said so. */
-  step: 'parked' | 'letting-go' | 'looking'
+  /** 'letting-go': everybody is told to close his copy. 'let-go': all have said so. */
+  step: 'parked' | 'letting-go' | 'let-go'
+  /** A look is under way. */
+  isLookedAt: boolean
   /** Orders whose answer is waited for; null: the end of that worker is. */
   awaits: { readonly worker: number; readonly seq: number | null }[]
   /** Processes that have a copy and are no workers of ours. */
@@ -258,6 +265,9 @@ export interface Stop {
   readonly callers: number[]
 }
 
+/** Where a warm spare is. */
+export const NO_SLOT = -1
+
 export function initialState(settings: Settings): State {
   return {
     phase: 'starting',
@@ -274,6 +284,7 @@ export function initialState(settings: Settings): State {
       pausing: false,
       isJoining: false,
     })),
+    standby: { tally: EMPTY_TALLY, pausing: false },
     parked: {},
     steers: settings.steers,
     scale: null,

@@ -8,7 +8,7 @@ import type { WorkerEvent } from './events.js'
 import { leave } from './lanes.js'
 import { acceptAgain, claim, forgetAdoptions, isSilent, opened, openFailed, released } from './listeners.js'
 import { mark, remark, settleOutcome } from './marks.js'
-import type { Worker } from './state.js'
+import { NO_SLOT, type Worker } from './state.js'
 import { kindsInWords } from './verdict.js'
 
 /**
@@ -411,8 +411,8 @@ function end(draft: Draft, worker: Worker, how: Ending): void {
   workerEnded(draft, worker, how)
 }
 
-export function facts(worker: Worker): { slot: number; generation: number; pid: number | null } {
-  return { slot: worker.slot, generation: worker.generation, pid: worker.pid }
+export function facts(worker: Worker): { slot: number | null; generation: number; pid: number | null } {
+  return { slot: worker.slot === NO_SLOT ? null : worker.slot, generation: worker.generation, pid: worker.pid }
 }
 
 const always = {
