@@ -20,6 +20,7 @@ import type { Prober, Try } from './probe/prober.js'
 import { Processes } from './processes.js'
 import { Sockets } from './sockets.js'
 import { statusOf } from './status.js'
+import { describeStranger, strangersBeside } from './strangers.js'
 
 /*
  * The promises, in this order:
@@ -160,6 +161,7 @@ export class Launcher {
       processes: this.#processes,
       lastReload: this.#lastReload,
       held: (worker) => this.#channels.held(worker),
+      warnings: this.#warnings(),
       now: performance.now(),
     })
   }
@@ -201,12 +203,23 @@ export class Launcher {
       event = this.#outcomes.shift() ?? this.#queue.shift()
     ) {
       const { state, effects } = step(this.#state, event)
+      const isUp = this.#state.phase === 'starting' && state.phase === 'running'
       this.#state = state
       for (const effect of effects) this.#perform(effect)
+      if (isUp) this.#tellStrangers()
       // Nothing that was decided before its end was known may outlast it: nobody else would stop its timers.
       if (event.type === 'exited') this.#prober?.stop(event.worker)
     }
     this.#isStepping = false
+  }
+
+  #tellStrangers(): void {
+    for (const { text } of this.#warnings()) this.#log('warn', 'port.shared', { text })
+  }
+
+  #warnings(): Status['warnings'] {
+    const strangers = strangersBeside(this.#sockets.inodes())
+    return strangers.map((stranger) => ({ code: 'port-shared', text: describeStranger(stranger) }))
   }
 
   #makeNotifySocket(): NotifySocket {
@@ -389,7 +402,9 @@ export class Launcher {
   #look({ slot, sockets }: Extract<Effect, { do: 'look' }>): void {
     const inodes = sockets.map((socket) => this.#sockets.inode(socket))
     const queued = sockets.reduce((sum, socket) => sum + (this.#sockets.queue(socket) ?? 0), 0)
-    this.#outcome({ type: 'looked', slot, queued, holders: holdersOf(inodes).filter((pid) => pid !== process.pid) })
+    const holders = holdersOf(inodes).filter((pid) => pid !== process.pid)
+    const isShared = strangersBeside(this.#sockets.inodes()).some(({ isMember }) => isMember)
+    this.#outcome({ type: 'looked', slot, queued, holders, isShared })
   }
 
   #terminate(worker: number): void {

@@ -69,6 +69,11 @@ export class Sockets {
     return fstatSync(this.fd(name)).ino
   }
 
+  /** Of all TCP sockets. */
+  inodes(): number[] {
+    return [...this.#sockets.values()].flatMap(({ fd, path }) => (path === undefined ? fstatSync(fd).ino : []))
+  }
+
   /** Connections that wait in this socket's queue; null when it does not listen, or is no TCP socket. */
   queue(name: SocketName): number | null {
     const fd = this.fd(name)

@@ -15,6 +15,7 @@ export function statusOf(
     lastReload: Verdict | null
     /** Connections of a draining worker, by kind. */
     held: (worker: number) => Held
+    warnings: Status['warnings']
     now: number
   },
 ): Status {
@@ -89,7 +90,7 @@ export function statusOf(
     steering: state.steers ? 'cbpf' : 'none',
     reload: state.run === null ? null : progressOf(state, state.run, facts.now),
     lastReload: facts.lastReload,
-    warnings: [],
+    warnings: facts.warnings,
   }
 }
 

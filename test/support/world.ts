@@ -54,6 +54,9 @@ export class World {
   program: readonly number[] | null = null
   /** The kernel takes no program, though it took one when that was tried. */
   refusesProgram = false
+  /** Connections that wait in a socket that is looked at; whether others are in its group. */
+  queued = 0
+  isShared = false
   /** Copies that living workers have: "own", "spare" or "adopted", and the slot. */
   readonly copies = new Map<number, Set<string>>()
   /** When a connection may have come to the socket of a slot last. */
@@ -218,7 +221,13 @@ export class World {
         else outcomes.push({ type: 'steer-failed', listener: effect.socket.listener, reason: 'EPERM' })
         return
       case 'look':
-        outcomes.push({ type: 'looked', slot: effect.slot, queued: 0, holders: this.#holdersOf(effect.slot) })
+        outcomes.push({
+          type: 'looked',
+          slot: effect.slot,
+          queued: this.queued,
+          holders: this.#holdersOf(effect.slot),
+          isShared: this.isShared,
+        })
         return
       case 'scaled':
         this.scaled.push(effect)

@@ -95,6 +95,24 @@ describe('fewer', () => {
     expect(world.group).toEqual([0])
   })
 
+  test.each(['queued', 'isShared'] as const)('it stays parked as long as there is %s', (what) => {
+    const world = new World({ slots: 2 }).start()
+    if (what === 'queued') world.queued = 1
+    else world.isShared = true
+    world.tell(to(1))
+    world.settle()
+    for (let ring = 0; ring < 5; ring++) {
+      world.ring()
+      world.settle()
+    }
+    expect(world.did('close')).toEqual([])
+    expect(world.acceptors.get(1)?.size).toBe(1)
+    world.queued = 0
+    world.isShared = false
+    rest(world)
+    expect(world.group).toEqual([0])
+  })
+
   test('without steering it stays parked, and comes back with its slot', () => {
     const world = new World({ slots: 2, steers: false }).start()
     world.tell(to(1))

@@ -1,5 +1,6 @@
 import type { SocketName } from '../../protocol.js'
 import type { Draft } from './draft.js'
+import type { Event } from './events.js'
 import type { Parked } from './state.js'
 import { narrow } from './steering.js'
 
@@ -54,9 +55,9 @@ export function steerFailed(draft: Draft, address: string, reason: string): void
   }
 }
 
-/** `queued`: connections that wait in them. `holders`: processes that have a copy, but for the launcher. */
-export function looked(draft: Draft, event: { slot: number; queued: number; holders: readonly number[] }): void {
-  const { slot, queued, holders } = event
+/** `queued`: connections that wait in them. `holders`: processes that have a copy, but for the launcher. `isShared`: steering may miss. */
+export function looked(draft: Draft, event: Extract<Event, { type: 'looked' }>): void {
+  const { slot, queued, holders, isShared } = event
   const parked = draft.state.parked[slot]
   // What was seen before it was parked once more says nothing.
   if (parked === undefined || !parked.isLookedAt) return
@@ -65,7 +66,7 @@ export function looked(draft: Draft, event: { slot: number; queued: number; hold
   const strangers = holders.filter((pid) => parked.step !== 'parked' || !own.includes(pid))
   tellStrangers(draft, slot, strangers)
   parked.holders = [...strangers]
-  if (queued > 0 || strangers.length > 0) {
+  if (queued > 0 || strangers.length > 0 || isShared) {
     // Somebody accepts from them again meanwhile.
     parked.step = 'parked'
     draft.timer(`park:${slot}`, LOOK_AGAIN_MS)
