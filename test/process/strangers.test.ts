@@ -63,7 +63,7 @@ test('no socket leaves its group while a stranger is in it', async () => {
   const launcher = await start(port, ['--park', '50ms'])
   const { leave } = listenBeside('::', port)
   await (await launcher.control()).scale({ to: 1 })
-  await launcher.event('worker.exited')
+  expect(await launcher.event('socket.held')).toMatchObject({ slot: 1, holders: [], shared: true })
   expect(listeningInodes(port)).toHaveLength(3)
   leave()
   await launcher.event('socket.closed')

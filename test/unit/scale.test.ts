@@ -88,7 +88,7 @@ describe('fewer', () => {
       world.settle()
     }
     expect(world.state.parked[1]).toMatchObject({ step: 'parked', holders: [1_076] })
-    expect(logged(world, 'socket.held')).toEqual([{ slot: 1, holders: ['1076'] }])
+    expect(logged(world, 'socket.held')).toEqual([{ slot: 1, holders: ['1076'], shared: false }])
     expect(world.acceptors.get(1)?.size).toBe(1)
     world.copies.delete(76)
     rest(world)

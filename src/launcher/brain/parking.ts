@@ -17,7 +17,7 @@ export function park(draft: Draft, slot: number): void {
   const { parked, settings, steers } = draft.state
   closeBound(draft, slot)
   if (socketsOf(draft, slot).length === 0) return
-  parked[slot] = { step: 'parked', isLookedAt: false, awaits: [], holders: [] }
+  parked[slot] = { step: 'parked', isLookedAt: false, awaits: [], holders: [], isShared: false }
   draft.log('info', 'socket.parked', { slot, addresses: socketsOf(draft, slot).map(({ listener }) => listener) })
   if (steers) draft.timer(`park:${slot}`, settings.parkMs)
 }
@@ -64,8 +64,9 @@ export function looked(draft: Draft, event: Extract<Event, { type: 'looked' }>):
   parked.isLookedAt = false
   const own = draft.workers.map(({ pid }) => pid)
   const strangers = holders.filter((pid) => parked.step !== 'parked' || !own.includes(pid))
-  tellStrangers(draft, slot, strangers)
+  tellStrangers(draft, slot, strangers, isShared)
   parked.holders = [...strangers]
+  parked.isShared = isShared
   if (queued > 0 || strangers.length > 0 || isShared) {
     // Somebody accepts from them again meanwhile.
     parked.step = 'parked'
@@ -74,10 +75,11 @@ export function looked(draft: Draft, event: Extract<Event, { type: 'looked' }>):
   else close(draft, slot)
 }
 
-function tellStrangers(draft: Draft, slot: number, strangers: readonly number[]): void {
-  const known = draft.state.parked[slot]?.holders ?? []
-  const news = strangers.filter((pid) => !known.includes(pid))
-  if (news.length > 0) draft.log('warn', 'socket.held', { slot, holders: news.map(String) })
+function tellStrangers(draft: Draft, slot: number, strangers: readonly number[], isShared: boolean): void {
+  const known = draft.state.parked[slot]
+  const news = strangers.filter((pid) => known?.holders.includes(pid) !== true)
+  if (news.length > 0 || (isShared && known?.isShared !== true))
+    draft.log('warn', 'socket.held', { slot, holders: news.map(String), shared: isShared })
 }
 
 /** Everybody who may have a copy: whoever speaks to us says when it is closed, and the end of a process closes all that it had. */

@@ -176,6 +176,8 @@ export interface Parked {
   awaits: { readonly worker: number; readonly seq: number | null }[]
   /** Processes that have a copy and are no workers of ours. */
   holders: number[]
+  /** Others are in its group. */
+  isShared: boolean
 }
 
 export interface Scale {
