@@ -1,6 +1,8 @@
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ask, Clients } from '../support/clients'
 import { startLauncher, type TestLauncher } from '../support/launcher'
+import { fixture, ROOT } from '../support/paths'
 import { freePort } from '../support/ports'
 import { listeningInodes } from '../support/processes'
 import { until } from '../support/until'
@@ -110,5 +112,31 @@ test('workers that cannot serve are not taken: as many as before do', async () =
   expect(stderr).toMatch(/^scale aborted: the worker of slot [23] \(pid \d+\) exited with code 3\n2 workers serve\n$/)
   expect((await launcher.status()).slots.map(({ worker }) => worker?.state)).toEqual(['serving', 'serving'])
   expect(listeningInodes(port)).toHaveLength(2)
+  await launcher.stop()
+})
+
+test('where the kernel takes no steering program nothing is lost either: what is parked stays so', async () => {
+  const [port, versions] = [await freePort(), new Versions()]
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    cwd: versions.directory,
+    options: ['-n', '3', '--park', '50ms'],
+    env: {
+      REUSEPORT_RUN_BINDING: fixture('launchers/addon-without-steering.cjs'),
+      REAL_BINDING: process.env['REUSEPORT_RUN_BINDING'] ?? join(ROOT, 'build', 'Release', 'reuseport.node'),
+    },
+  })
+  expect((await launcher.status()).steering).toBe('none')
+  const inodes = listeningInodes(port).sort()
+  const clients = new Clients(port)
+  const control = await launcher.control()
+  for (let round = 0; round < 3; round++) {
+    expect(await control.scale({ to: 1 })).toMatchObject({ result: 'done', parked: [1, 2] })
+    await clients.more(60)
+    expect(await control.scale({ to: 3 })).toMatchObject({ result: 'done', parked: [] })
+    await clients.more(60)
+  }
+  expect((await clients.stop()).failures).toEqual([])
+  expect(listeningInodes(port).sort()).toEqual(inodes)
   await launcher.stop()
 })
