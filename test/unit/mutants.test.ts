@@ -107,8 +107,8 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
   [
     'starts a dead worker again without proof',
     'endings.ts',
-    "draft.spawn(slot.working as number, number, 'respawn')\n    else",
-    "draft.spawn(slot.working as number, number, 'first')\n    else",
+    "draft.spawn(generation, number, 'respawn')",
+    "draft.spawn(generation, number, 'first')",
   ],
   ['answers twice', 'reload.ts', "run.callers.filter(({ wait }) => wait !== 'retired'),", 'run.callers,'],
   [
