@@ -30,6 +30,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     bakeMs: time('bake', DEFAULTS.bakeMs),
     bakeMax5xx: share(text(values, 'bake-max-5xx')),
     migrate: values['no-migrate'] !== true,
+    balance: balance(text(values, 'balance')),
     standby: standby(text(values, 'standby')),
     parkMs: time('park', DEFAULTS.parkMs),
     hangTimeoutMs: time('hang-timeout', DEFAULTS.hangTimeoutMs),
@@ -77,6 +78,13 @@ function strategy(given: string | undefined): Strategy {
 
 function surge(given: string | undefined): number | undefined {
   return given === undefined ? undefined : count(given, 'surge', 1)
+}
+
+function balance(given: string | undefined): LauncherOptions['balance'] {
+  const known: readonly LauncherOptions['balance'][] = ['hash', 'random', 'client', 'cpu']
+  const found = known.find((one) => one === (given ?? DEFAULTS.balance))
+  if (found === undefined) throw usage(`--balance ${JSON.stringify(given)} is none of ${known.join(', ')}`)
+  return found
 }
 
 function standby(given: string | undefined): number {

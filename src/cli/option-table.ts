@@ -97,6 +97,12 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'ask each worker this often for as long as it serves (default: until the bake has ended)',
   },
   {
+    name: 'balance',
+    value: 'hash|random|client|cpu',
+    verbs: RUNS,
+    help: "what chooses the worker of a new connection: the kernel's hash, chance, the client's address, or the CPU that its packets come to (default: hash)",
+  },
+  {
     name: 'standby',
     value: 'N',
     verbs: RUNS,

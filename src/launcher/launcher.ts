@@ -85,6 +85,7 @@ export class Launcher {
       bakeMs: options.bakeMs,
       bakeMax5xx: options.bakeMax5xx ?? null,
       migrate: options.migrate,
+      alwaysSteers: options.balance !== 'hash',
       standby: options.standby,
       parkMs: options.parkMs,
       steers: this.#sockets.canSteer(),
@@ -206,14 +207,16 @@ export class Launcher {
       const isUp = this.#state.phase === 'starting' && state.phase === 'running'
       this.#state = state
       for (const effect of effects) this.#perform(effect)
-      if (isUp) this.#tellStrangers()
+      if (isUp) this.#tellSurroundings()
       // Nothing that was decided before its end was known may outlast it: nobody else would stop its timers.
       if (event.type === 'exited') this.#prober?.stop(event.worker)
     }
     this.#isStepping = false
   }
 
-  #tellStrangers(): void {
+  #tellSurroundings(): void {
+    if (this.#options.balance !== 'hash' && !this.#state.steers)
+      this.#log('warn', 'steering.refused', { reason: "--balance has no effect: the kernel's hash chooses" })
     for (const { text } of this.#warnings()) this.#log('warn', 'port.shared', { text })
   }
 
@@ -393,7 +396,8 @@ export class Launcher {
 
   #steer({ socket, weights }: Extract<Effect, { do: 'steer' }>): void {
     try {
-      this.#sockets.steer(socket, weights)
+      const { balance } = this.#options
+      this.#sockets.steer(socket, weights, balance === 'hash' ? 'random' : balance)
     } catch (error) {
       this.#outcome({ type: 'steer-failed', listener: socket.listener, reason: describe(error) })
     }

@@ -140,3 +140,16 @@ test('where the kernel takes no steering program nothing is lost either: what is
   expect(listeningInodes(port).sort()).toEqual(inodes)
   await launcher.stop()
 })
+
+test('--balance client: a client meets the same worker, before and after a reload', async () => {
+  const { launcher, port } = await start(4, ['--balance', 'client'])
+  const slotOf = async (): Promise<number> => {
+    const seen = new Set(await Promise.all(Array.from({ length: 30 }, () => ask(port))))
+    expect(seen.size).toBe(1)
+    return (await launcher.pids()).map(String).indexOf([...seen][0] as string)
+  }
+  const slot = await slotOf()
+  await launcher.reload('baked')
+  expect(await slotOf()).toBe(slot)
+  await launcher.stop()
+})

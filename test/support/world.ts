@@ -94,6 +94,7 @@ export class World {
       bakeMs: 0,
       bakeMax5xx: null,
       migrate: true,
+      alwaysSteers: false,
       standby: 0,
       parkMs: 5_000,
       steers: true,

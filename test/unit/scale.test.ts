@@ -150,6 +150,19 @@ describe('fewer', () => {
   })
 })
 
+test('--balance: a program of ours chooses from the start, among those that are whole', () => {
+  const world = new World({ slots: 3, alwaysSteers: true }).start()
+  expect(world.program).toEqual([1, 1, 1])
+  world.crash(2)
+  world.happen(0)
+  expect(world.program).toEqual([1, 0, 1])
+  world.settle()
+  world.tell(to(2))
+  rest(world)
+  expect(world.program).toEqual([1, 1])
+  expect(world.fault).toBeNull()
+})
+
 test('the sockets of a slot without a worker get no new connection while others have one', () => {
   const world = new World({ slots: 3 }).start()
   world.crash(2)

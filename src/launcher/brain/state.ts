@@ -69,6 +69,8 @@ export interface Settings {
   readonly bakeMax5xx: number | null
   /** Idle connections of a worker that leaves go to its successor. */
   readonly migrate: boolean
+  /** A program of ours chooses the socket of each new connection, not the kernel's hash. */
+  readonly alwaysSteers: boolean
   /** How many warm spares are kept. */
   readonly standby: number
   /** How long the socket of a slot that is gone is accepted from at least: handshakes that have begun must be over (kernel.md §3). */

@@ -3,7 +3,8 @@ import type { Listener } from './state.js'
 
 /**
  * Which sockets of a listener get new connections. The index of a socket in its reuseport group is its place in the order of listen(2); the
- * program that chooses belongs to the group (kernel.md §3, §4). Without one the kernel's hash chooses among all of them.
+ * program that chooses belongs to the group (kernel.md §3, §4). Without one the kernel's hash chooses among all of them; --balance asks for
+ * another choice.
  */
 
 /** Settled after each event: a socket without a worker of its own gets no new connection, as long as another one has a worker. */
@@ -20,7 +21,8 @@ function weightsOf({ state }: Draft, { order, adoptedBy }: Listener, leaving?: n
   const stays = (slot: number): boolean => state.parked[slot] === undefined && slot !== leaving
   const isWhole = (slot: number): boolean => stays(slot) && adoptedBy[slot] === undefined
   const chosen = order.filter(order.some(isWhole) ? isWhole : stays)
-  return chosen.length === order.length ? null : order.map((slot) => (chosen.includes(slot) ? 1 : 0))
+  const isAll = chosen.length === order.length
+  return isAll && !state.settings.alwaysSteers ? null : order.map((slot) => (chosen.includes(slot) ? 1 : 0))
 }
 
 /**
