@@ -38,6 +38,7 @@ const settings: fc.Arbitrary<Partial<Settings>> = fc.record({
   bakeMax5xx: fc.constantFrom(null, 0.01),
   migrate: fc.constantFrom(true, true, true, false),
   standby: fc.constantFrom(0, 0, 1),
+  alwaysSteers: fc.constantFrom(false, false, true),
   steers: fc.constantFrom(true, true, false),
 })
 
@@ -260,5 +261,6 @@ function expectWhole(world: World): void {
   expect(Object.keys(listener?.adoptedBy ?? {}).map(Number)).toEqual(parked)
   for (const slot of listener?.order ?? []) expect([...(world.acceptors.get(slot) ?? [])]).toHaveLength(1)
   expect([...(listener?.order ?? [])].sort()).toEqual([...state.slots.keys(), ...parked])
-  expect(world.program).toBeNull()
+  const isSteered = state.settings.alwaysSteers && state.steers
+  expect(world.program).toEqual(isSteered ? Array(count).fill(1) : null)
 }
