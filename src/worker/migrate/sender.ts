@@ -50,7 +50,7 @@ export class Sender {
   readonly #refused = new WeakSet<HttpSocket>()
   readonly #sent = new Map<number, Sent>()
   /** Under way, or another worker's: nothing is read from them here, and nothing written. */
-  readonly #silent = new Set<HttpSocket>()
+  readonly #silent = new Map<HttpSocket, Voice>()
   /** Of these: another worker's, and still open here. */
   readonly #left = new Set<HttpSocket>()
   #isClosing = false
@@ -202,18 +202,16 @@ export class Sender {
    */
   #silence(socket: HttpSocket): void {
     handleOf(socket)?.readStop()
-    socket.write = swallow
-    socket.end = swallow
-    this.#silent.add(socket)
+    this.#silent.set(socket, silence(socket))
     this.#adopted.forget(socket)
   }
 
   /** It has not been taken: it goes on here. */
   #keep({ socket, leftMs: left, isAdopted }: Leaving): void {
+    const voice = this.#silent.get(socket)
     this.#silent.delete(socket)
-    delete (socket as Partial<HttpSocket>).write
-    delete (socket as Partial<HttpSocket>).end
     if (socket.destroyed) return
+    if (voice !== undefined) giveBack(socket, voice)
     handleOf(socket)?.readStart()
     if (isAdopted) this.#adopted.add(socket, this.#claim, left)
   }
@@ -334,7 +332,23 @@ function handleOf(socket: HttpSocket): { readStart(): number; readStop(): number
   return (socket as unknown as { _handle?: { readStart(): number; readStop(): number } | null })._handle
 }
 
-/** In place of a socket's write() and end(). */
+/** A socket's own write() and end(), if the program has given it any. */
+type Voice = Partial<Pick<HttpSocket, 'write' | 'end'>>
+
+function silence(socket: HttpSocket): Voice {
+  const voice: Voice = {}
+  for (const name of ['write', 'end'] as const) {
+    if (Object.hasOwn(socket, name)) voice[name] = socket[name] as never
+    socket[name] = swallow
+  }
+  return voice
+}
+
+function giveBack(socket: HttpSocket, voice: Voice): void {
+  for (const name of ['write', 'end'] as const) delete (socket as Partial<HttpSocket>)[name]
+  Object.assign(socket, voice)
+}
+
 function swallow(this: HttpSocket): never {
   return true as never
 }
