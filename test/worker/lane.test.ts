@@ -158,6 +158,22 @@ describe('a sender', () => {
     expect(await outcomeOf(old)).toEqual({ ended: 2, closed: 0, cut: 0, moved: 1 })
     expect(native.receiveMessage(lane, 1_000)?.data.length, 'the end, and no further batch').toBe(0)
     expect(openFiles(old.program.pid).length).toBe(before - 3)
+    expect(
+      old.program.lines.filter((line) => line === 'connection'),
+      'the program had them all the time',
+    ).toHaveLength(3)
+  })
+
+  test('says nothing to a client whose connection is under way', async () => {
+    const { old, connections } = await begin()
+    const lane = await laneTo(old, 'migrate')
+    const { batch } = await receiveBatch(lane)
+    process.kill(old.program.pid, 'SIGHUP')
+    await old.program.line('farewell 3')
+    send(lane, { batch, refused: [] })
+    await drain(old)
+    expect(await outcomeOf(old)).toMatchObject({ cut: 0, moved: 3 })
+    expect(connections.map(({ text, closedAt }) => [text, closedAt])).toEqual(Array(3).fill(['', undefined]))
   })
 
   test.each([
