@@ -40,7 +40,7 @@ const APPS = [
   {
     name: 'next',
     packages: ['next', 'react', 'react-dom'],
-    // A page takes some 5 ms of a processor: more clients than these would wait for it, and time out.
+    // A page takes some 5 ms of a processor: with more clients than these a new connection may wait too long (see the page's end).
     verify: ['--upload-path', 'none', '--connections', '4'],
     prepare: ['node_modules/.bin/next', 'build', 'next'],
     command: ['node', 'node_modules/next/dist/bin/next', 'start', 'next'],
@@ -170,6 +170,19 @@ option \`retries\`, by WebSocket: its long polling needs sticky sessions, as it 
 ${rows.join('\n')}
 
 "Closed": HTTP/1.1 connections that the server has ended. "Reconnects": connections opened again, after 1012 (not told by gRPC).
+
+Next.js has 4 clients of each kind: more are too many for two processors. Node accepts one connection in each turn of its event loop (libuv
+since 1.45), and with 16 of each kind (128 clients) a turn lasts up to 2 s, 3 s where other programs want the processors too, so that a new
+connection may wait longer than its client's 10 s. Measured with 16 of each kind:
+
+| beside it | reloads | requests | lost | slowest answer |
+| --- | ---: | ---: | ---: | ---: |
+| little: an eighth of the processors | 24 | 55,347 | **0** | 6.7 s |
+| 7 busy loops | 5 | 4,628 | 29: 20 of them sent before the first reload; all were accepted and read, too late | – |
+| 7 busy loops, clients that wait 60 s | 5 | 4,546 | **0** | 11.5 s |
+| nothing, two Next.js without the launcher | none | 37,204 | **0** | 2.5 s |
+| 3 busy loops, two Next.js without the launcher | none | 10,906 | 5, all before anything was reloaded | – |
+| test suites | 12 | 21,301 | 9 reset: launcher and workers alike stood still for 3 to 7 s, longer than [keepAliveTimeout](limits.md#what-does-not-move) | – |
 ${failed.map(({ app, result }) => `\n${app} **failed**:\n\n${result.reasons.map((reason) => `- ${reason}`).join('\n')}\n`).join('')}`
 }
 

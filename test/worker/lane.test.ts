@@ -158,6 +158,22 @@ describe('a sender', () => {
     expect(await outcomeOf(old)).toEqual({ ended: 2, closed: 0, cut: 0, moved: 1 })
     expect(native.receiveMessage(lane, 1_000)?.data.length, 'the end, and no further batch').toBe(0)
     expect(openFiles(old.program.pid).length).toBe(before - 3)
+    expect(
+      old.program.lines.filter((line) => line === 'connection'),
+      'the program had them all the time',
+    ).toHaveLength(3)
+  })
+
+  test('says nothing to a client whose connection is under way', async () => {
+    const { old, connections } = await begin()
+    const lane = await laneTo(old, 'migrate')
+    const { batch } = await receiveBatch(lane)
+    process.kill(old.program.pid, 'SIGHUP')
+    await old.program.line('farewell 3')
+    send(lane, { batch, refused: [] })
+    await drain(old)
+    expect(await outcomeOf(old)).toMatchObject({ cut: 0, moved: 3 })
+    expect(connections.map(({ text, closedAt }) => [text, closedAt])).toEqual(Array(3).fill(['', undefined]))
   })
 
   test.each([
@@ -179,7 +195,7 @@ describe('a sender', () => {
     expect(await outcomeOf(old)).toEqual({ ended: 3, closed: 0, cut: 0, moved: 0 })
   })
 
-  test('without a descriptor to spare for copies ends them politely', async () => {
+  test('needs no descriptor to spare but that of the lane', async () => {
     const { old, next, connections } = await begin()
     // One more than it has: for the lane.
     const used = new Set(readdirSync(`/proc/${old.program.pid}/fd`).map(Number))
@@ -187,8 +203,9 @@ describe('a sender', () => {
     while (used.has(free)) free++
     execFileSync('prlimit', ['--pid', String(old.program.pid), `--nofile=${free + 1}:${free + 1}`])
     await scene.leave(old, next)
-    await expectDrained(connections, old)
-    expect(await outcomeOf(old)).toEqual({ ended: 3, closed: 0, cut: 0, moved: 0 })
+    for (const connection of connections)
+      expect(await connection.ask()).toMatchObject({ body: pid(next), isLast: false })
+    expect(await outcomeOf(old)).toEqual({ ended: 0, closed: 0, cut: 0, moved: 3 })
   })
 
   test('at its deadline takes back what nobody has taken, and ends it', async () => {
@@ -223,18 +240,18 @@ describe('a sender', () => {
       expect(await connection.ask()).toMatchObject({ body: pid(next), isLast: false })
   })
 
-  test('of a thousand connections sends no more than four batches that nobody has answered', async () => {
-    const { old, next, connections } = await begin(1_000)
+  test('of very many connections sends no more than ten batches that nobody has answered', async () => {
+    const { old, next, connections } = await begin(2_200)
     const lane = await laneTo(old, 'migrate')
     const sizes: number[] = []
-    for (let batch = 1; batch <= 4; batch++) sizes.push((await receiveBatch(lane)).leftMs.length)
-    expect(sizes).toEqual([200, 200, 200, 200])
+    for (let batch = 1; batch <= 10; batch++) sizes.push((await receiveBatch(lane)).leftMs.length)
+    expect(sizes).toEqual(Array(10).fill(200))
     for (let turns = 0; turns < 5; turns++) await old.worker.order({ type: 'ping' })
     expect(native.receiveMessage(lane, 65_536)).toBeNull()
     send(lane, { batch: 1, refused: [] })
     expect((await receiveBatch(lane)).leftMs).toHaveLength(200)
     await scene.leave(old, next)
-    expect(await outcomeOf(old)).toMatchObject({ cut: 0, moved: 1_000 })
+    expect(await outcomeOf(old)).toMatchObject({ cut: 0, moved: 2_200 })
     expect(connections.filter(({ closedAt }) => closedAt !== undefined)).toEqual([])
   })
 })

@@ -2,6 +2,7 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { type ConnectionKind, type CutRequest, MAX_CUT_PATH } from '../../protocol.js'
 import { connectionsOf, socketsOf } from '../migrate/idle.js'
+import { Sender } from '../migrate/sender.js'
 import { speaks } from '../speaks.js'
 import { sessionsOn } from './http2.js'
 import type { HttpSocket, Response } from './last-response.js'
@@ -18,8 +19,9 @@ export interface Doing {
 export function census(server: object): Map<object, ConnectionKind> {
   const kinds = new Map<object, ConnectionKind>()
   const list = connectionsOf(server)
+  const sender = Sender.of(server)
   for (const socket of list === undefined ? [] : socketsOf(list.all()))
-    if (!socket.destroyed) kinds.set(socket, kindOf(socket))
+    if (!socket.destroyed && !sender?.hasLeft(socket)) kinds.set(socket, kindOf(socket))
   for (const [socket, { isWebSocket }] of upgradesOf(server))
     if (!socket.destroyed) kinds.set(socket, isWebSocket ? 'websocket' : 'upgraded')
   const kind = speaks(server)

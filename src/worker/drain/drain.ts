@@ -186,6 +186,6 @@ export class Drain implements Draining {
   }
 
   #open(): number {
-    return this.#servers.reduce((sum, server) => sum + server._connections + (Sender.of(server)?.underWay ?? 0), 0)
+    return this.#servers.reduce((sum, server) => sum + server._connections - (Sender.of(server)?.left ?? 0), 0)
   }
 }

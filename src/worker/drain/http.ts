@@ -2,7 +2,7 @@ import type { Server } from 'node:http'
 import { type ConnectionsList, connectionsOf, idleOf, socketsOf } from '../migrate/idle.js'
 import { Sender } from '../migrate/sender.js'
 import { speaks } from '../speaks.js'
-import { LastResponse } from './last-response.js'
+import { type HttpSocket, LastResponse } from './last-response.js'
 import { closeUnlessUnread, Linger } from './linger.js'
 import type { ServerDrain } from './server-drain.js'
 
@@ -40,7 +40,7 @@ export class HttpDrain implements ServerDrain {
     if (hasLane !== this.#hadLane) this.#lastResponse.tell(socketsOf(this.#list.all()))
     this.#hadLane = hasLane
     this.#sender?.sweep()
-    const staying = idleOf(this.#list, (socket) => !this.#sender?.moves(socket))
+    const staying = idleOf(this.#list, (socket) => this.#isOurs(socket) && !this.#sender?.moves(socket))
     return this.#linger.sweep(new Set(staying), now)
   }
 
@@ -53,13 +53,17 @@ export class HttpDrain implements ServerDrain {
 
   closeIdle(): number {
     this.#sender?.end()
-    return closeUnlessUnread(idleOf(this.#list))
+    return closeUnlessUnread(idleOf(this.#list, (socket) => this.#isOurs(socket)))
   }
 
   end(): void {
     this.#sender?.end()
     this.#lastResponse.end()
     this.#linger.clear()
+  }
+
+  #isOurs(socket: HttpSocket): boolean {
+    return !(this.#sender?.hasLeft(socket) ?? false)
   }
 
   /** A lane may come later than the drain, and after another one. */

@@ -39,9 +39,9 @@ export class Ledger {
     this.#known = census(server)
   }
 
-  /** With those that nobody has taken yet. */
+  /** Without those that are another worker's. */
   get open(): number {
-    return this.#server._connections + (Sender.of(this.#server)?.underWay ?? 0)
+    return this.#server._connections - (Sender.of(this.#server)?.left ?? 0)
   }
 
   /** Notes that we have closed so many. */

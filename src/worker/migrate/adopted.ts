@@ -48,6 +48,11 @@ export class Adopted {
     return Number.isFinite(entry.closeAt) ? Math.max(0, entry.closeAt - performance.now()) : null
   }
 
+  /** Somebody else sees to it. */
+  forget(socket: HttpSocket): void {
+    this.#entries.delete(socket)
+  }
+
   #enter(socket: HttpSocket, entry: Entry): void {
     this.#entries.set(socket, entry)
     this.#lookAt(Math.min(entry.closeAt, entry.renewAt))

@@ -1,16 +1,15 @@
 import type { Native } from '../../native.js'
 import type { Claim } from '../claim.js'
-import type { ListenHandle } from '../handles.js'
 import type { Adopted } from './adopted.js'
 import { Lane, type LanePacket } from './lane.js'
 
-/** As many as the sender lets wait: each takes 1-2 ms. */
-const READ_PER_TURN = 4
+/** As many as the sender lets wait: each takes less than a millisecond. */
+const READ_PER_TURN = 10
 /** Making a socket of a connection takes Node 20-50 µs: so many in each turn of the event loop, our own clients wait as long. */
 const GIVEN_PER_TURN = 50
 
 interface Taken {
-  readonly handle: ListenHandle
+  readonly fd: number
   readonly leftMs: number | null
 }
 
@@ -24,6 +23,7 @@ export class Receiver {
   /** Ours, and not the server's yet. */
   #waiting: Taken[] = []
   #isGiving = false
+  #isOver = false
 
   /** Takes `fd`. `ended`: no more will come. */
   constructor(native: Native, claim: Claim, adopted: Adopted, fd: number, ended: (receiver: Receiver) => void) {
@@ -36,9 +36,14 @@ export class Receiver {
 
   /** What is not answered yet stays with the sender. */
   close(): void {
-    this.#lane.close()
-    this.#ended(this)
     for (const one of this.#waiting.splice(0)) this.#give(one)
+    this.#end()
+  }
+
+  #end(): void {
+    this.#lane.close()
+    this.#isOver = true
+    if (this.#waiting.length === 0) this.#ended(this)
   }
 
   /** An answer costs little, and the sender waits for it; what it has promised is done after it. */
@@ -46,7 +51,7 @@ export class Receiver {
     for (let batches = 0; batches < READ_PER_TURN; batches++) {
       const packet = this.#lane.receive()
       if (packet === 'empty') return
-      if (packet === 'end' || !this.#take(packet)) return this.close()
+      if (packet === 'end' || !this.#take(packet)) return this.#end()
     }
   }
 
@@ -63,14 +68,14 @@ export class Receiver {
     for (const [index, left] of leftMs.entries()) {
       // Of a truncated packet every descriptor is lost; the sender has its copies.
       const before = this.#waiting.length + taken.length
-      const handle = packet.truncated ? undefined : this.#wrap(packet.fds[index] as number, before)
-      if (handle === undefined) refused.push(index)
-      else taken.push({ handle, leftMs: left })
+      const fd = packet.truncated ? undefined : this.#accept(packet.fds[index] as number, before)
+      if (fd === undefined) refused.push(index)
+      else taken.push({ fd, leftMs: left })
     }
     // Not ours unless the sender can hear it: it has given us up then, and serves them itself.
     const isOurs = this.#lane.send({ batch: batch as number, refused })
     if (isOurs) this.#waiting.push(...taken)
-    else for (const { handle } of taken) handle.close()
+    else for (const { fd } of taken) this.#native.close(fd)
     this.#giveSoon()
     return isOurs
   }
@@ -81,24 +86,19 @@ export class Receiver {
     setImmediate(() => {
       this.#isGiving = false
       for (const one of this.#waiting.splice(0, GIVEN_PER_TURN)) this.#give(one)
+      if (this.#isOver && this.#waiting.length === 0) this.#ended(this)
       this.#giveSoon()
     })
   }
 
   /** undefined: it cannot be taken, and is closed. */
-  #wrap(fd: number, before: number): ListenHandle | undefined {
+  #accept(fd: number, before: number): number | undefined {
     const { server } = this.#claim.facts
     // Node would accept and drop it. (0 means no limit to Node 20, and no connection to later ones.)
     const hasRoom = server.maxConnections == null || server._connections + before < server.maxConnections
-    if (this.#claim.state === 'released' || !hasRoom || !this.#isConnection(fd)) {
-      this.#native.close(fd)
-      return undefined
-    }
-    try {
-      return this.#claim.wrap(fd)
-    } catch {
-      return undefined
-    }
+    if (this.#claim.state !== 'released' && hasRoom && this.#isConnection(fd)) return fd
+    this.#native.close(fd)
+    return undefined
   }
 
   #isConnection(fd: number): boolean {
@@ -109,9 +109,9 @@ export class Receiver {
     }
   }
 
-  #give({ handle, leftMs }: Taken): void {
+  #give({ fd, leftMs }: Taken): void {
     try {
-      const socket = this.#claim.give(handle)
+      const socket = this.#claim.take(fd)
       if (socket !== undefined) this.#adopted.add(socket, this.#claim, leftMs)
     } catch (error) {
       // The program's, from its 'connection' listener: uncaught, as it would be if Node had accepted.

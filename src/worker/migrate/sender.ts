@@ -11,8 +11,12 @@ import { leftMs, loopNow } from './left.js'
 
 /** Below SCM_MAX_FD (253); 200 take the sender 2-6 ms and the receiver 4-13 ms of their event loops (node.md §5). */
 const BATCH = 200
-/** Batches that wait for an answer: enough to keep both busy, and few in the hands of a receiver that stands still. */
-const WINDOW = 4
+/** What has moved is closed here, when there is nothing left to send: 20-30 µs each. So many in each turn of the event loop. */
+const CLOSED_PER_TURN = 50
+/** Our own clients wait as long. */
+const TURN_MS = 5
+/** Batches that wait for an answer: enough for the receiver to answer in one turn of its loop, and not all in the hands of one that stands still. */
+const WINDOW = 10
 /** The lane is full, or too many descriptors are on their way: nothing tells when that ends. */
 const RETRY_MS = 20
 /** A receiver that stands still for longer does not get these connections: a client may wait. As an order of the launcher (ORDER_TIMEOUT_MS). */
@@ -20,10 +24,15 @@ const ANSWER_MS = 2_000
 
 const RESPONSE_FINISH = 'http.server.response.finish'
 
+interface Leaving {
+  readonly socket: HttpSocket
+  readonly leftMs: number | null
+  /** It had come from another worker itself, and not spoken. */
+  readonly isAdopted: boolean
+}
 interface Sent {
   readonly at: number
-  /** Our copies, until the answer says whose the connections are. */
-  readonly connections: readonly { readonly fd: number; readonly leftMs: number | null }[]
+  readonly connections: readonly Leaving[]
 }
 
 /**
@@ -40,6 +49,11 @@ export class Sender {
   /** Those that the other worker would not have. */
   readonly #refused = new WeakSet<HttpSocket>()
   readonly #sent = new Map<number, Sent>()
+  /** Under way, or another worker's: nothing is read from them here, and nothing written. */
+  readonly #silent = new Map<HttpSocket, Voice>()
+  /** Of these: another worker's, and still open here. */
+  readonly #left = new Set<HttpSocket>()
+  #isClosing = false
   /** As they were when all connections were looked through. */
   #found: { readonly socket: HttpSocket; readonly bytesRead: number }[] = []
   #lane: Lane | undefined
@@ -80,11 +94,15 @@ export class Sender {
     return this.#moved
   }
 
-  /** On their way: still ours, but none of the server's. */
-  get underWay(): number {
-    let sum = 0
-    for (const { connections } of this.#sent.values()) sum += connections.length
-    return sum
+  /** Moved, and still among the server's connections. */
+  get left(): number {
+    for (const socket of this.#left) if (socket.destroyed) this.#forget(socket)
+    return this.#left.size
+  }
+
+  /** It is another worker's. */
+  hasLeft(socket: HttpSocket): boolean {
+    return this.#left.has(socket)
   }
 
   get isOpen(): boolean {
@@ -104,32 +122,40 @@ export class Sender {
     this.sweep()
   }
 
-  /** Sends what is idle now, a batch in each turn of the event loop. */
+  /** Sends what is idle now, as much as may be in one turn of the event loop. */
   sweep(): void {
-    const lane = this.#lane
-    // Over the window the next answer sweeps.
-    if (lane === undefined || this.#retry !== undefined || this.#sent.size >= WINDOW) return
-    const { idle, hasMore } = this.#idle()
-    if (idle.length === 0) return
-    const batch = this.#copy(idle)
-    // Without a descriptor to spare nothing can move, now or soon: they are drained as without a lane.
-    if (batch.length === 0) return this.end()
-    const number = this.#nextBatch++
-    const message = { batch: number, leftMs: batch.map((one) => one.leftMs) }
-    const isSent = lane.send(
-      message,
-      batch.map(({ fd }) => fd),
-    )
-    if (!isSent) {
-      for (const { fd } of batch) this.#native.close(fd)
-      this.#retryLater()
+    const until = performance.now() + TURN_MS
+    while (this.#sendBatch()) {
+      if (performance.now() < until) continue
+      this.#sweepSoon()
       return
     }
-    // In the turn in which they were found idle: this process reads nothing of them any more. Their copies keep them open.
-    for (const { socket } of batch) socket.destroy()
+  }
+
+  /** False: there are no more, or not now. */
+  #sendBatch(): boolean {
+    const lane = this.#lane
+    // Over the window the next answer sweeps.
+    if (lane === undefined || this.#retry !== undefined || this.#sent.size >= WINDOW) return false
+    const idle = this.#idle()
+    if (idle.length === 0) return false
+    const now = loopNow()
+    const batch = idle.map((socket) => ({
+      socket,
+      leftMs: leftMs(socket, this.#server, this.#adopted, now),
+      isAdopted: this.#adopted.leftMs(socket) !== undefined,
+    }))
+    const number = this.#nextBatch++
+    const isSent = lane.send({ batch: number, leftMs: batch.map((one) => one.leftMs) }, idle.map(descriptorOf))
+    if (!isSent) {
+      this.#retryLater()
+      return false
+    }
+    // In the turn in which they were found idle.
+    for (const { socket } of batch) this.#silence(socket)
     this.#sent.set(number, { at: performance.now(), connections: batch })
     this.#awaitAnswer()
-    if (hasMore) this.#sweepSoon()
+    return idle.length === BATCH
   }
 
   /** No further ones. What has not been taken by now is the server's again. */
@@ -147,8 +173,7 @@ export class Sender {
     lane.close()
     clearTimeout(this.#answerTimer)
     this.#answerTimer = undefined
-    for (const { connections } of this.#sent.values())
-      for (const { fd, leftMs: left } of connections) this.#keep(fd, left)
+    for (const { connections } of this.#sent.values()) for (const one of connections) this.#keep(one)
     this.#sent.clear()
   }
 
@@ -157,8 +182,9 @@ export class Sender {
   }
 
   /** Looking through all connections costs more than the batch: what was found idle is asked only whether it still is. */
-  #idle(): { idle: HttpSocket[]; hasMore: boolean } {
-    const mayGo = (socket: HttpSocket): boolean => !this.#refused.has(socket) && isMovable(socket, this.#server)
+  #idle(): HttpSocket[] {
+    const mayGo = (socket: HttpSocket): boolean =>
+      !this.#silent.has(socket) && !this.#refused.has(socket) && isMovable(socket, this.#server)
     if (this.#found.length === 0)
       this.#found = idleOf(this.#list, mayGo).map((socket) => ({ socket, bytesRead: socket.bytesRead }))
     const idle: HttpSocket[] = []
@@ -167,21 +193,52 @@ export class Sender {
       if (isQuiet(socket) && socket.bytesRead === bytesRead && mayGo(socket)) idle.push(socket)
       if (idle.length === BATCH) break
     }
-    return { idle, hasMore: idle.length > 0 }
+    return idle
   }
 
-  #copy(sockets: readonly HttpSocket[]): { socket: HttpSocket; fd: number; leftMs: number | null }[] {
-    const copies: { socket: HttpSocket; fd: number; leftMs: number | null }[] = []
-    const now = loopNow()
-    for (const socket of sockets) {
-      const left = leftMs(socket, this.#server, this.#adopted, now)
-      try {
-        copies.push({ socket, fd: this.#native.dup(descriptorOf(socket)), leftMs: left })
-      } catch {
-        break // EMFILE: as many as there are descriptors for; when these have gone there are some.
-      }
+  /**
+   * Both processes have the connection from here on, until the answer says whose it is: this one reads nothing of it, and whatever Node or the
+   * program might write (a 408, a farewell at a time-out) does not get to the client. To close it closes one copy.
+   */
+  #silence(socket: HttpSocket): void {
+    handleOf(socket)?.readStop()
+    this.#silent.set(socket, silence(socket))
+    this.#adopted.forget(socket)
+  }
+
+  /** It has not been taken: it goes on here. */
+  #keep({ socket, leftMs: left, isAdopted }: Leaving): void {
+    const voice = this.#silent.get(socket)
+    this.#silent.delete(socket)
+    if (socket.destroyed) return
+    if (voice !== undefined) giveBack(socket, voice)
+    handleOf(socket)?.readStart()
+    if (isAdopted) this.#adopted.add(socket, this.#claim, left)
+  }
+
+  /** Later: it costs more than all the rest, and who is drained by then ends with all that it has. */
+  #closeSoon(): void {
+    if (this.#isClosing || this.#left.size === 0) return
+    this.#isClosing = true
+    setImmediate(() => {
+      this.#isClosing = false
+      if (this.#found.length === 0) this.#closeSome()
+      this.#closeSoon()
+    })
+  }
+
+  #closeSome(): void {
+    let count = 0
+    for (const socket of this.#left) {
+      socket.destroy()
+      this.#forget(socket)
+      if (++count === CLOSED_PER_TURN) break
     }
-    return copies
+  }
+
+  #forget(socket: HttpSocket): void {
+    this.#left.delete(socket)
+    this.#silent.delete(socket)
   }
 
   readonly #onFinish = (message: unknown): void => {
@@ -234,23 +291,17 @@ export class Sender {
     this.#sent.delete(batch as number)
     this.#awaitAnswer()
     const back = new Set<unknown>(refused)
-    for (const [index, { fd, leftMs: left }] of sent.connections.entries()) {
+    for (const [index, one] of sent.connections.entries()) {
       if (back.has(index)) {
-        const socket = this.#keep(fd, left)
-        if (socket !== undefined) this.#refused.add(socket)
+        this.#keep(one)
+        this.#refused.add(one.socket)
       } else {
         this.#moved++
-        this.#native.close(fd)
+        this.#left.add(one.socket)
       }
     }
+    this.#closeSoon()
     return true
-  }
-
-  /** Gives a connection back to the server it came from. */
-  #keep(fd: number, left: number | null): HttpSocket | undefined {
-    const socket = this.#claim.take(fd)
-    if (socket !== undefined) this.#adopted.add(socket, this.#claim, left)
-    return socket
   }
 
   /** Of the oldest batch that waits. */
@@ -274,4 +325,30 @@ export class Sender {
 function isOfServer(socket: HttpSocket, server: Server): boolean {
   const { _server: acceptedBy, encrypted } = socket as unknown as { _server?: unknown; encrypted?: boolean }
   return acceptedBy === server && !encrypted
+}
+
+/** Node's handle of a connection. */
+function handleOf(socket: HttpSocket): { readStart(): number; readStop(): number } | null | undefined {
+  return (socket as unknown as { _handle?: { readStart(): number; readStop(): number } | null })._handle
+}
+
+/** A socket's own write() and end(), if the program has given it any. */
+type Voice = Partial<Pick<HttpSocket, 'write' | 'end'>>
+
+function silence(socket: HttpSocket): Voice {
+  const voice: Voice = {}
+  for (const name of ['write', 'end'] as const) {
+    if (Object.hasOwn(socket, name)) voice[name] = socket[name] as never
+    socket[name] = swallow
+  }
+  return voice
+}
+
+function giveBack(socket: HttpSocket, voice: Voice): void {
+  for (const name of ['write', 'end'] as const) delete (socket as Partial<HttpSocket>)[name]
+  Object.assign(socket, voice)
+}
+
+function swallow(this: HttpSocket): never {
+  return true as never
 }
