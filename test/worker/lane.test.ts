@@ -157,7 +157,7 @@ describe('a sender', () => {
     await expectDrained(kept, old)
     expect(await outcomeOf(old)).toEqual({ ended: 2, closed: 0, cut: 0, moved: 1 })
     expect(native.receiveMessage(lane, 1_000)?.data.length, 'the end, and no further batch').toBe(0)
-    expect(openFiles(old.program.pid).length).toBe(before - 3)
+    await until('nothing of them is left', () => openFiles(old.program.pid).length === before - 3)
     expect(
       old.program.lines.filter((line) => line === 'connection'),
       'the program had them all the time',

@@ -132,11 +132,15 @@ export class Sender {
     }
   }
 
+  /** Over the window the next answer sweeps, and a full lane is tried again. */
+  get #maySend(): boolean {
+    return this.#retry === undefined && this.#sent.size < WINDOW
+  }
+
   /** False: there are no more, or not now. */
   #sendBatch(): boolean {
     const lane = this.#lane
-    // Over the window the next answer sweeps.
-    if (lane === undefined || this.#retry !== undefined || this.#sent.size >= WINDOW) return false
+    if (lane === undefined || !this.#maySend) return false
     const idle = this.#idle()
     if (idle.length === 0) return false
     const now = loopNow()
@@ -222,7 +226,7 @@ export class Sender {
     this.#isClosing = true
     setImmediate(() => {
       this.#isClosing = false
-      if (this.#found.length === 0) this.#closeSome()
+      if (this.#found.length === 0 || !this.#maySend) this.#closeSome()
       this.#closeSoon()
     })
   }
