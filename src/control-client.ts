@@ -1,5 +1,5 @@
 import { request } from 'node:http'
-import type { ReloadWait, Status, Verdict } from './control-protocol.js'
+import type { ReloadWait, ScaleVerdict, Status, Verdict } from './control-protocol.js'
 import { ReuseportError } from './errors.js'
 import { findLauncher } from './runtime-dir.js'
 
@@ -45,6 +45,11 @@ export class ControlClient {
   /** Orders a reload and returns when it is queued. */
   async queueReload(): Promise<void> {
     await this.#ask<unknown>('POST', '/reload?wait=none')
+  }
+
+  /** Orders another number of workers, absolute or relative to what was asked for last, and waits until the new ones serve. */
+  scale(order: { to: number } | { by: number }): Promise<ScaleVerdict> {
+    return this.#ask<ScaleVerdict>('POST', `/scale?${'to' in order ? `to=${order.to}` : `by=${order.by}`}`)
   }
 
   /** Orders the stop and waits until the launcher has ended. */

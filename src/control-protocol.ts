@@ -3,6 +3,7 @@
  *
  *   GET  /status               Status
  *   POST /reload?wait=…        Verdict, once the reload has come as far as `wait` says ('none': {queued: true} at once)
+ *   POST /scale?to=N           ScaleVerdict, once the new workers serve and the old ones leave; by=N or by=-N: relative to what was asked last
  *   POST /stop                 {stopped: true}, as long as the connection: its end of file is the launcher's end
  *
  * Anything else: 404 or 405, with {code, message}. Fields are only added within a schema number.
@@ -35,6 +36,8 @@ export interface Status {
     /** Slot of the worker that accepts from this slot's sockets meanwhile. */
     readonly adoptedBy: number | null
   }[]
+  /** Warm spares. `isReady`: it can take a slot now. */
+  readonly standby: readonly { readonly pid: number; readonly generation: number; readonly isReady: boolean }[]
   /** Workers that finish what they have, or have got the stop signal. */
   readonly leaving: readonly LeavingWorker[]
   readonly listeners: readonly {
@@ -88,6 +91,8 @@ export interface WorkerStatus {
   readonly startedAt: string
   /** What the program said of itself last (sd_notify's STATUS; only with `--ready notify`); null: nothing. */
   readonly text: string | null
+  /** Why siblings see to its sockets: it does not answer. null: it does. */
+  readonly stuck: string | null
 }
 
 export interface LeavingWorker {
@@ -107,6 +112,8 @@ export interface SocketStatus {
   readonly inode: number
   /** Connections that wait to be accepted; null for unix listeners and sockets that do not listen yet. */
   readonly queue: number | null
+  /** Its slot is gone: siblings accept from it until it can be closed. */
+  readonly parked: boolean
   /** Pids that hold a copy: the launcher, and each worker it was sent to. */
   readonly holders: readonly number[]
 }
@@ -154,6 +161,22 @@ export interface Verdict {
   /** Workers that are still on their way out: the old ones, or after an undo the new ones. */
   readonly draining: number
   readonly kernel: KernelCounters
+}
+
+/** Most slots of a launcher. */
+export const MAX_WORKERS = 1_024
+
+/** Answer to a request for another number of workers. */
+export interface ScaleVerdict {
+  /** 'refused': no such number. 'aborted': a new worker failed; those that served before still do, and `to` says how many. */
+  readonly result: 'done' | 'aborted' | 'stopped' | 'refused'
+  readonly from: number
+  readonly to: number
+  readonly reason: string | null
+  /** Workers of slots that are gone that are still there. */
+  readonly draining: number
+  /** Slots that are gone whose sockets are still open: siblings accept from them. */
+  readonly parked: readonly number[]
 }
 
 export interface UndoVerdict {

@@ -1,4 +1,5 @@
 import type { ReadySignal, Strategy } from './control-protocol.js'
+import type { SteerBy } from './native.js'
 
 /** How a launcher runs: what the command line says, checked, with defaults. Durations are milliseconds. */
 export interface LauncherOptions {
@@ -34,6 +35,16 @@ export interface LauncherOptions {
   readonly bakeMax5xx: number | undefined
   /** Idle HTTP/1.1 connections of an old worker go on in its successor; else each is told to close. */
   readonly migrate: boolean
+  /** What chooses the worker of a new connection: the kernel's hash of its addresses and ports, or a program of ours. */
+  readonly balance: 'hash' | SteerBy
+  /** Warm spares: workers that have proven themselves and wait for a slot. */
+  readonly standby: number
+  /** So long the socket of a slot that is gone is accepted from at least. */
+  readonly parkMs: number
+  /** So long a worker's event loop may stand still before its siblings take over what waits for it; 0: nobody asks. */
+  readonly hangTimeoutMs: number
+  /** So long before it is killed, if another worker is well; 0: never. */
+  readonly hangKillMs: number
   /** How a worker is asked whether it is well; undefined: it is not asked. */
   readonly health: HealthOptions | undefined
   /** Files with the program's environment, read anew for each generation; a later one wins. */
@@ -106,6 +117,14 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   bakeMs: 5_000,
   bakeMax5xx: undefined,
   migrate: true,
+  balance: 'hash',
+  standby: 0,
+  // Three SYN-ACKs that got lost: 3.4 s sufficed with one in five lost at a round trip of 200 ms (kernel.md §3).
+  parkMs: 5_000,
+  // Silence that is no garbage collection and no long template any more (reliability.md Q11).
+  hangTimeoutMs: 2_000,
+  // gunicorn's; what an honest long computation may take is the program's to know.
+  hangKillMs: 30_000,
   health: undefined,
   envFiles: [],
   logFormat: 'text',

@@ -231,6 +231,8 @@ export type Order =
   | { readonly type: 'resume'; readonly seq: number }
   /** Accept from a sibling's socket too, as a second handle of the same server. */
   | { readonly type: 'adopt'; readonly seq: number; readonly fds: readonly [SocketName] }
+  /** You were held without a slot; this is yours, with its sockets. An `admit` comes next. */
+  | { readonly type: 'seat'; readonly seq: number; readonly slot: number; readonly fds: readonly SocketName[] }
   /** Give an adopted socket up. */
   | { readonly type: 'unadopt'; readonly seq: number; readonly socket: SocketName }
   /** Copies to keep out of the program's sight, and copies to close. */

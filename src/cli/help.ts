@@ -5,6 +5,7 @@ const HEADS: Readonly<Record<Verb, string>> = {
 
   reuseport-run [options] [--] command…     run it; kill -HUP this process to give it new code
   reuseport-run reload                      new code takes over; no request fails
+  reuseport-run scale N|+N|-N               another number of workers; no connection is lost
   reuseport-run status                      what runs
   reuseport-run stop                        drain and end
   reuseport-run verify [options] command…   prove it: reloads under load, every lost request counted
@@ -13,6 +14,8 @@ const HEADS: Readonly<Record<Verb, string>> = {
   reuseport-run -n 4 -- node app.js`,
   reload:
     'reuseport-run reload [options]\n\nStarts the new version, waits until it listens, gives it the sockets, and drains the old one.\nExit code: 0 done, 4 aborted (the old version serves on), 1 stopped, 3 no launcher, 5 timed out.',
+  scale:
+    'reuseport-run scale [options] N|+N|-N\n\nMore workers: each proves itself before it serves. Fewer: the last ones drain, and their sockets are closed when nothing is left in them.\nDuring a reload it waits for its end. Exit code: 0 done, 4 a new worker failed (as many as before serve), 1 stopped, 2 no such number, 3 no launcher, 5 timed out.',
   status: 'reuseport-run status [options]\n\nShows the launcher, its workers and its sockets.',
   stop: 'reuseport-run stop [options]\n\nDrains and ends the launcher and its workers; returns when they have gone.',
   verify:

@@ -30,6 +30,11 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     bakeMs: time('bake', DEFAULTS.bakeMs),
     bakeMax5xx: share(text(values, 'bake-max-5xx')),
     migrate: values['no-migrate'] !== true,
+    balance: balance(text(values, 'balance')),
+    standby: standby(text(values, 'standby')),
+    parkMs: time('park', DEFAULTS.parkMs),
+    hangTimeoutMs: time('hang-timeout', DEFAULTS.hangTimeoutMs),
+    hangKillMs: time('hang-kill', DEFAULTS.hangKillMs),
     health: healthOptions(values),
     envFiles: texts(values, 'env-file'),
     logFormat,
@@ -73,6 +78,20 @@ function strategy(given: string | undefined): Strategy {
 
 function surge(given: string | undefined): number | undefined {
   return given === undefined ? undefined : count(given, 'surge', 1)
+}
+
+function balance(given: string | undefined): LauncherOptions['balance'] {
+  const known: readonly LauncherOptions['balance'][] = ['hash', 'random', 'client', 'cpu']
+  const found = known.find((one) => one === (given ?? DEFAULTS.balance))
+  if (found === undefined) throw usage(`--balance ${JSON.stringify(given)} is none of ${known.join(', ')}`)
+  return found
+}
+
+function standby(given: string | undefined): number {
+  if (given === undefined) return DEFAULTS.standby
+  const value = count(given, 'standby', 0)
+  if (value <= 64) return value
+  throw usage(`--standby ${given} is more than 64`)
 }
 
 /** "1%", "0.5%": a share between 0 and 1. A bare number would leave open which of both it means. */

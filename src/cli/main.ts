@@ -13,6 +13,8 @@ async function run(line: CommandLine): Promise<number> {
       return (await import('./start.js')).start(line)
     case 'reload':
       return (await import('./reload.js')).reload(line)
+    case 'scale':
+      return (await import('./scale.js')).scale(line)
     case 'status':
       return (await import('./status.js')).status(line)
     case 'stop':

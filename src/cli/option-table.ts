@@ -10,8 +10,8 @@ export interface OptionRow {
   readonly help: string
 }
 
-export type Verb = 'start' | 'reload' | 'status' | 'stop' | 'verify'
-export const VERBS: readonly Verb[] = ['start', 'reload', 'status', 'stop', 'verify']
+export type Verb = 'start' | 'reload' | 'scale' | 'status' | 'stop' | 'verify'
+export const VERBS: readonly Verb[] = ['start', 'reload', 'scale', 'status', 'stop', 'verify']
 
 const RUNS: readonly Verb[] = ['start', 'verify']
 const ALL: readonly Verb[] = VERBS
@@ -27,13 +27,13 @@ export const OPTIONS: readonly OptionRow[] = [
   {
     name: 'name',
     value: 'NAME',
-    verbs: ['start', 'reload', 'status', 'stop'],
+    verbs: ['start', 'reload', 'scale', 'status', 'stop'],
     help: 'names this launcher (default: name in package.json, else the directory)',
   },
   {
     name: 'runtime-dir',
     value: 'DIR',
-    verbs: ['start', 'reload', 'status', 'stop'],
+    verbs: ['start', 'reload', 'scale', 'status', 'stop'],
     help: 'where the lock and the sockets lie (default: $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/reuseport-run, /run/reuseport-run, /tmp/reuseport-run-UID)',
   },
   {
@@ -95,6 +95,36 @@ export const OPTIONS: readonly OptionRow[] = [
     value: 'TIME',
     verbs: RUNS,
     help: 'ask each worker this often for as long as it serves (default: until the bake has ended)',
+  },
+  {
+    name: 'balance',
+    value: 'hash|random|client|cpu',
+    verbs: RUNS,
+    help: "what chooses the worker of a new connection: the kernel's hash, chance, the client's address, or the CPU that its packets come to (default: hash)",
+  },
+  {
+    name: 'standby',
+    value: 'N',
+    verbs: RUNS,
+    help: 'so many workers more that have proven themselves and wait: one takes the place of a worker that dies, at once (default: 0)',
+  },
+  {
+    name: 'park',
+    value: 'TIME',
+    verbs: RUNS,
+    help: 'accept from the sockets of a worker that was scaled away for this long at least, before they are closed (default: 5s)',
+  },
+  {
+    name: 'hang-timeout',
+    value: 'TIME',
+    verbs: RUNS,
+    help: 'the siblings of a worker whose event loop stands still this long accept what waits for it, until it turns again; 0: off (default: 2s)',
+  },
+  {
+    name: 'hang-kill',
+    value: 'TIME',
+    verbs: RUNS,
+    help: 'it is killed after this, and started again, if another worker is well; 0: never (default: 30s)',
   },
   {
     name: 'env-file',
@@ -179,10 +209,10 @@ export const OPTIONS: readonly OptionRow[] = [
   {
     name: 'timeout',
     value: 'TIME',
-    verbs: ['reload', 'stop'],
+    verbs: ['reload', 'scale', 'stop'],
     help: 'give up waiting after this; the launcher goes on (default: never)',
   },
-  { name: 'json', verbs: ['reload', 'status', 'verify'], help: 'print JSON' },
+  { name: 'json', verbs: ['reload', 'scale', 'status', 'verify'], help: 'print JSON' },
   { name: 'reloads', value: 'K', verbs: ['verify'], help: 'reloads under load (default: 20)' },
   {
     name: 'min-requests',

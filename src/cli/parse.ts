@@ -22,6 +22,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   }
   const after = argv.slice(cut + 1)
   const before = argv.slice(0, cut)
+  if (word === 'scale') return scaleLine(before, after)
   if (word !== 'start' && word !== 'verify') {
     const rest = firstWord(after)
     if (after[rest.cut] !== undefined && after[rest.cut] !== '--')
@@ -34,6 +35,17 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   const rest = firstWord(after)
   const command = after[rest.cut] === '--' ? after.slice(rest.cut + 1) : after.slice(rest.cut)
   return { verb: word, values: strict([...before, ...after.slice(0, rest.cut)], word), command }
+}
+
+/** "-1" is a number here and no option. */
+function scaleLine(before: readonly string[], after: readonly string[]): CommandLine {
+  const takesValue = (word: string | undefined): boolean =>
+    OPTIONS.some(({ name, value }) => value !== undefined && word === `--${name}`)
+  const isNumber = (word: string, index: number): boolean => /^[+-]?\d+$/.test(word) && !takesValue(after[index - 1])
+  const [number, ...more] = after.filter(isNumber)
+  if (number === undefined || more.length > 0) throw usage('scale takes one number: 4, +1 or -1')
+  const options = after.filter((word, index) => !isNumber(word, index))
+  return { verb: 'scale', values: strict([...before, ...options], 'scale'), command: [number] }
 }
 
 export function usage(message: string, next = 'See reuseport-run --help.'): ReuseportError {

@@ -36,9 +36,15 @@ function describeStatus(status: Status): string {
     const who =
       worker === null
         ? 'no worker'
-        : `pid ${worker.pid}, generation ${worker.generation}, ${worker.state}, started ${worker.startedAt}${worker.text === null ? '' : `, says ${JSON.stringify(worker.text)}`}`
+        : [
+            `pid ${worker.pid}, generation ${worker.generation}, ${worker.state}, started ${worker.startedAt}`,
+            ...(worker.text === null ? [] : [`says ${JSON.stringify(worker.text)}`]),
+            ...(worker.stuck === null ? [] : [`stuck: ${worker.stuck}`]),
+          ].join(', ')
     lines.push(`  slot ${slot}: ${who}${adoptedBy === null ? '' : `; its sockets are adopted by slot ${adoptedBy}`}`)
   }
+  for (const { pid, generation, isReady } of status.standby)
+    lines.push(`  standby: pid ${pid}, generation ${generation}, ${isReady ? 'ready' : 'starting'}`)
   const leaving = status.generations.filter(({ number, workers }) => number !== status.working && workers.length > 0)
   for (const { number, state, workers } of leaving)
     lines.push(`  generation ${number}: ${state}, ${workers.length} workers`)

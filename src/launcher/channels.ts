@@ -17,7 +17,8 @@ import {
   type ToWorker,
 } from '../protocol.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
-import { Heartbeat, PING_EVERY_MS } from './heartbeat.js'
+import { type Beat, Heartbeat, type Patience, pingEveryMs, WakingClock } from './heartbeat.js'
+import { doingOf } from './process-state.js'
 import type { Processes, WorkerProcess } from './processes.js'
 import { parseReport } from './report.js'
 import type { Sockets } from './sockets.js'
@@ -70,7 +71,8 @@ export class Channels {
   readonly #orders = new Map<number, Pending>()
   /** What draining workers had in hand when a channel of theirs ended, which comes before the end of the process, or after it. */
   readonly #leftBehind = new Map<number, Held>()
-  readonly #beat: NodeJS.Timeout
+  readonly #patience: Patience
+  #beat: NodeJS.Timeout | undefined
   #pause: NodeJS.Timeout | undefined
   #nextId = 1
   /** Seqs of our own; the brain's count upwards from 1. */
@@ -82,8 +84,10 @@ export class Channels {
     sockets: Sockets
     standing: (worker: number) => Standing | null
     post: (event: WorkerEvent) => void
+    patience: Patience
     log: Log
   }) {
+    this.#patience = options.patience
     this.#processes = options.processes
     this.#sockets = options.sockets
     this.#standing = options.standing
@@ -97,15 +101,21 @@ export class Channels {
     this.#poller = new this.#native.Poller(this.#fd, () => this.#accept())
     this.#poller.start(READABLE)
     this.#poller.ref()
-    this.#beat = setInterval(() => {
-      const now = performance.now()
+    if (this.#patience.timeoutMs > 0) this.#listenToHearts(new WakingClock(performance.now()))
+  }
+
+  #listenToHearts(clock: WakingClock): void {
+    const everyMs = pingEveryMs(this.#patience.timeoutMs, this.#all.size)
+    this.#beat = setTimeout(() => {
+      const now = clock.look(performance.now(), everyMs)
       for (const channel of this.#all) if (channel.process !== null) channel.heartbeat.tick(now)
-    }, PING_EVERY_MS).unref()
+      this.#listenToHearts(clock)
+    }, everyMs).unref()
   }
 
   close(): void {
     clearTimeout(this.#pause)
-    clearInterval(this.#beat)
+    clearTimeout(this.#beat)
     this.#poller.close()
     this.#native.close(this.#fd)
     for (const channel of this.#all) channel.close()
@@ -146,6 +156,8 @@ export class Channels {
     switch (order.type) {
       case 'adopt':
         return [{ type: 'adopt', seq, fds: [order.socket] }, [fd(order.socket)]]
+      case 'seat':
+        return [{ type: 'seat', seq, slot: order.slot, fds: order.sockets }, order.sockets.map(fd)]
       case 'spares': {
         const add = order.add.filter((socket) => this.#sockets.has(socket))
         return [{ type: 'spares', seq, fds: add, drop: order.drop }, add.map(fd)]
@@ -261,7 +273,8 @@ export class Channels {
       this.#all.add(
         new WorkerChannel(this.#nextId++, fd, {
           readable: (channel) => this.#readAll(channel),
-          beat: (channel, lostMs) => this.#beatOf(channel, lostMs),
+          beat: (channel, beat) => this.#beatOf(channel, beat),
+          patience: this.#patience,
         }),
       )
     }
@@ -359,11 +372,15 @@ export class Channels {
   }
 
   /** Of several threads one that is stuck is enough; the worker is back when none is. */
-  #beatOf(channel: WorkerChannel, lostMs: number | null): void {
+  #beatOf(channel: WorkerChannel, beat: Beat): void {
     const worker = channel.process?.worker
     if (worker === undefined) return
-    if (this.#of(worker).some((other) => other !== channel && other.heartbeat.isLost)) return
-    this.#post(lostMs === null ? { type: 'heartbeat-back', worker } : { type: 'heartbeat-lost', worker, ms: lostMs })
+    if (beat.is === 'back') {
+      if (!this.#of(worker).some(({ heartbeat }) => heartbeat.isLost)) this.#post({ type: 'heartbeat-back', worker })
+      return
+    }
+    const doing = doingOf(channel.peer.pid)
+    this.#post({ type: beat.is === 'hung' ? 'hung' : 'heartbeat-lost', worker, ms: beat.ms, doing })
   }
 
   /** HTTP answers of a worker are those of all its threads. */
@@ -515,7 +532,8 @@ function closeAll(fds: readonly number[]): void {
 
 interface ChannelEvents {
   readable(channel: WorkerChannel): void
-  beat(channel: WorkerChannel, lostMs: number | null): void
+  beat(channel: WorkerChannel, beat: Beat): void
+  readonly patience: Patience
 }
 
 /** One channel of one worker, and what is known of who speaks on it. */
@@ -540,8 +558,9 @@ class WorkerChannel {
     this.#channel = new Channel(native(), fd, () => on.readable(this))
     this.#channel.start()
     this.heartbeat = new Heartbeat(
+      on.patience,
       () => this.send({ type: 'ping', seq: PING_SEQ }),
-      (lostMs) => on.beat(this, lostMs),
+      (beat) => on.beat(this, beat),
     )
   }
 

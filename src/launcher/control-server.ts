@@ -1,14 +1,17 @@
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { ReloadWait, Status, Verdict } from '../control-protocol.js'
+import type { ReloadWait, ScaleVerdict, Status, Verdict } from '../control-protocol.js'
 
 /** What the control socket can ask of the launcher. Callers are named by number, so that the brain can hold them as plain data. */
 export interface Orders {
   status(): Status
   reload(caller: number | null, wait: ReloadWait): void
+  /** `isRelative`: so many more, or fewer. */
+  scale(caller: number, workers: number, isRelative: boolean): void
   stop(caller: number): void
 }
 
+const PATHS: readonly string[] = ['/status', '/reload', '/scale', '/stop']
 const WAITS: readonly string[] = ['admitted', 'baked', 'retired'] satisfies ReloadWait[]
 /** A request says all it has to say in its first line; whoever takes longer to send it is not our client (reliability.md I-06). */
 const REQUEST_TIMEOUT_MS = 5_000
@@ -57,6 +60,10 @@ export class ControlServer {
     for (const caller of callers) this.#answer(caller, verdict)
   }
 
+  scaled(callers: readonly number[], verdict: ScaleVerdict): void {
+    for (const caller of callers) this.#answer(caller, verdict)
+  }
+
   /** Takes no further connection. Its path is gone when this returns: it may be a successor's right after. */
   close(): void {
     this.#server.close()
@@ -86,12 +93,13 @@ export class ControlServer {
   }
 
   #route(method: string, { pathname, searchParams }: URL, response: ServerResponse): void {
-    const isKnown = pathname === '/status' || pathname === '/reload' || pathname === '/stop'
-    if (!isKnown) return send(response, 404, { code: 'not-found', message: `no such path: ${pathname}` })
+    if (!PATHS.includes(pathname))
+      return send(response, 404, { code: 'not-found', message: `no such path: ${pathname}` })
     if (method !== (pathname === '/status' ? 'GET' : 'POST'))
       return send(response, 405, { code: 'method', message: `${method} ${pathname}` })
     if (pathname === '/status') return send(response, 200, this.#orders.status())
     if (pathname === '/stop') return this.#orders.stop(this.#wait(response))
+    if (pathname === '/scale') return this.#scale(searchParams, response)
     const wait = searchParams.get('wait') ?? 'baked'
     if (wait === 'none') {
       this.#orders.reload(null, 'admitted')
@@ -100,6 +108,15 @@ export class ControlServer {
     if (!WAITS.includes(wait))
       return send(response, 400, { code: 'wait', message: `wait=${wait}; one of none, ${WAITS.join(', ')}` })
     this.#orders.reload(this.#wait(response), wait as ReloadWait)
+  }
+
+  #scale(params: URLSearchParams, response: ServerResponse): void {
+    const [[key, value] = [], ...more] = [...params]
+    const isRelative = key === 'by'
+    const pattern = isRelative ? /^-?\d{1,4}$/ : /^\d{1,4}$/
+    if ((key !== 'to' && !isRelative) || value === undefined || more.length > 0 || !pattern.test(value))
+      return send(response, 400, { code: 'scale', message: 'to=4, by=1 or by=-1' })
+    this.#orders.scale(this.#wait(response), Number(value), isRelative)
   }
 
   #wait(response: ServerResponse): number {

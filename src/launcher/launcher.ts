@@ -13,12 +13,14 @@ import { Channels, type Standing } from './channels.js'
 import { changesBetween, logicalDirectory, resolveCommand, type Spec } from './command.js'
 import { ControlServer } from './control-server.js'
 import type { NotifySocket } from './notify-socket.js'
+import { holdersOf } from './port-holder.js'
 import type { Hand } from './probe/attempt.js'
 import type { CommandPlace } from './probe/command.js'
 import type { Prober, Try } from './probe/prober.js'
 import { Processes } from './processes.js'
 import { Sockets } from './sockets.js'
 import { statusOf } from './status.js'
+import { describeStranger, strangersBeside } from './strangers.js'
 
 /*
  * The promises, in this order:
@@ -83,6 +85,10 @@ export class Launcher {
       bakeMs: options.bakeMs,
       bakeMax5xx: options.bakeMax5xx ?? null,
       migrate: options.migrate,
+      alwaysSteers: options.balance !== 'hash',
+      standby: options.standby,
+      parkMs: options.parkMs,
+      steers: this.#sockets.canSteer(),
     })
     this.#processes = new Processes({
       channel: runtime.channelSocket,
@@ -98,6 +104,7 @@ export class Launcher {
       sockets: this.#sockets,
       standing: (worker) => this.#standing(worker),
       post: (event) => this.#post(event),
+      patience: { timeoutMs: options.hangTimeoutMs, killMs: options.hangKillMs },
       log,
     })
     this.#notify = options.ready === 'notify' ? this.#makeNotifySocket() : undefined
@@ -105,6 +112,7 @@ export class Launcher {
     this.#control = new ControlServer({
       status: () => this.status(),
       reload: (caller, wait) => this.reload(caller, wait),
+      scale: (caller, workers, isRelative) => this.scale({ caller, workers, isRelative }),
       stop: (caller) => this.stop({ caller }),
     })
   }
@@ -154,12 +162,18 @@ export class Launcher {
       processes: this.#processes,
       lastReload: this.#lastReload,
       held: (worker) => this.#channels.held(worker),
+      warnings: this.#warnings(),
       now: performance.now(),
     })
   }
 
   reload(caller: number | null = null, wait: ReloadWait = 'baked'): void {
     this.#post({ type: 'reload', caller, wait })
+  }
+
+  /** Another number of workers; `isRelative`: so many more than were asked for last. */
+  scale({ caller = null, ...order }: { caller?: number | null; workers: number; isRelative: boolean }): void {
+    this.#post({ type: 'scale', caller, ...order })
   }
 
   /** `pressure`: 'drain' once, 'more' for each further Ctrl-C, 'now' for SIGQUIT. */
@@ -190,12 +204,25 @@ export class Launcher {
       event = this.#outcomes.shift() ?? this.#queue.shift()
     ) {
       const { state, effects } = step(this.#state, event)
+      const isUp = this.#state.phase === 'starting' && state.phase === 'running'
       this.#state = state
       for (const effect of effects) this.#perform(effect)
+      if (isUp) this.#tellSurroundings()
       // Nothing that was decided before its end was known may outlast it: nobody else would stop its timers.
       if (event.type === 'exited') this.#prober?.stop(event.worker)
     }
     this.#isStepping = false
+  }
+
+  #tellSurroundings(): void {
+    if (this.#options.balance !== 'hash' && !this.#state.steers)
+      this.#log('warn', 'steering.refused', { reason: "--balance has no effect: the kernel's hash chooses" })
+    for (const { text } of this.#warnings()) this.#log('warn', 'port.shared', { text })
+  }
+
+  #warnings(): Status['warnings'] {
+    const strangers = strangersBeside(this.#sockets.inodes())
+    return strangers.map((stranger) => ({ code: 'port-shared', text: describeStranger(stranger) }))
   }
 
   #makeNotifySocket(): NotifySocket {
@@ -262,6 +289,12 @@ export class Launcher {
       case 'close':
         for (const socket of effect.sockets) this.#sockets.close(socket)
         return
+      case 'steer':
+        return this.#steer(effect)
+      case 'look':
+        return this.#look(effect)
+      case 'scaled':
+        return this.#control.scaled(effect.callers, effect.verdict)
       case 'protect':
         return this.#processes.get(effect.worker)?.adjustOomScore(0)
       case 'terminate':
@@ -359,6 +392,23 @@ export class Launcher {
         message: `cannot listen on ${listener}: ${describe(error)}`,
       })
     }
+  }
+
+  #steer({ socket, weights }: Extract<Effect, { do: 'steer' }>): void {
+    try {
+      const { balance } = this.#options
+      this.#sockets.steer(socket, weights, balance === 'hash' ? 'random' : balance)
+    } catch (error) {
+      this.#outcome({ type: 'steer-failed', listener: socket.listener, reason: describe(error) })
+    }
+  }
+
+  #look({ slot, sockets }: Extract<Effect, { do: 'look' }>): void {
+    const inodes = sockets.map((socket) => this.#sockets.inode(socket))
+    const queued = sockets.reduce((sum, socket) => sum + (this.#sockets.queue(socket) ?? 0), 0)
+    const holders = holdersOf(inodes).filter((pid) => pid !== process.pid)
+    const isShared = strangersBeside(this.#sockets.inodes()).some(({ isMember }) => isMember)
+    this.#outcome({ type: 'looked', slot, queued, holders, isShared })
   }
 
   #terminate(worker: number): void {

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { listeningSockets } from './listening-sockets.js'
 
 /** A process that listens on a port. `pid` is null when /proc does not let us look (another user's process). */
 export interface PortHolder {
@@ -8,14 +9,21 @@ export interface PortHolder {
 
 /** The processes that listen on a TCP port of this network namespace, from /proc (proc(5)); empty when nobody shows. */
 export function portHolders(port: number): PortHolder[] {
-  const inodes = new Set([...listeningInodes('/proc/net/tcp', port), ...listeningInodes('/proc/net/tcp6', port)])
-  if (inodes.size === 0) return []
-  const holders: PortHolder[] = []
-  for (const entry of readdirSync('/proc')) {
-    if (!/^\d+$/.test(entry) || !holdsAny(entry, inodes)) continue
-    holders.push({ pid: Number(entry), name: nameOf(entry) })
-  }
-  return holders.length === 0 ? [{ pid: null, name: null }] : holders
+  return holdersOfInodes(listeningSockets().flatMap((socket) => (socket.port === port ? [socket.inode] : [])))
+}
+
+/** The processes that have one of these sockets open; one without a pid if there is none that shows. */
+export function holdersOfInodes(inodes: readonly string[]): PortHolder[] {
+  const wanted = new Set(inodes)
+  if (wanted.size === 0) return []
+  const holders = processes().filter((pid) => holdsAny(pid, wanted))
+  if (holders.length === 0) return [{ pid: null, name: null }]
+  return holders.map((pid) => ({ pid: Number(pid), name: nameOf(pid) }))
+}
+
+/** Pids of processes that have one of these sockets open, as far as /proc lets us look. */
+export function holdersOf(inodes: readonly number[]): number[] {
+  return holdersOfInodes(inodes.map(String)).flatMap(({ pid }) => pid ?? [])
 }
 
 /** "pid 812 (nginx)", or what is known. */
@@ -26,18 +34,8 @@ export function describeHolders(holders: readonly PortHolder[]): string {
     .join(', ')
 }
 
-function listeningInodes(file: string, port: number): string[] {
-  const LISTEN = '0A' // TCP_LISTEN, include/net/tcp_states.h
-  try {
-    return readFileSync(file, 'latin1')
-      .split('\n')
-      .slice(1)
-      .map((line) => line.trim().split(/\s+/))
-      .filter((field) => field[3] === LISTEN && Number.parseInt(field[1]?.split(':')[1] ?? '', 16) === port)
-      .map((field) => field[9] as string)
-  } catch {
-    return []
-  }
+function processes(): string[] {
+  return readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))
 }
 
 function holdsAny(pid: string, inodes: ReadonlySet<string>): boolean {

@@ -6,8 +6,9 @@ import type { Launcher } from './launcher.js'
 
 /**
  * What each signal to the launcher means. HUP reload (but the end of the terminal that it was started from: stop) · TERM drain and stop ·
- * INT the same, a second one leaves 2 s, a third none · QUIT stop now. USR1, USR2, TTIN and TTOU have their meaning in other launchers and
- * would end this process, or open its inspector, if nobody caught them: they are named and left without effect.
+ * INT the same, a second one leaves 2 s, a third none · QUIT stop now · TTIN, TTOU one worker more, one less; not with a terminal, which has
+ * its own use for them. USR1 and USR2 have their meaning in other launchers and would end this process, or open its inspector, if nobody
+ * caught them: they are named and left without effect.
  *
  * To be called before the launcher has made anything: what a signal orders while there is no launcher yet waits for the function that is
  * returned to be called with it.
@@ -50,7 +51,16 @@ export function catchSignals(log: Log): (launcher: Launcher) => void {
     log('info', 'signal', { signal: 'SIGQUIT', meaning: 'stop now' })
     order((one) => one.stop({ pressure: 'now', exitCode: 128 + constants.signals.SIGQUIT }))
   })
-  for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGTTIN', 'SIGTTOU'] as const)
+  for (const [signal, by] of [
+    ['SIGTTIN', 1],
+    ['SIGTTOU', -1],
+  ] as const)
+    process.on(signal, () => {
+      if (hadTerminal) return log('warn', 'signal', { signal, meaning: 'none under a terminal' })
+      log('info', 'signal', { signal, meaning: by > 0 ? 'one worker more' : 'one worker less' })
+      order((one) => one.scale({ workers: by, isRelative: true }))
+    })
+  for (const signal of ['SIGUSR1', 'SIGUSR2'] as const)
     process.on(signal, () => log('warn', 'signal', { signal, meaning: 'none in this version' }))
   return (started) => {
     launcher = started

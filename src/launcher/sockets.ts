@@ -1,7 +1,7 @@
 import { fstatSync, linkSync, lstatSync, renameSync, statSync, unlinkSync } from 'node:fs'
 
 import { ReuseportError } from '../errors.js'
-import { native } from '../native.js'
+import { native, type SteerBy } from '../native.js'
 import type { ListenAddress, SocketName } from '../protocol.js'
 import { describeHolders, portHolders } from './port-holder.js'
 
@@ -25,6 +25,30 @@ export class Sockets {
     native().listen(this.fd(name), backlog > 0 ? backlog : DEFAULT_BACKLOG)
   }
 
+  /**
+   * Shares of new connections by index in the group that this socket is a member of; null: the kernel's hash chooses. Throws what the kernel
+   * says: EPERM where a seccomp filter stands in the way.
+   */
+  steer(name: SocketName, weights: readonly number[] | null, by: SteerBy): void {
+    if (weights === null) native().detachSteering(this.fd(name))
+    else native().attachSteering(this.fd(name), weights, by)
+  }
+
+  /** Whether the kernel takes a steering program, tried on a socket of its own. */
+  canSteer(): boolean {
+    const addon = native()
+    const fd = addon.socket('inet', 'stream')
+    try {
+      addon.setOption(fd, 'reusePort', 1)
+      addon.attachSteering(fd, [1], 'random')
+      return true
+    } catch {
+      return false
+    } finally {
+      addon.close(fd)
+    }
+  }
+
   /** The descriptor, lent for one call. */
   fd(name: SocketName): number {
     const socket = this.#sockets.get(idOf(name))
@@ -43,6 +67,11 @@ export class Sockets {
 
   inode(name: SocketName): number {
     return fstatSync(this.fd(name)).ino
+  }
+
+  /** Of all TCP sockets. */
+  inodes(): number[] {
+    return [...this.#sockets.values()].flatMap(({ fd, path }) => (path === undefined ? fstatSync(fd).ino : []))
   }
 
   /** Connections that wait in this socket's queue; null when it does not listen, or is no TCP socket. */

@@ -1,6 +1,6 @@
 import type { LauncherState, LeavingWorker, ReloadPhase, ReloadProgress, Status, Verdict } from '../control-protocol.js'
 import type { Held } from '../protocol.js'
-import type { Run, State, Worker } from './brain/state.js'
+import { NO_SLOT, type Run, type State, type Worker } from './brain/state.js'
 import type { Processes } from './processes.js'
 import type { Sockets } from './sockets.js'
 
@@ -15,6 +15,7 @@ export function statusOf(
     lastReload: Verdict | null
     /** Connections of a draining worker, by kind. */
     held: (worker: number) => Held
+    warnings: Status['warnings']
     now: number
   },
 ): Status {
@@ -34,7 +35,9 @@ export function statusOf(
     generations: Object.values(state.generations).map(({ number, state: generationState }) => ({
       number,
       state: generationState,
-      workers: workers.filter((worker) => worker.generation === number).map((worker) => worker.slot),
+      workers: workers
+        .filter(({ generation, slot }) => generation === number && slot !== NO_SLOT)
+        .map(({ slot }) => slot),
     })),
     slots: state.slots.map((_, slot) => {
       const worker = shown(slot)
@@ -49,11 +52,20 @@ export function statusOf(
                 state: worker.state,
                 startedAt: (facts.processes.get(worker.id)?.startedAt ?? new Date(0)).toISOString(),
                 text: facts.processes.get(worker.id)?.statusText ?? null,
+                stuck: worker.stuck ? (worker.doubt ?? 'it has not answered an order in time') : null,
               },
         adoptedBy: adopterOf(state, slot),
       }
     }),
+    standby: workers
+      .filter(({ slot, pid }) => slot === NO_SLOT && pid !== null)
+      .map(({ pid, generation, state: workerState, proof }) => ({
+        pid: pid as number,
+        generation,
+        isReady: workerState === 'ready' && proof === 'proven',
+      })),
     leaving: workers
+      .filter(({ slot }) => slot !== NO_SLOT)
       .filter(({ state: workerState }) => workerState === 'draining' || workerState === 'stopping')
       .map((worker) => leavingOf(state, worker, facts)),
     listeners: Object.values(state.listeners).map((listener) => ({
@@ -67,16 +79,18 @@ export function statusOf(
           slot: socket.slot,
           inode: facts.sockets.inode(socket),
           queue: facts.sockets.queue(socket),
+          parked: state.parked[socket.slot] !== undefined,
           holders: [
             process.pid,
             ...workers.flatMap((worker) => (worker.pid !== null && holds(worker, socket) ? [worker.pid] : [])),
+            ...(state.parked[socket.slot]?.holders ?? []),
           ],
         })),
     })),
-    steering: 'none',
+    steering: state.steers ? 'cbpf' : 'none',
     reload: state.run === null ? null : progressOf(state, state.run, facts.now),
     lastReload: facts.lastReload,
-    warnings: [],
+    warnings: facts.warnings,
   }
 }
 
@@ -97,7 +111,7 @@ function launcherState(state: State): LauncherState {
   const serving = Object.values(state.workers).filter(
     (worker) => worker.generation === state.slots[worker.slot]?.working && worker.state === 'serving' && !worker.stuck,
   )
-  return serving.length < state.settings.slots ? 'degraded' : 'serving'
+  return serving.length < state.slots.length ? 'degraded' : 'serving'
 }
 
 function adopterOf(state: State, slot: number): number | null {

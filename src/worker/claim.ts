@@ -37,7 +37,7 @@ export interface ClaimWorld {
  * of adopted slots. Node knows one handle per server; what it does to that one (close, ref, unref) is done to all.
  */
 export class Claim {
-  readonly facts: ClaimFacts
+  facts: ClaimFacts
   /** The program has not said yet that this may accept. */
   isSilent: boolean
   readonly #world: ClaimWorld
@@ -121,6 +121,18 @@ export class Claim {
   unadopt(slot: number): void {
     this.#adopted.get(slot)?.close()
     this.#adopted.delete(slot)
+  }
+
+  /** Takes `fd`: the socket to accept from, in place of the one that this was held with. */
+  seat(slot: number, fd: number): void {
+    if (this.#state !== 'held') {
+      this.#world.native.close(fd)
+      return
+    }
+    const fresh = this.#own(fd)
+    copyAcceptor(this.#main, fresh)
+    this.#replace(fresh)
+    this.facts = { ...this.facts, slot }
   }
 
   /** Takes `fd`, a connection that nobody accepted, and gives it to the server. */

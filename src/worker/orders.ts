@@ -64,6 +64,12 @@ const handlers = {
     claim.adopt(name.slot, fds.take(0))
     return undefined
   },
+  seat(world, { slot, fds: names }, fds) {
+    if (world.state !== 'held') throw coded('EBUSY', `this worker is ${world.state}`)
+    for (const [index, name] of names.entries()) claimOf(world, name.listener)?.seat(name.slot, fds.take(index))
+    if (world.place !== undefined) world.place = { ...world.place, slot }
+    return undefined
+  },
   unadopt(world, { socket }) {
     claimOf(world, socket.listener)?.unadopt(socket.slot)
     return undefined

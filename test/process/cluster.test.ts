@@ -106,3 +106,21 @@ test('what a child has in hand is in status, and in the verdict when it was cut'
   expect(await Promise.all(endless)).toEqual(Array(2).fill(expect.stringMatching(/aborted|socket hang up|ECONNRESET/)))
   await launcher.stop()
 })
+
+test('a warm spare with node:cluster inside takes a slot, and scales with the others', async () => {
+  const port = await freePort()
+  const launcher = await startLauncher({
+    command: command(port),
+    options: ['-n', '2', '--standby', '1', '--park', '50ms'],
+  })
+  const { standby } = await launcher.when('the spare is ready', (status) => status.standby[0]?.isReady === true)
+  const [, pid] = (await launcher.pids()) as [number, number]
+  process.kill(pid, 'SIGKILL')
+  await launcher.when('it serves', ({ slots }) => slots[1]?.worker?.pid === standby[0]?.pid)
+  const owner = async (): Promise<number> => Number((await slow(port, 1)).split(' ')[0])
+  await until('it answers', async () => (await owner()) === standby[0]?.pid)
+  expect(await (await launcher.control()).scale({ to: 1 })).toMatchObject({ result: 'done' })
+  await launcher.event('socket.closed')
+  expect(await owner()).toBe((await launcher.pids())[0])
+  await launcher.stop()
+})

@@ -177,3 +177,53 @@ for (const [name, command] of [
     await launcher.stop()
   })
 }
+
+test('a warm spare takes the slot of a killed worker, of the only one too', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '1', '--standby', '1'],
+    cwd: versions.directory,
+  })
+  const { standby } = await launcher.when('the spare is ready', (status) => status.standby[0]?.isReady === true)
+  const [pid] = (await launcher.pids()) as [number]
+  expect((await launcher.run('status')).stdout).toContain(`standby: pid ${standby[0]?.pid}, generation 1, ready`)
+  // Whatever is started now never serves: only the spare can.
+  versions.deploy('never-listens')
+  process.kill(pid, 'SIGKILL')
+  expect(await ask(port)).toBe(String(standby[0]?.pid))
+  expect(await launcher.event('standby.used')).toMatchObject({ slot: 0, workerPid: standby[0]?.pid })
+  expect(await launcher.pids()).toEqual([standby[0]?.pid])
+  await launcher.when('the next one is started', (status) => status.standby[0]?.isReady === false)
+  await launcher.stop()
+})
+
+test('a warm spare takes any slot, with its socket', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '3', '--standby', '1'],
+    cwd: versions.directory,
+  })
+  const { standby } = await launcher.when('the spare is ready', (status) => status.standby[0]?.isReady === true)
+  const pids = await launcher.pids()
+  const inodes = listeningInodes(port)
+  const clients = new Clients(port, 2)
+  await clients.more(30)
+  process.kill(pids[2] as number, 'SIGKILL')
+  await launcher.when('it serves', ({ slots }) => slots[2]?.worker?.pid === standby[0]?.pid)
+  await until('it answers', async () => (await ask(port)) === String(standby[0]?.pid))
+  await clients.more(100).catch((error) => {
+    if (clients.failures.length === 0) throw error
+  })
+  const { failures } = await clients.stop()
+  expect(failures.filter((failure) => !inHand(failure))).toEqual([])
+  expect(failures.length).toBeLessThanOrEqual(clients.size)
+  expect(listeningInodes(port)).toEqual(inodes)
+  versions.deploy('two')
+  expect(await launcher.reload('retired')).toMatchObject({ result: 'done', draining: 0 })
+  await launcher.when('the spare is of the new version', (status) => status.standby[0]?.generation === 2)
+  await launcher.stop()
+})

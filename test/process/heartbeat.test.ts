@@ -18,19 +18,57 @@ async function start(options: readonly string[] = []): Promise<{
   return { launcher, port, versions }
 }
 
-test('a worker whose event loop stands still is noticed, with how long; nobody is killed for it', async () => {
+test('a worker whose event loop stands still is noticed, with how long and why; it comes back', async () => {
   const { launcher, port } = await start()
   const [pid, other] = (await launcher.pids()) as [number, number]
   process.kill(pid, 'SIGSTOP')
-  const { ms, workerPid } = await launcher.event('worker.stuck')
+  const { ms, workerPid, doing } = await launcher.event('worker.stuck')
   expect(workerPid).toBe(pid)
+  expect(doing).toBe('it is stopped (SIGSTOP)')
+  const { slots } = await launcher.status()
+  expect(slots.map(({ worker }) => worker?.stuck)).toEqual([expect.stringMatching(/2\d\d\d ms: it is stopped/), null])
+  expect((await launcher.run('status')).stdout).toMatch(/serving, started \S+, stuck: its event loop has not turned/)
   expect(ms).toBeGreaterThanOrEqual(2_000)
   expect(Number.isInteger(ms)).toBe(true)
   process.kill(pid, 'SIGCONT')
+  await launcher.event('worker.back', (event) => event['workerPid'] === pid)
   expect(await launcher.pids()).toEqual([pid, other])
   expect([String(pid), String(other)]).toContain(await ask(port))
   await launcher.stop()
   expect(launcher.events.filter(({ msg }) => msg === 'worker.stuck')).toHaveLength(1)
+})
+
+test('a worker that hangs for long is killed and started again, and nobody who came meanwhile is lost', async () => {
+  const { launcher, port } = await start(['--hang-timeout', '200ms', '--hang-kill', '1s'])
+  const [pid, other] = (await launcher.pids()) as [number, number]
+  process.kill(pid, 'SIGSTOP')
+  await launcher.event('worker.stuck')
+  const clients = new Clients(port)
+  const hung = await launcher.event('worker.hung')
+  expect(hung).toMatchObject({
+    workerPid: pid,
+    reason: expect.stringMatching(/for 1\d\d\d ms: it is stopped \(SIGSTOP\)/),
+  })
+  const { slots } = await launcher.when(
+    'its successor serves',
+    (status) => status.state === 'serving' && status.slots[0]?.worker?.pid !== pid,
+  )
+  expect(slots[1]?.worker?.pid).toBe(other)
+  await clients.more(50)
+  expect((await clients.stop()).failures).toEqual([])
+  await launcher.stop()
+})
+
+test('the only worker is not killed, however long it hangs', async () => {
+  const { launcher, port } = await start(['-n', '1', '--hang-timeout', '100ms', '--hang-kill', '300ms'])
+  const [pid] = (await launcher.pids()) as [number]
+  process.kill(pid, 'SIGSTOP')
+  await launcher.when('it has hung', ({ slots }) => /[3-9]\d\d ms/.test(slots[0]?.worker?.stuck ?? ''))
+  process.kill(pid, 'SIGCONT')
+  await launcher.event('worker.back')
+  expect(await ask(port)).toBe(String(pid))
+  await launcher.stop()
+  expect(launcher.events.filter(({ msg }) => msg === 'worker.hung')).toEqual([])
 })
 
 test('a new version whose event loop stops in the bake is undone', async () => {

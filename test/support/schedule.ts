@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import type { Settings } from '../../src/launcher/brain/state.js'
-import { type Conduct, type Step, World } from './world.js'
+import { type Conduct, type Step, type Unstamped, World } from './world.js'
 
 /*
  * Any schedule. Things that wait may happen in any order (but each worker's own in the order it did them: its channel is a queue), timers
@@ -12,7 +12,7 @@ import { type Conduct, type Step, World } from './world.js'
 const SLOTS = 3
 
 interface Move {
-  readonly do: 'happen' | 'ring' | 'reload' | 'crash'
+  readonly do: 'happen' | 'ring' | 'reload' | 'crash' | 'hang' | 'scale'
   readonly pick: number
 }
 
@@ -21,6 +21,8 @@ export interface Schedule {
   readonly moves: readonly Move[]
   readonly versions: readonly Conduct[]
   readonly settings: Partial<Settings>
+  readonly order: 'up' | 'down'
+  readonly refusesProgram: boolean
 }
 
 /** Never admitted, whatever the settings. */
@@ -35,6 +37,9 @@ const settings: fc.Arbitrary<Partial<Settings>> = fc.record({
   bakeMs: fc.constantFrom(0, 5_000, 5_000),
   bakeMax5xx: fc.constantFrom(null, 0.01),
   migrate: fc.constantFrom(true, true, true, false),
+  standby: fc.constantFrom(0, 0, 1),
+  alwaysSteers: fc.constantFrom(false, false, true),
+  steers: fc.constantFrom(true, true, false),
 })
 
 /** `faults`: workers are killed from outside as well, and some are too slow to resume. */
@@ -44,7 +49,9 @@ export function schedules(faults: boolean): fc.Arbitrary<Schedule> {
       { weight: 40, arbitrary: fc.constant('happen' as const) },
       { weight: 3, arbitrary: fc.constant('ring' as const) },
       { weight: 3, arbitrary: fc.constant('reload' as const) },
+      { weight: 2, arbitrary: fc.constant('scale' as const) },
       { weight: faults ? 3 : 0, arbitrary: fc.constant('crash' as const) },
+      { weight: faults ? 4 : 0, arbitrary: fc.constant('hang' as const) },
     ),
     pick: fc.nat(1_000),
   })
@@ -56,23 +63,32 @@ export function schedules(faults: boolean): fc.Arbitrary<Schedule> {
     moves: fc.array(move, { minLength: 1, maxLength: 100, size: 'max' }),
     versions: fc.array(fc.constantFrom(...good, ...bad, ...slow), { minLength: 1, maxLength: 6 }),
     settings,
+    order: fc.constantFrom('up' as const, 'down' as const),
+    refusesProgram: fc.constantFrom(false, false, false, true),
   })
 }
 
 /** Runs it to the end of all things. Throws at the first step after which something is not as promised. */
-export function run({ moves, versions, settings: chosen }: Schedule, faults: boolean, brain?: Step): World {
+export function run(
+  { moves, versions, settings: chosen, order, refusesProgram }: Schedule,
+  faults: boolean,
+  brain?: Step,
+): World {
   const conduct = (generation: number, slot: number): Conduct => {
     if (generation === 1) return 'good'
     const version = versions[generation % versions.length] ?? 'good'
-    // With nobody left who resumes there would be no service to judge.
-    return version === 'never-resumes' && slot > 0 ? 'good' : version
+    // With nobody left who resumes there would be no service to judge; slot 0 is never scaled away.
+    return version === 'never-resumes' && slot !== 1 ? 'good' : version
   }
   const refuses = (version: Conduct): boolean =>
     REFUSED.includes(version) ||
     (version === 'never-says' && chosen.ready === 'message') ||
     (version === 'fails-proof' && chosen.probes === true)
-  const world = new World({ slots: SLOTS, ...chosen }, conduct, brain).start()
+  const world = new World({ slots: SLOTS, ...chosen }, conduct, brain)
+  world.refusesProgram = refusesProgram
+  world.start(order)
   let caller = 0
+  let scalers = 0
   const resting = new Set<number>()
   let term = world.state.term
   let before = world.state.slots.map((slot) => slot.working)
@@ -80,10 +96,13 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
     const { state } = world
     const workers = Object.values(state.workers)
     // I1. Every socket of the service is held by the launcher, whatever happens.
-    must(world.sockets.size === SLOTS, 'a socket was let go')
+    state.slots.forEach(({ isJoining }, slot) => {
+      if (!isJoining) must(world.sockets.has(`${slot} tcp *:3000`), 'a socket was let go')
+    })
     // I2. Bad versions alone never leave a slot without somebody who accepts, but for the moment until their fault is noticed.
-    for (let slot = 0; slot < SLOTS && !faults; slot++)
-      if (!isUnnoticed(world, slot)) must((world.acceptors.get(slot)?.size ?? 0) > 0, `nobody accepts in slot ${slot}`)
+    for (let slot = 0; slot < state.slots.length && !faults; slot++)
+      if (state.slots[slot]?.isJoining === false && !isUnnoticed(world, slot))
+        must((world.acceptors.get(slot)?.size ?? 0) > 0, `nobody accepts in slot ${slot}`)
     // I3. What has not proven itself accepts nothing, and is never the working generation.
     for (const slot of state.slots) must(!refuses(conduct(slot.working as number, 0)), 'a refused version is working')
     for (const id of [...world.acceptors.values()].flatMap((accepting) => [...accepting])) {
@@ -102,12 +121,21 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
         if (running.step === 'bake' && resting.has(old.id))
           must(old.state === 'paused' || old.state === 'stopping', `an old worker is ${old.state} in the bake`)
       }
-    // Idle connections go to who serves and cannot be undone, and the way is there before they have to leave.
-    must(world.laneFault === null, String(world.laneFault))
+    // Idle connections go to who serves and cannot be undone, and the way is there before they have to leave. Nobody kills the last one.
+    must(world.fault === null, String(world.fault))
+    // Nobody is sent to the sockets of a slot that is gone, and the order in which the kernel counts them is the one that the launcher knows.
+    must(world.faultOfProgram() === null, String(world.faultOfProgram()))
+    must(
+      String(Object.values(state.listeners)[0]?.order) === String(world.group),
+      'the order of the group is not known',
+    )
     // Terms only grow, so that who comes after us knows the last word; at most three generations live.
     const now = state.slots.map((slot) => slot.working)
     must(
-      now.every((generation, slot) => generation === before[slot] || (state.slots[slot]?.term ?? 0) > term),
+      now.every(
+        (generation, slot) =>
+          before[slot] === undefined || generation === before[slot] || (state.slots[slot]?.term ?? 0) > term,
+      ),
       'no new term',
     )
     before = now
@@ -116,6 +144,7 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
     must(new Set(alive.map((worker) => worker.generation)).size <= 3, 'more than three generations')
   }
   for (const move of moves) {
+    const anyone = (): number => [...world.alive][move.pick % Math.max(1, world.alive.size)] ?? -1
     if (move.do === 'happen' && world.pending.length > 0) {
       const heads = world.pending
         .map(({ worker }, index) => ({ worker, index }))
@@ -128,7 +157,9 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
         caller: ++caller,
         wait: (['admitted', 'baked', 'retired'] as const)[move.pick % 3] ?? 'baked',
       })
-    else if (move.do === 'crash') world.crash([...world.alive][move.pick % Math.max(1, world.alive.size)] ?? -1)
+    else if (move.do === 'crash') world.crash(anyone())
+    else if (move.do === 'scale') world.tell(scaleOrder(++scalers, move.pick))
+    else if (move.do === 'hang') world.freeze(anyone(), move.pick % 2 === 0)
     check()
   }
   for (let n = 0; n < 1_000; n++) {
@@ -141,6 +172,7 @@ export function run({ moves, versions, settings: chosen }: Schedule, faults: boo
     check()
   }
   expectAnswers(world, caller)
+  expectScaled(world, scalers)
   expectWhole(world)
   return world
 }
@@ -162,11 +194,13 @@ function must(holds: boolean, otherwise: string): void {
 }
 
 /** Who should accept in this slot is dead or stands still, and the launcher cannot know it yet. */
-function isUnnoticed({ pending, state }: World, slot: number): boolean {
+function isUnnoticed({ pending, state, scaled }: World, slot: number): boolean {
   // A version of which every worker stands still is noticed, and there is nobody else.
   const serving = Object.values(state.workers).filter(
     (one) => one.generation === state.slots[one.slot]?.working && one.state === 'serving',
   )
+  // Nor is there when those that a scale has left die of what their bake did not show.
+  if (serving.length === 0 && scaled.length > 0) return true
   if (serving.length > 0 && serving.every((worker) => worker.stuck)) return true
   const adopters = Object.values(state.listeners).map(({ adoptedBy }) => adoptedBy[slot])
   return pending.some(
@@ -192,6 +226,21 @@ function expectAnswers({ verdicts, state }: World, callers: number): void {
   if (last !== undefined) expect(state.working).toBe(last.result === 'done' ? last.to : last.from)
 }
 
+/** 1 to 5 workers, or one more or less. */
+function scaleOrder(caller: number, pick: number): Extract<Unstamped, { type: 'scale' }> {
+  const isRelative = pick % 3 === 0
+  return { type: 'scale', caller, isRelative, workers: isRelative ? (pick % 2 === 0 ? 1 : -1) : 1 + (pick % 5) }
+}
+
+function expectScaled({ scaled, state }: World, callers: number): void {
+  expect(scaled.flatMap((effect) => effect.callers).sort((a, b) => a - b)).toEqual(
+    Array.from({ length: callers }, (_, i) => i + 1),
+  )
+  const last = scaled.filter(({ verdict }) => verdict.result !== 'refused').at(-1)?.verdict
+  expect(state.slots).toHaveLength(last?.to ?? SLOTS)
+  for (const { verdict } of scaled) expect(verdict.reason === null, verdict.result).toBe(verdict.result === 'done')
+}
+
 /** What must be true when nothing is left to happen. */
 function expectWhole(world: World): void {
   const { state } = world
@@ -199,9 +248,19 @@ function expectWhole(world: World): void {
   expect(state.waiting).toBeNull()
   expect(state.retiring).toEqual([])
   expect(Object.keys(state.generations)).toEqual([String(state.working)])
-  expect(state.slots.map((slot) => slot.working)).toEqual(Array(SLOTS).fill(state.working))
-  expect(world.serving(state.working as number).sort()).toEqual([0, 1, 2])
+  const count = state.slots.length
+  expect(state.scale).toBeNull()
+  expect(state.slots.map((slot) => slot.working)).toEqual(Array(count).fill(state.working))
+  expect(world.serving(state.working as number).sort()).toEqual(Array.from({ length: count }, (_, slot) => slot))
   expect([...world.timers.keys()]).toEqual([])
-  expect(Object.values(state.listeners).map((listener) => listener.adoptedBy)).toEqual([{}])
-  for (let slot = 0; slot < SLOTS; slot++) expect([...(world.acceptors.get(slot) ?? [])]).toHaveLength(1)
+  expect(Object.keys(state.workers)).toHaveLength(count + state.settings.standby)
+  // Without steering what is parked stays so, and a sibling accepts from it.
+  const parked = Object.keys(state.parked).map(Number)
+  if (state.steers) expect(parked).toEqual([])
+  const [listener] = Object.values(state.listeners)
+  expect(Object.keys(listener?.adoptedBy ?? {}).map(Number)).toEqual(parked)
+  for (const slot of listener?.order ?? []) expect([...(world.acceptors.get(slot) ?? [])]).toHaveLength(1)
+  expect([...(listener?.order ?? [])].sort()).toEqual([...state.slots.keys(), ...parked])
+  const isSteered = state.settings.alwaysSteers && state.steers
+  expect(world.program).toEqual(isSteered ? Array(count).fill(1) : null)
 }

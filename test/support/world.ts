@@ -1,5 +1,5 @@
-import type { Effect, Event } from '../../src/launcher/brain/events.js'
-import { initialState, type Settings, type State, type Worker } from '../../src/launcher/brain/state.js'
+import type { BrainOrder, Effect, Event } from '../../src/launcher/brain/events.js'
+import { initialState, NO_SLOT, type Settings, type State, type Worker } from '../../src/launcher/brain/state.js'
 import { step } from '../../src/launcher/brain/step.js'
 
 /** The brain under test; a mutant of it takes its place. */
@@ -48,9 +48,22 @@ export class World {
   /** What each living worker is asked by the prober. */
   readonly probes = new Map<number, 'prove' | 'watch'>()
   readonly verdicts: Extract<Effect, { do: 'verdict' }>[] = []
+  readonly scaled: Extract<Effect, { do: 'scaled' }>[] = []
+  /** Slots of the sockets in the reuseport group, by index (kernel.md §3), and the shares by index of its program. */
+  readonly group: number[] = []
+  program: readonly number[] | null = null
+  /** The kernel takes no program, though it took one when that was tried. */
+  refusesProgram = false
+  /** Connections that wait in a socket that is looked at; whether others are in its group. */
+  queued = 0
+  isShared = false
+  /** Copies that living workers have: "own", "spare" or "adopted", and the slot. */
+  readonly copies = new Map<number, Set<string>>()
+  /** When a connection may have come to the socket of a slot last. */
+  readonly #sentTo = new Map<number, number>()
   readonly lanes: Extract<Effect, { do: 'lane' }>[] = []
-  /** The first thing that should not have been done with a lane, as seen in the moment in which it was done. */
-  laneFault: string | null = null
+  /** The first thing that should not have been done, as seen in the moment in which it was done. */
+  fault: string | null = null
   exitCode: number | null = null
   conduct: (generation: number, slot: number) => Conduct
   /** Workers whose event loop stands still: from which sockets they accept once it turns again, and what lies in their channel. */
@@ -81,6 +94,10 @@ export class World {
       bakeMs: 0,
       bakeMax5xx: null,
       migrate: true,
+      alwaysSteers: false,
+      standby: 0,
+      parkMs: 5_000,
+      steers: true,
       ...settings,
     })
   }
@@ -93,6 +110,7 @@ export class World {
     const outcomes: Unstamped[] = []
     for (const effect of effects) this.#perform(effect, outcomes)
     for (const outcome of outcomes) this.tell(outcome)
+    this.#send()
   }
 
   /** Lets everything happen that waits, in order, until nothing does. */
@@ -117,12 +135,26 @@ export class World {
   /** Kills a worker's process, as `kill -9` would. */
   crash(worker: number): void {
     if (!this.alive.delete(worker)) return
+    this.copies.delete(worker)
     this.#stopAccepting(worker)
     this.pending = this.pending.filter((next) => next.worker !== worker)
     this.pending.push({
       worker,
       event: { type: 'exited', worker, code: null, signal: 'SIGKILL', stderr: ['last words'] },
     })
+  }
+
+  /** Its event loop stands still for a while; `long`: so long that it is not waited for any more. */
+  freeze(worker: number, long: boolean): void {
+    if (!this.alive.has(worker) || this.#frozen.has(worker)) return
+    const slots = [...this.acceptors].flatMap(([slot, workers]) => (workers.has(worker) ? [slot] : []))
+    this.#frozen.set(worker, { slots, orders: [] })
+    this.#stopAccepting(worker)
+    // What it has said before lies in the channel.
+    const doing = 'it is stopped (SIGSTOP)'
+    this.pending.push({ worker, event: { type: 'heartbeat-lost', worker, ms: 2_000, doing } })
+    if (long) this.pending.push({ worker, event: { type: 'hung', worker, ms: 30_000, doing } })
+    this.pending.push({ worker, event: { type: 'heartbeat-back', worker } })
   }
 
   /** Moves the clock to the next timer and rings it. False when no timer runs. */
@@ -135,9 +167,13 @@ export class World {
     return true
   }
 
-  /** Start to serving, everything good. */
-  start(): this {
+  /** Start to serving, everything good. `order`: the first workers come up from the first slot to the last, or the other way. */
+  start(order: 'up' | 'down' = 'up'): this {
     this.tell({ type: 'start' })
+    while (order === 'down' && this.pending.length > 0) {
+      const last = this.pending.at(-1)?.worker
+      this.happen(this.pending.findIndex(({ worker }) => worker === last))
+    }
     this.settle()
     return this
   }
@@ -166,14 +202,36 @@ export class World {
         const id = `${effect.slot} ${effect.listener}`
         this.sockets.set(id, (this.sockets.get(id) ?? false) || effect.listen)
         const { worker, claim, listener, slot, listen } = effect
+        if (listen) this.#join(slot)
         outcomes.push({ type: 'opened', worker, claim, listener, slot, listening: listen })
         return
       }
       case 'listen':
         this.sockets.set(`${effect.slot} ${effect.listener}`, true)
+        this.#join(effect.slot)
         return
       case 'close':
-        for (const { slot, listener } of effect.sockets) this.sockets.delete(`${slot} ${listener}`)
+        for (const { slot, listener } of effect.sockets) {
+          if (effect.sockets.length === 1) this.#note(this.#faultOfClose(slot))
+          this.sockets.delete(`${slot} ${listener}`)
+          this.#part(slot)
+        }
+        return
+      case 'steer':
+        if (!this.refusesProgram) this.program = effect.weights
+        else outcomes.push({ type: 'steer-failed', listener: effect.socket.listener, reason: 'EPERM' })
+        return
+      case 'look':
+        outcomes.push({
+          type: 'looked',
+          slot: effect.slot,
+          queued: this.queued,
+          holders: this.#holdersOf(effect.slot),
+          isShared: this.isShared,
+        })
+        return
+      case 'scaled':
+        this.scaled.push(effect)
         return
       case 'answer':
         return this.#claimed(effect)
@@ -196,6 +254,7 @@ export class World {
       case 'terminate':
         return this.#end(effect.worker, 'SIGTERM')
       case 'kill':
+        this.#note(this.#faultOfKill(effect.worker))
         return this.#end(effect.worker, 'SIGKILL')
       case 'timer':
         this.timers.set(effect.id, this.now + effect.ms)
@@ -215,8 +274,73 @@ export class World {
     }
   }
 
+  #join(slot: number): void {
+    if (!this.group.includes(slot)) this.group.push(slot)
+  }
+
+  /** The last one moves into the hole. */
+  #part(slot: number): void {
+    const index = this.group.indexOf(slot)
+    if (index === -1) return
+    const last = this.group.pop() as number
+    if (index < this.group.length) this.group[index] = last
+    this.#send()
+  }
+
+  #holdersOf(slot: number): number[] {
+    const kinds = ['own', 'spare', 'adopted'].map((kind) => `${kind} ${slot}`)
+    return [...this.copies].flatMap(([worker, copies]) =>
+      kinds.some((copy) => copies.has(copy)) ? [1_000 + worker] : [],
+    )
+  }
+
+  /** The last close of a socket takes what is queued there, and handshakes: nobody may be sent there any more, and nobody have a copy. */
+  #faultOfClose(slot: number): string | null {
+    if (this.state.phase !== 'running' || !this.group.includes(slot)) return null
+    if (slot < this.state.slots.length) return `the socket of slot ${slot} was closed`
+    if (this.#holdersOf(slot).length > 0) return `the socket of slot ${slot} was closed while somebody held it`
+    const since = this.now - (this.#sentTo.get(slot) ?? 0)
+    return since < this.state.settings.parkMs
+      ? `the socket of slot ${slot} was closed ${since} ms after connections came`
+      : null
+  }
+
+  /** Notes where a connection may come that is made now. An index out of range leaves it to the hash (kernel.md §3). */
+  #send(): void {
+    const { program, group } = this
+    const isHash = program === null || program.some((weight, index) => weight > 0 && index >= group.length)
+    for (const [index, slot] of group.entries())
+      if (isHash || (program[index] ?? 0) > 0) this.#sentTo.set(slot, this.now)
+  }
+
+  /** Whether the program sends connections to a socket whose slot is gone. */
+  faultOfProgram(): string | null {
+    const { parked, steers } = this.state
+    const wrong = this.group.filter((slot, index) => parked[slot] !== undefined && (this.program?.[index] ?? 1) > 0)
+    const all = this.group.every((slot) => parked[slot] !== undefined)
+    return steers && wrong.length > 0 && !all ? `connections are sent to slot ${wrong.join()}, which is gone` : null
+  }
+
+  #copy(worker: number, kind: 'own' | 'spare' | 'adopted', slot: number): void {
+    if (!this.alive.has(worker)) return
+    const copies = this.copies.get(worker) ?? new Set()
+    this.copies.set(worker, copies.add(`${kind} ${slot}`))
+  }
+
+  /** A worker that hangs is the last hope where no other is well. */
+  #faultOfKill(id: number): string | null {
+    const { workers, slots } = this.state
+    const hangs = workers[id]?.hung
+    if (hangs == null || workers[id]?.failure !== hangs || workers[id].slot === NO_SLOT) return null
+    const isWell = ({ generation, slot, state, proof, stuck }: Worker): boolean =>
+      (state === 'serving' || (state === 'ready' && proof === 'proven')) &&
+      !stuck &&
+      (slots[slot] ?? slots[0])?.working === generation
+    return Object.values(workers).some(isWell) ? null : 'a worker that hangs was killed, and no other is well'
+  }
+
   #note(fault: string | null): void {
-    this.laneFault ??= fault
+    this.fault ??= fault
   }
 
   /** What a lane must never be. */
@@ -274,6 +398,7 @@ export class World {
 
   #claimed({ worker, claim, answer }: Answer): void {
     if (answer.mode !== 'hold' && answer.mode !== 'go') return
+    this.#copy(worker, 'own', answer.slot)
     if (answer.mode === 'go') this.#accept(worker, answer.slot)
     this.pending.push({ worker, event: { type: 'listening', worker, claim } })
     const conduct = this.#conductOf(worker)
@@ -310,10 +435,20 @@ export class World {
     if (frozen !== undefined) return void frozen.orders.push(effect)
     if (order.type === 'admit' && conduct === 'never-admits') return
     if (order.type === 'pause' && conduct === 'never-pauses') return
+    // What comes after it shows that it was done.
+    if (order.type === 'resume' && conduct === 'never-pauses') this.#giveUp(worker)
     if (order.type === 'admit' || order.type === 'resume') this.#accept(worker, record.slot)
-    if (order.type === 'pause' || order.type === 'drain') this.#stopAccepting(worker)
-    if (order.type === 'adopt') this.#accept(worker, order.socket.slot)
-    if (order.type === 'unadopt') this.acceptors.get(order.socket.slot)?.delete(worker)
+    if (order.type === 'pause' || order.type === 'drain') this.#giveUp(worker)
+    if (order.type === 'adopt') {
+      this.#accept(worker, order.socket.slot)
+      this.#copy(worker, 'adopted', order.socket.slot)
+    }
+    if (order.type === 'seat') {
+      this.copies.get(worker)?.delete('own 0')
+      this.#copy(worker, 'own', order.slot)
+    }
+    if (order.type === 'unadopt') this.#unadopt(worker, order.socket.slot)
+    if (order.type === 'spares') this.#keep(worker, record.slot, order)
     if (order.type === 'admit' && conduct === 'dies-admitted') return this.crash(worker)
     this.pending.push({ worker, event: { type: 'acked', worker, seq } })
     if (order.type === 'term' && order.working === record.generation) this.#turnBad(worker, conduct)
@@ -337,11 +472,7 @@ export class World {
     const record = this.state.workers[worker]
     if (record === undefined || this.state.run?.to !== record.generation) return
     if (vice === 'crash') return this.crash(worker)
-    const slots = [...this.acceptors].flatMap(([slot, workers]) => (workers.has(worker) ? [slot] : []))
-    this.#frozen.set(worker, { slots, orders: [] })
-    this.#stopAccepting(worker)
-    this.pending.push({ worker, event: { type: 'heartbeat-lost', worker, ms: 2_000 } })
-    this.pending.push({ worker, event: { type: 'heartbeat-back', worker } })
+    this.freeze(worker, false)
   }
 
   #thaw(worker: number): void {
@@ -351,8 +482,23 @@ export class World {
     for (const order of frozen?.orders ?? []) this.#obey(order)
   }
 
+  #unadopt(worker: number, slot: number): void {
+    this.acceptors.get(slot)?.delete(worker)
+    this.copies.get(worker)?.delete(`adopted ${slot}`)
+  }
+
+  #keep(worker: number, own: number, { add, drop }: Extract<BrainOrder, { type: 'spares' }>): void {
+    for (const { slot } of add) this.#copy(worker, 'spare', slot)
+    for (const { slot } of drop) {
+      this.copies.get(worker)?.delete(`spare ${slot}`)
+      if (slot !== own) this.#unadopt(worker, slot)
+      else if (this.state.workers[worker]?.state === 'draining') this.copies.get(worker)?.delete(`own ${slot}`)
+    }
+  }
+
   #end(worker: number, signal: string): void {
     if (!this.alive.delete(worker)) return
+    this.copies.delete(worker)
     this.#stopAccepting(worker)
     this.pending = this.pending.filter((next) => next.worker !== worker)
     this.pending.push({ worker, event: { type: 'exited', worker, code: null, signal, stderr: [] } })
@@ -361,6 +507,13 @@ export class World {
   #accept(worker: number, slot: number): void {
     const set = this.acceptors.get(slot) ?? new Set()
     this.acceptors.set(slot, set.add(worker))
+  }
+
+  /** It pauses, and closes what it had adopted. */
+  #giveUp(worker: number): void {
+    this.#stopAccepting(worker)
+    const copies = this.copies.get(worker)
+    for (const copy of copies ?? []) if (copy.startsWith('adopted')) copies?.delete(copy)
   }
 
   #stopAccepting(worker: number): void {

@@ -27,7 +27,7 @@ describe('lanes', () => {
       [1, 3],
       [2, 4],
     ])
-    expect(world.laneFault).toBeNull()
+    expect(world.fault).toBeNull()
     const { verdict } = world.verdicts.at(-1) ?? {}
     expect(verdict?.workers.map(({ moved }) => moved)).toEqual([2, 2])
   })
@@ -50,7 +50,7 @@ describe('lanes', () => {
     expect(world.serving(1)).toEqual([0, 1])
     // Of the two new ones the second lives.
     expect(pairs(world)).toEqual([[4, 2]])
-    expect(world.laneFault).toBeNull()
+    expect(world.fault).toBeNull()
   })
 
   it('lead to a sibling when the worker of the slot is dead, and to the next one when a receiver dies', () => {
@@ -65,7 +65,7 @@ describe('lanes', () => {
     expect(pairs(world).slice(2)).toEqual([[1, 4]])
     world.settle()
     expect(pairs(world)).toHaveLength(3)
-    expect(world.laneFault).toBeNull()
+    expect(world.fault).toBeNull()
   })
 
   it('lead to no version that may still be undone, however long a worker has to wait for one', () => {
@@ -88,7 +88,7 @@ describe('lanes', () => {
       [1, 5],
       [2, 6],
     ])
-    expect(world.laneFault).toBeNull()
+    expect(world.fault).toBeNull()
   })
 
   it('are laid anew when the receiver has to leave itself', () => {
@@ -103,6 +103,6 @@ describe('lanes', () => {
       [3, 5],
       [4, 6],
     ])
-    expect(world.laneFault).toBeNull()
+    expect(world.fault).toBeNull()
   })
 })

@@ -107,8 +107,8 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
   [
     'starts a dead worker again without proof',
     'endings.ts',
-    "draft.spawn(slot.working as number, number, 'respawn')\n    else",
-    "draft.spawn(slot.working as number, number, 'first')\n    else",
+    "draft.spawn(generation, number, 'respawn')",
+    "draft.spawn(generation, number, 'first')",
   ],
   ['answers twice', 'reload.ts', "run.callers.filter(({ wait }) => wait !== 'retired'),", 'run.callers,'],
   [
@@ -136,6 +136,62 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
     "if (worker.state === 'draining') layLanes",
     "if (worker.state === 'draining' || worker.state === 'paused') layLanes",
   ],
+  [
+    'kills the last worker when it hangs',
+    'endings.ts',
+    'if (!isAnyWell && (isReplaced || readySpare(draft, worker.generation) === undefined)) continue',
+    'if (draft.at < 0) continue',
+  ],
+  ['closes a socket that workers have', 'parking.ts', "} else if (parked.step === 'parked') letGo(draft, slot)", '}'],
+  [
+    'does not wait for whoever is silent',
+    'parking.ts',
+    '    if (parked.awaits.length > 0) continue\n',
+    "    if (parked.awaits.length > 9) continue\n    parked.step = 'looking'\n    if (draft.at >= 0) { close(draft, Number(key)); continue }\n",
+  ],
+  [
+    'does not narrow before it closes',
+    'parking.ts',
+    ' && !narrow(draft, listener, slot)) parkAgain(draft)',
+    ' && draft.at < 0) parkAgain(draft)',
+  ],
+  [
+    'does not know that the last one moves',
+    'parking.ts',
+    'if (index < order.length) order[index] = last',
+    'if (index < order.length) {\n    order.push(last)\n    order.splice(index, 1)\n  }',
+  ],
+  [
+    'sends connections to slots that are gone',
+    'steering.ts',
+    'state.parked[slot] === undefined && slot',
+    'slot >= 0 && slot',
+  ],
+  [
+    'closes without steering',
+    'parking.ts',
+    "'steering.refused', { address, reason })\n",
+    "'steering.refused', { address, reason })\n  if (draft.at >= 0) return\n",
+  ],
+  [
+    'takes the last worker that is well',
+    'scale.ts',
+    'return draft.members.some((worker)',
+    'return draft.members.every((worker) => worker.slot >= 0) || draft.members.some((worker)',
+  ],
+  [
+    'lets nobody accept what is parked',
+    'listeners.ts',
+    "const isLeft = draft.state.parked[slot] !== undefined && draft.state.parked[slot].step !== 'parked'",
+    'const isLeft = draft.state.parked[slot] !== undefined',
+  ],
+  [
+    'leaves its spares behind',
+    'standby.ts',
+    'if (run === null && spare.generation !== working) draft.kill(spare, null)\n    else if',
+    'if',
+  ],
+  ['takes spares that are not proven', 'standby.ts', " && spare.state === 'ready' && spare.proof === 'proven'", ''],
   ['lets every generation live', 'reload.ts', 'const MOST_GENERATIONS = 3', 'const MOST_GENERATIONS = 30'],
 ]
 

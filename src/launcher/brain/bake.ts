@@ -19,9 +19,10 @@ const COUNT_EVERY_MS = 200
 
 /** How long the batch that was just handed over bakes: with 'rolling' its share. */
 export function bakeMsOf(draft: Draft, run: Run): number {
-  const { bakeMs, slots } = draft.state.settings
+  const { settings, slots } = draft.state
+  const { bakeMs } = settings
   if (bakeMs === 0) return 0
-  return Math.max(Math.ceil((bakeMs * run.batch.length) / slots), Math.min(bakeMs, LEAST_BAKE_MS))
+  return Math.max(Math.ceil((bakeMs * run.batch.length) / slots.length), Math.min(bakeMs, LEAST_BAKE_MS))
 }
 
 export function beginBake(draft: Draft, run: Run): void {
@@ -85,7 +86,7 @@ export function fail(draft: Draft, run: Run, reason: string, stderr: readonly st
   const replaced = draft.state.slots.flatMap((slot, index) => (slot.working === run.to ? [index] : []))
   if (replaced.length === 0) return abort(draft, run, reason, stderr)
   if (draft.of(run.from).some(canServe)) return undo(draft, run, replaced, reason, stderr)
-  if (replaced.length < draft.state.settings.slots) return defer(draft, run, reason, stderr)
+  if (replaced.length < draft.state.slots.length) return defer(draft, run, reason, stderr)
   run.kept = true
   run.notes.push(`not undone: ${reason}, but generation ${run.from} has no healthy worker left to go back to`)
   draft.log('error', 'reload.kept', { id: run.id, step: run.step, reason, stderr, serving: run.to })
@@ -145,7 +146,7 @@ export function giveUp(draft: Draft, run: Run): void {
 }
 
 /** Who may have connections in hand finishes them; who has none ends at once. (A stop drains whoever may accept in its own time.) */
-function giveUpOne(draft: Draft, worker: Worker): void {
+export function giveUpOne(draft: Draft, worker: Worker): void {
   if (draft.state.settings.probes) draft.do({ do: 'unprobe', worker: worker.id })
   if (worker.state === 'stopping' || worker.state === 'draining') return
   forgetAdoptions(draft, worker)

@@ -81,6 +81,7 @@ export class Draft {
       says: false,
       doubt: null,
       stuck: false,
+      hung: null,
       pid: null,
       claims: {},
       orders: {},
@@ -97,12 +98,13 @@ export class Draft {
     return worker
   }
 
-  /** Gives an order; it must be answered within ORDER_TIMEOUT_MS. */
-  order(worker: Worker, order: BrainOrder): void {
+  /** Gives an order, and its number; it must be answered within ORDER_TIMEOUT_MS. */
+  order(worker: Worker, order: BrainOrder): number {
     const seq = this.state.next.seq++
     worker.orders[seq] = order.type
     this.do({ do: 'order', worker: worker.id, seq, order })
     this.timer(`order:${worker.id}:${seq}`, ORDER_TIMEOUT_MS)
+    return seq
   }
 
   /** Whether an order of this type is still unanswered. */

@@ -2,10 +2,12 @@ import { fail, isBaking } from './bake.js'
 import type { Draft } from './draft.js'
 import { type Ending, reasonOf } from './ending.js'
 import { leave } from './lanes.js'
-import { admit, disownAll } from './listeners.js'
+import { admit, disownAll, forgetAdoptions } from './listeners.js'
 import { addExit, pauseMs } from './restart-policy.js'
+import { joinFailed } from './scale.js'
+import { readySpare, settleStandby, sparePauseOver, takeSlot } from './standby.js'
 import { failStart } from './start.js'
-import type { Worker } from './state.js'
+import { NO_SLOT, type Worker } from './state.js'
 
 /** What follows the end of a worker: a failed start, a reload that is aborted or undone, a respawn, or just one process less. */
 export function workerEnded(draft: Draft, worker: Worker, how: Ending): void {
@@ -15,8 +17,10 @@ export function workerEnded(draft: Draft, worker: Worker, how: Ending): void {
   const { run } = state
   if (state.phase === 'starting') return failStart(draft, worker, how)
   if (run !== null && run.to === worker.generation) fail(draft, run, reasonOf(worker, how), how.stderr)
+  joinFailed(draft, worker, reasonOf(worker, how))
   const slot = state.slots[worker.slot]
-  if (slot?.working === worker.generation) slot.tally = addExit(slot.tally, draft.at)
+  const at = worker.slot === NO_SLOT ? state.standby : slot?.working === worker.generation ? slot : null
+  if (at !== null) at.tally = addExit(at.tally, draft.at)
 }
 
 /** Its process is dead or as good as dead, though its end is not there yet: a wrapper holds it. The bake does not wait for that. */
@@ -45,12 +49,16 @@ export function settleGenerations(draft: Draft): void {
  */
 export function settleSlots(draft: Draft): void {
   replaceStuck(draft)
+  settleStandby(draft)
+  killHung(draft)
   const workers = draft.members
   draft.state.slots.forEach((slot, number) => {
     if (slot.pausing || !isSettled(draft, number) || workers.some((worker) => fills(worker, number))) return
     const ms = pauseMs(slot.tally)
-    if (ms === 0) draft.spawn(slot.working as number, number, 'respawn')
-    else {
+    if (ms === 0) {
+      const generation = slot.working as number
+      if (!takeSlot(draft, number, generation)) draft.spawn(generation, number, 'respawn')
+    } else {
       slot.pausing = true
       draft.timer(`respawn:${number}`, ms)
       draft.log('warn', 'slot.paused', { slot: number, ms, exits: slot.tally.exits.length })
@@ -82,6 +90,31 @@ function replaceStuck(draft: Draft): void {
   }
 }
 
+/**
+ * One that has not come back in all this time is killed, and its slot started again: what it has in hand is lost, and would be for as long
+ * as it hangs. But only while another worker is well: a fault that has stopped them all would only stop the next ones (reliability.md E-02).
+ */
+function killHung(draft: Draft): void {
+  if (draft.state.phase !== 'running') return
+  const { members } = draft
+  let isReplaced = false
+  const isAnyWell = members.some((worker) => worker.state === 'serving' && !worker.stuck)
+  for (const worker of members) {
+    // A spare takes the place of one.
+    if (!isAnyWell && (isReplaced || readySpare(draft, worker.generation) === undefined)) continue
+    if (worker.hung === null || (worker.state !== 'serving' && worker.state !== 'paused')) continue
+    draft.log('error', 'worker.hung', {
+      slot: worker.slot,
+      generation: worker.generation,
+      pid: worker.pid,
+      reason: worker.hung,
+    })
+    forgetAdoptions(draft, worker)
+    draft.kill(worker, worker.hung)
+    isReplaced = true
+  }
+}
+
 /** A worker that drains leaves its slot to the next one at once: it may take as long as its clients. */
 function fills(worker: Worker, slot: number): boolean {
   return worker.slot === slot && worker.state !== 'draining'
@@ -89,6 +122,7 @@ function fills(worker: Worker, slot: number): boolean {
 
 /** The pause of a slot is over: it is started again, unless a reload has filled it meanwhile. */
 export function pauseOver(draft: Draft, number: number): void {
+  if (number === NO_SLOT) return sparePauseOver(draft)
   const slot = draft.state.slots[number]
   if (slot === undefined) return
   slot.pausing = false

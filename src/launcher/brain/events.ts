@@ -1,4 +1,4 @@
-import type { Change, ReloadWait, Verdict } from '../../control-protocol.js'
+import type { Change, ReloadWait, ScaleVerdict, Verdict } from '../../control-protocol.js'
 import type { DrainOutcome, Held, ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
 
 /** What the world tells the brain. `at` is the monotonic clock in milliseconds, stamped when the event was queued. */
@@ -19,6 +19,17 @@ export type Event = { readonly at: number } & (
       readonly pressure: 'drain' | 'more' | 'now'
       readonly exitCode: number
     }
+  | { readonly type: 'scale'; readonly caller: number | null; readonly workers: number; readonly isRelative: boolean }
+  /** Answer to `look`. `isShared`: others are in one of our groups, so no index in it is known. */
+  | {
+      readonly type: 'looked'
+      readonly slot: number
+      readonly queued: number
+      readonly holders: readonly number[]
+      readonly isShared: boolean
+    }
+  /** Answer to `steer`, if it could not be done. */
+  | { readonly type: 'steer-failed'; readonly listener: ListenerKey; readonly reason: string }
   | { readonly type: 'timer'; readonly id: TimerId }
 )
 
@@ -65,8 +76,10 @@ export type WorkerEvent = { readonly worker: number } & (
    * reason to show if the time runs out. Mode 'watch': failures only, each after enough of them in a row.
    */
   | { readonly type: 'probed'; readonly passed: boolean; readonly reason: string | null; readonly attempts: number }
-  /** Its event loop has not turned for this long. */
-  | { readonly type: 'heartbeat-lost'; readonly ms: number }
+  /** Its event loop has not turned for this long. `doing`: what its process does instead, in words, if that is known. */
+  | { readonly type: 'heartbeat-lost'; readonly ms: number; readonly doing: string | null }
+  /** Nor has it since, for so long that it is not waited for any more. */
+  | { readonly type: 'hung'; readonly ms: number; readonly doing: string | null }
   /** It turns again. */
   | { readonly type: 'heartbeat-back' }
   /** HTTP answers given since it was told to count, and how many of them had a status of 500 or more. */
@@ -100,6 +113,7 @@ export type TimerId =
   | `respawn:${number}`
   | `bake:${number}`
   | `late:${number}`
+  | `park:${number}`
 
 /** What the brain wants done. The hands do them in order, and post what comes of it as events. */
 export type Effect =
@@ -136,6 +150,11 @@ export type Effect =
   | { readonly do: 'lane'; readonly listener: ListenerKey; readonly from: number; readonly to: number }
   /** The launcher's copies of these sockets are closed. */
   | { readonly do: 'close'; readonly sockets: readonly SocketName[] }
+  /** Shares of new connections by index in the reuseport group, by way of any of its sockets; null: the kernel's hash. */
+  | { readonly do: 'steer'; readonly socket: SocketName; readonly weights: readonly number[] | null }
+  /** How many connections wait in these sockets, and which processes hold them? */
+  | { readonly do: 'look'; readonly slot: number; readonly sockets: readonly SocketName[] }
+  | { readonly do: 'scaled'; readonly callers: readonly number[]; readonly verdict: ScaleVerdict }
   /** It serves: no longer the first to go when memory runs out. */
   | { readonly do: 'protect'; readonly worker: number }
   /** The stop signal to the process that listens. */
@@ -174,6 +193,7 @@ export type BrainOrder =
   | { readonly type: 'admit' | 'pause' | 'resume' }
   | { readonly type: 'stderr' }
   | { readonly type: 'adopt'; readonly socket: SocketName }
+  | { readonly type: 'seat'; readonly slot: number; readonly sockets: readonly SocketName[] }
   | { readonly type: 'unadopt'; readonly socket: SocketName }
   | { readonly type: 'spares'; readonly add: readonly SocketName[]; readonly drop: readonly SocketName[] }
   | { readonly type: 'term'; readonly term: number; readonly working: number }

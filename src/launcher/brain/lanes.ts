@@ -39,7 +39,10 @@ function hasReceiver({ state }: Draft, worker: Worker, listener: ListenerKey): b
 
 /** The worker of its own slot, else the one that has the fewest to take. */
 function receiverFor(draft: Draft, worker: Worker, listener: ListenerKey): Worker | undefined {
-  const takers = draft.members.filter((other) => other.id !== worker.id && takes(draft, other, listener))
+  const able = draft.members.filter((other) => other.id !== worker.id && takes(draft, other, listener))
+  // What is about to go itself takes only what nobody else can.
+  const staying = able.filter(({ slot }) => slot < (draft.state.scale?.to ?? Number.POSITIVE_INFINITY))
+  const takers = staying.length > 0 ? staying : able
   const burden = (taker: Worker): number =>
     draft.workers.filter((other) => Object.values(other.lanes).includes(taker.id)).length
   return (

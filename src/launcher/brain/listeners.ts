@@ -2,7 +2,7 @@ import type { ListenerKey, SocketName } from '../../protocol.js'
 import { listenerKey } from '../../protocol.js'
 import { type Draft, socketId } from './draft.js'
 import type { WorkerEvent } from './events.js'
-import type { Claim, Listener, State, Worker } from './state.js'
+import { type Claim, type Listener, NO_SLOT, type State, type Worker } from './state.js'
 
 /**
  * Who holds which socket: claims, spare copies, adoption, and the end of a listener.
@@ -45,6 +45,7 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
     owners: [],
     awaitedBy: null,
     adoptedBy: {},
+    weights: null,
   }
   listeners[key] = listener
   const { says = false } = event
@@ -150,7 +151,9 @@ export function released(draft: Draft, worker: Worker, event: OfType<'released'>
   const claim = worker.claims[event.claim]
   if (claim === undefined) return
   delete worker.claims[event.claim]
-  const claimedStill = draft.of(worker.generation).some((sibling) => hasClaim(sibling, claim.listener))
+  const claimedStill = draft
+    .of(worker.generation)
+    .some((sibling) => sibling.slot !== NO_SLOT && hasClaim(sibling, claim.listener))
   if (!claimedStill) disown(draft.state, worker.generation, claim.listener)
 }
 
@@ -235,7 +238,8 @@ function cover(draft: Draft): void {
     const acceptors = awake.length > 0 ? awake : serving
     const own = (slot: number): boolean => acceptors.some((worker) => worker.slot === slot)
     for (const slot of listener.order) {
-      if (between.includes(slot)) continue
+      const isLeft = draft.state.parked[slot] !== undefined && draft.state.parked[slot].step !== 'parked'
+      if (isLeft || between.includes(slot)) continue
       const adopterId = listener.adoptedBy[slot]
       const adopter = acceptors.find((worker) => worker.id === adopterId)
       if (own(slot) && (awake.length > 0 || adopter === undefined)) {
@@ -280,13 +284,15 @@ export function forgetAdoptions(draft: Draft, worker: Worker): void {
 
 /** Every worker that speaks to us keeps a copy of every socket, so that launcher and one worker killed together lose nothing. */
 function spread(draft: Draft): void {
-  const sockets = draft.state.phase === 'running' || draft.state.phase === 'starting' ? allSockets(draft.listeners) : []
+  const { phase, parked } = draft.state
+  const isKept = ({ slot }: SocketName): boolean => parked[slot] === undefined || parked[slot].step === 'parked'
+  const sockets = phase === 'running' || phase === 'starting' ? allSockets(draft.listeners).filter(isKept) : []
   for (const worker of draft.workers) {
     if (!speaks(worker)) continue
     const wanted =
       sockets.length <= MOST_SPARES
         ? sockets
-        : sockets.filter((socket) => isNear(socket, worker, draft.state.settings.slots))
+        : sockets.filter((socket) => isNear(socket, worker, draft.state.slots.length))
     const ids = new Set(wanted.map(socketId))
     const add = wanted.filter((socket) => !worker.spares.includes(socketId(socket))).slice(0, SPARES_PER_ORDER)
     const drop = worker.spares.filter((id) => !ids.has(id)).map(parseSocketId)
@@ -326,5 +332,6 @@ export function listensOn(worker: Worker, key: ListenerKey): boolean {
 }
 
 function socketSlot(listener: Listener, slot: number): number {
-  return listener.address.kind === 'unix' ? 0 : slot
+  // A warm spare is held with some socket until it gets those of its slot.
+  return listener.address.kind === 'unix' || slot === NO_SLOT ? 0 : slot
 }

@@ -3,6 +3,7 @@ import { bakeMsOf, beginBake, endBake, fail, giveUp, inBatch, settleUndo } from 
 import type { Draft } from './draft.js'
 import { leave } from './lanes.js'
 import { admit, forgetAdoptions } from './listeners.js'
+import { isScalable } from './scale.js'
 import type { Caller, Run, Worker } from './state.js'
 import { answer, kindsInWords, verdictOf } from './verdict.js'
 import { makeWorking } from './working.js'
@@ -26,17 +27,22 @@ export function requestReload(draft: Draft, caller: Caller): void {
 export function settleReload(draft: Draft): void {
   settleRetired(draft)
   const { run } = draft.state
-  if (run === null) startWaiting(draft)
-  else if (run.undo !== null) settleUndo(draft, run)
-  else if (run.deferred !== null) fail(draft, run, run.deferred.reason, run.deferred.stderr)
+  if (run === null) return
+  if (run.undo !== null) {
+    settleUndo(draft, run)
+    settleRetired(draft)
+  } else if (run.deferred !== null) fail(draft, run, run.deferred.reason, run.deferred.stderr)
   else if (run.step === 'retire') nextBatch(draft, run)
   else if (run.committed) finishHandover(draft, run)
   else advance(draft, run)
 }
 
-function startWaiting(draft: Draft): void {
+/** Settled after each event, when nothing runs any more. */
+export function startWaiting(draft: Draft): void {
   const { state } = draft
   if (state.waiting === null || state.phase !== 'running' || state.working === null) return
+  // Another number of slots comes first, or it would wait for as long as there are reloads; but not if it waits for a worker to get well.
+  if (state.run !== null || (state.scale !== null && isScalable(draft))) return
   const to = state.next.generation++
   const from = state.working
   state.generations[to] = { number: to, state: 'starting', listeners: [...draft.generation(from).listeners] }
@@ -217,7 +223,6 @@ function finish(draft: Draft, run: Run): void {
   )
   run.callers = run.callers.filter(({ wait }) => wait === 'retired')
   settleRetired(draft)
-  startWaiting(draft)
 }
 
 function since(draft: Draft, run: Run): number {

@@ -26,6 +26,14 @@ export interface State {
   workers: Record<number, Worker>
   listeners: Record<ListenerKey, Listener>
   slots: Slot[]
+  /** Of the warm spares: their recent unexpected exits, and whether a restart pause runs. */
+  standby: Pick<Slot, 'tally' | 'pausing'>
+  /** Sockets of slots that are gone, by slot. */
+  parked: Record<number, Parked>
+  /** The kernel lets us choose which sockets get new connections. */
+  steers: boolean
+  /** Another number of slots was asked for; null: it is what it is. */
+  scale: Scale | null
   /** The reload that runs; at most one. */
   run: Run | null
   /** Callers of the reload that waits; null when none does. */
@@ -61,6 +69,14 @@ export interface Settings {
   readonly bakeMax5xx: number | null
   /** Idle connections of a worker that leaves go to its successor. */
   readonly migrate: boolean
+  /** A program of ours chooses the socket of each new connection, not the kernel's hash. */
+  readonly alwaysSteers: boolean
+  /** How many warm spares are kept. */
+  readonly standby: number
+  /** How long the socket of a slot that is gone is accepted from at least: handshakes that have begun must be over (kernel.md §3). */
+  readonly parkMs: number
+  /** The kernel takes steering programs, as far as that could be tried. */
+  readonly steers: boolean
 }
 
 export interface Generation {
@@ -72,7 +88,8 @@ export interface Generation {
 
 export interface Worker {
   readonly id: number
-  readonly slot: number
+  /** NO_SLOT: a warm spare. */
+  slot: number
   readonly generation: number
   /** 'first' goes live at its claim; 'candidate' and 'respawn' are held until they have proven themselves. */
   readonly role: 'first' | 'candidate' | 'respawn'
@@ -87,6 +104,8 @@ export interface Worker {
   doubt: string | null
   /** It does not answer: its event loop stands still, or an order is overdue. Its siblings see to its sockets meanwhile. */
   stuck: boolean
+  /** Why it is not waited for any more: as soon as another worker is well, it is killed. null: it is waited for. */
+  hung: string | null
   /** The process that listens, once known; before that the process that was spawned. */
   pid: number | null
   claims: Record<string, Claim>
@@ -133,6 +152,8 @@ export interface Listener {
   awaitedBy: number | null
   /** Worker that accepts from the socket of a slot which is not its own, by slot. */
   adoptedBy: Record<number, number>
+  /** Shares of new connections by index in `order`; null: the kernel's hash chooses. */
+  weights: readonly number[] | null
 }
 
 export interface Slot {
@@ -144,6 +165,29 @@ export interface Slot {
   tally: Tally
   /** A restart pause runs. */
   pausing: boolean
+  /** It was added, and has not served yet. */
+  isJoining: boolean
+}
+
+export interface Parked {
+  /** 'letting-go': everybody is told to close his copy. 'let-go': all have said so. */
+  step: 'parked' | 'letting-go' | 'let-go'
+  /** A look is under way. */
+  isLookedAt: boolean
+  /** Orders whose answer is waited for; null: the end of that worker is. */
+  awaits: { readonly worker: number; readonly seq: number | null }[]
+  /** Processes that have a copy and are no workers of ours. */
+  holders: number[]
+  /** Others are in its group. */
+  isShared: boolean
+}
+
+export interface Scale {
+  readonly from: number
+  to: number
+  readonly callers: number[]
+  /** Why it is not what was asked for. */
+  reason: string | null
 }
 
 export interface Caller {
@@ -225,6 +269,9 @@ export interface Stop {
   readonly callers: number[]
 }
 
+/** Where a warm spare is. */
+export const NO_SLOT = -1
+
 export function initialState(settings: Settings): State {
   return {
     phase: 'starting',
@@ -239,7 +286,12 @@ export function initialState(settings: Settings): State {
       term: 0,
       tally: EMPTY_TALLY,
       pausing: false,
+      isJoining: false,
     })),
+    standby: { tally: EMPTY_TALLY, pausing: false },
+    parked: {},
+    steers: settings.steers,
+    scale: null,
     run: null,
     waiting: null,
     retiring: [],

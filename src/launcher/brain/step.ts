@@ -3,9 +3,12 @@ import { pauseOver, settleGenerations, settleSlots } from './endings.js'
 import type { Effect, Event } from './events.js'
 import { settleLanes } from './lanes.js'
 import { inheritanceOver, settleListeners } from './listeners.js'
-import { bakeOver, requestReload, resolved, settleReload } from './reload.js'
+import { answeredOrder, looked, parkOver, settleParking, steerFailed } from './parking.js'
+import { bakeOver, requestReload, resolved, settleReload, startWaiting } from './reload.js'
+import { requestScale, settleScale } from './scale.js'
 import { begin, settleStart } from './start.js'
 import type { State } from './state.js'
+import { settleSteering } from './steering.js'
 import { beginStop, pressStop, settleStop } from './stop.js'
 import { workerStep } from './workers.js'
 
@@ -19,9 +22,13 @@ export function step(before: State, event: Event): { state: State; effects: Effe
   note(draft, event)
   settleStart(draft)
   settleReload(draft)
+  settleScale(draft)
+  startWaiting(draft)
   settleGenerations(draft)
   settleSlots(draft)
   settleListeners(draft)
+  settleParking(draft)
+  settleSteering(draft)
   settleLanes(draft)
   settleStop(draft)
   return { state: draft.state, effects: draft.effects }
@@ -37,11 +44,18 @@ function note(draft: Draft, event: Event): void {
       return resolved(draft, event.run, event.error, event.changes)
     case 'stop':
       return event.pressure === 'drain' ? beginStop(draft, event) : pressStop(draft, event.pressure, event.exitCode)
+    case 'scale':
+      return requestScale(draft, event)
+    case 'looked':
+      return looked(draft, event)
+    case 'steer-failed':
+      return steerFailed(draft, event.listener, event.reason)
     case 'timer':
       return ring(draft, event.id)
     default: {
       const worker = draft.state.workers[event.worker]
       if (worker !== undefined) workerStep(draft, worker, event)
+      if (event.type === 'acked' || event.type === 'refused') answeredOrder(draft, event.worker, event.seq)
     }
   }
 }
@@ -51,6 +65,7 @@ function ring(draft: Draft, id: string): void {
   if (topic === 'respawn') return pauseOver(draft, Number(subject))
   if (topic === 'bake') return bakeOver(draft, Number(subject))
   if (topic === 'late') return inheritanceOver(draft, Number(subject))
+  if (topic === 'park') return parkOver(draft, Number(subject))
   const worker = draft.state.workers[Number(subject)]
   if (worker === undefined) return
   if (topic === 'order') workerStep(draft, worker, { type: 'order-late', seq: Number(seq) })

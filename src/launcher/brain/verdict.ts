@@ -1,7 +1,7 @@
 import type { KindVerdict, Verdict } from '../../control-protocol.js'
 import type { ByKind, DrainOutcome } from '../../protocol.js'
 import type { Draft } from './draft.js'
-import type { Caller, Run } from './state.js'
+import { type Caller, NO_SLOT, type Run } from './state.js'
 
 /** Tells those who wait. A signal has nobody to be told; the verdict is kept for `status` all the same. */
 export function answer(draft: Draft, run: Run, callers: readonly Caller[], verdict: Omit<Verdict, 'kernel'>): void {
@@ -43,7 +43,8 @@ export function verdictOf(
       requests: outcome?.requests ?? [],
       moreRequests: outcome?.moreRequests ?? 0,
     })),
-    draining: result === 'done' || result === 'undone' ? draft.of(leaving).length : 0,
+    draining:
+      result === 'done' || result === 'undone' ? draft.of(leaving).filter(({ slot }) => slot !== NO_SLOT).length : 0,
   }
 }
 

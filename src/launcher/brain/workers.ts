@@ -8,7 +8,7 @@ import type { WorkerEvent } from './events.js'
 import { leave } from './lanes.js'
 import { acceptAgain, claim, forgetAdoptions, isSilent, opened, openFailed, released } from './listeners.js'
 import { mark, remark, settleOutcome } from './marks.js'
-import type { Worker } from './state.js'
+import { NO_SLOT, type Worker } from './state.js'
 import { kindsInWords } from './verdict.js'
 
 /**
@@ -156,17 +156,34 @@ function whoseFault(worker: Worker, why: string): string {
 /** Its event loop stands still. Whoever is held has its deadline; of whoever serves, siblings take over what waits. */
 function heartbeatLost(draft: Draft, worker: Worker, event: Of<'heartbeat-lost'>): void {
   worker.stuck = true
-  const why = `its event loop has not turned for ${event.ms} ms`
+  const why = standsStill(event)
   worker.doubt = why
   const { run } = draft.state
   if (worker.state !== 'serving') return
-  draft.log('warn', 'worker.stuck', { ...facts(worker), ms: event.ms })
+  draft.log('warn', 'worker.stuck', { ...facts(worker), ms: event.ms, doing: event.doing })
   if (run !== null && isBaking(draft, worker)) fail(draft, run, whoseFault(worker, why), [])
 }
 
-function heartbeatBack(_draft: Draft, worker: Worker): void {
-  worker.stuck = false
+/** Still. What comes of it depends on the others (`replaceHung`); whoever is held, or drains, has its own deadline. */
+function hung(_draft: Draft, worker: Worker, event: Of<'hung'>): void {
+  worker.stuck = true
+  worker.hung = standsStill(event)
+  worker.doubt = worker.hung
+}
+
+function standsStill({ ms, doing }: Of<'hung' | 'heartbeat-lost'>): string {
+  return `its event loop has not turned for ${ms} ms${doing === null ? '' : `: ${doing}`}`
+}
+
+function heartbeatBack(draft: Draft, worker: Worker): void {
+  if (worker.stuck && worker.state === 'serving') draft.log('info', 'worker.back', facts(worker))
+  comesToItself(worker)
   worker.doubt = null
+}
+
+function comesToItself(worker: Worker): void {
+  worker.stuck = false
+  worker.hung = null
 }
 
 /** A candidate that closes a listener it needs has not proven itself after all. */
@@ -181,7 +198,7 @@ function releasedReady(draft: Draft, worker: Worker, event: Of<'released'>): voi
 
 function acked(draft: Draft, worker: Worker, event: Of<'acked'>): void {
   const order = settleOrder(draft, worker, event.seq)
-  worker.stuck = false
+  comesToItself(worker)
   if (order === 'resume') settleEarlier(draft, worker, event.seq, 'pause')
   if (order === 'term') worker.term = draft.state.slots[worker.slot]?.term ?? draft.state.term
   if (order === 'admit' && worker.state === 'ready') serve(draft, worker)
@@ -394,8 +411,8 @@ function end(draft: Draft, worker: Worker, how: Ending): void {
   workerEnded(draft, worker, how)
 }
 
-export function facts(worker: Worker): { slot: number; generation: number; pid: number | null } {
-  return { slot: worker.slot, generation: worker.generation, pid: worker.pid }
+export function facts(worker: Worker): { slot: number | null; generation: number; pid: number | null } {
+  return { slot: worker.slot === NO_SLOT ? null : worker.slot, generation: worker.generation, pid: worker.pid }
 }
 
 const always = {
@@ -410,6 +427,7 @@ const always = {
   probed: ignore,
   'heartbeat-lost': heartbeatLost,
   'heartbeat-back': heartbeatBack,
+  hung,
   answered: ignore,
   'closed-early': ignore,
 }

@@ -1,0 +1,72 @@
+import { createRequire } from 'node:module'
+import { expect, onTestFinished, test } from 'vitest'
+import type { Native } from '../../src/native'
+import { startLauncher, type TestLauncher } from '../support/launcher'
+import { freePort } from '../support/ports'
+import { listeningInodes } from '../support/processes'
+import { Versions } from '../support/versions'
+
+const { native } = createRequire(import.meta.url)('../../dist/native.js') as { native: () => Native }
+
+/** This process becomes the stranger. */
+function listenBeside(host: string, port: number): { leave: () => void } {
+  const fd = native().socket(host.includes(':') ? 'inet6' : 'inet', 'stream')
+  let isOpen = true
+  const leave = (): void => {
+    if (isOpen) native().close(fd)
+    isOpen = false
+  }
+  onTestFinished(leave)
+  native().setOption(fd, 'reusePort', 1)
+  native().bindInet(fd, host, port)
+  native().listen(fd, 16)
+  return { leave }
+}
+
+function start(port: number, options: readonly string[] = []): Promise<TestLauncher> {
+  const versions = new Versions()
+  return startLauncher({ command: versions.command(port), cwd: versions.directory, options: ['-n', '2', ...options] })
+}
+
+const me = `pid ${process.pid} \\(.*\\) listens on port \\d+, too, and`
+
+test('who listens beside us is named in status, for as long as it does', async () => {
+  const port = await freePort()
+  const launcher = await start(port)
+  expect((await launcher.status()).warnings).toEqual([])
+  const member = listenBeside('::', port)
+  const inside = listenBeside('127.0.0.1', port)
+  const { warnings } = await launcher.status()
+  expect(warnings.map(({ code }) => code)).toEqual(['port-shared', 'port-shared'])
+  expect(warnings.map(({ text }) => text).sort()).toEqual([
+    expect.stringMatching(new RegExp(`${me} gets a share of the new connections`)),
+    expect.stringMatching(new RegExp(`${me} gets every connection to the address that it names`)),
+  ])
+  member.leave()
+  inside.leave()
+  expect((await launcher.status()).warnings).toEqual([])
+  await launcher.stop()
+  expect(launcher.events.filter(({ msg }) => msg === 'port.shared')).toEqual([])
+})
+
+test('and in the log when it was there first', async () => {
+  const port = await freePort()
+  const { leave } = listenBeside('::', port)
+  const launcher = await start(port)
+  expect(await launcher.event('port.shared')).toMatchObject({ text: expect.stringMatching(new RegExp(me)) })
+  leave()
+  await launcher.stop()
+})
+
+test('no socket leaves its group while a stranger is in it', async () => {
+  const port = await freePort()
+  const launcher = await start(port, ['--park', '50ms'])
+  const { leave } = listenBeside('::', port)
+  await (await launcher.control()).scale({ to: 1 })
+  expect(await launcher.event('socket.held')).toMatchObject({ slot: 1, holders: [], shared: true })
+  expect(listeningInodes(port)).toHaveLength(3)
+  leave()
+  await launcher.event('socket.closed')
+  expect(listeningInodes(port)).toHaveLength(1)
+  await launcher.stop()
+})
