@@ -89,6 +89,8 @@ export interface WorkerStatus {
   readonly state: WorkerState
   /** Start time, ISO 8601. */
   readonly startedAt: string
+  /** Open ones, with those of its node:cluster children; null: it has not said so at once. */
+  readonly connections: number | null
   /** What the program said of itself last (sd_notify's STATUS; only with `--ready notify`); null: nothing. */
   readonly text: string | null
   /** Why siblings see to its sockets: it does not answer. null: it does. */

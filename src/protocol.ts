@@ -169,7 +169,7 @@ export type ByKind<T> = Readonly<Partial<Record<ConnectionKind, T>>>
 export interface AckResult {
   /** `probe`: how the other end of that connection is to be spoken to. */
   readonly speaks?: Speaks
-  /** `pause`, `drain`: connections open on the managed servers at that moment. */
+  /** `pause`, `drain`, `connections`: those open on the managed servers at that moment. */
   readonly connections?: number
   /** `shutdown`: the program listens for messages. */
   readonly heard?: boolean
@@ -270,6 +270,8 @@ export type Order =
   | { readonly type: 'migrate'; readonly seq: number; readonly listener: ListenerKey; readonly fds: readonly ['lane'] }
   /** Let the program have PM2's message 'shutdown', if it listens for any. */
   | { readonly type: 'shutdown'; readonly seq: number }
+  /** Say how many connections are open. */
+  | { readonly type: 'connections'; readonly seq: number }
   /** Answer: that is all. Whoever does not has an event loop that does not turn. */
   | { readonly type: 'ping'; readonly seq: number }
   /** Send back a copy of every socket you hold, in `sockets` messages; then ack. */

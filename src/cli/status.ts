@@ -38,6 +38,7 @@ function describeStatus(status: Status): string {
         ? 'no worker'
         : [
             `pid ${worker.pid}, generation ${worker.generation}, ${worker.state}, started ${worker.startedAt}`,
+            ...(worker.connections === null ? [] : [`${worker.connections} connections`]),
             ...(worker.text === null ? [] : [`says ${JSON.stringify(worker.text)}`]),
             ...(worker.stuck === null ? [] : [`stuck: ${worker.stuck}`]),
           ].join(', ')

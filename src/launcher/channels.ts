@@ -32,6 +32,9 @@ const PING_SEQ = 0
 /** Until the next try to accept when descriptors have run out: long enough not to spin, short for a worker that waits (10 s, its ANSWER_MS). */
 const ACCEPT_PAUSE_MS = 200
 
+/** Whoever asks for the status does not wait longer for a worker that is busy. */
+const COUNT_MS = 200
+
 /** What a worker's `welcome` needs from the launcher's state. */
 export interface Standing {
   readonly generation: number
@@ -401,6 +404,38 @@ export class Channels {
     const outcomes = this.#of(worker).map((other) => other.outcome)
     if (outcomes.some((other) => other === null)) return
     this.#post({ type: 'drained', worker, outcome: addOutcomes(outcomes.filter((other) => other !== null)) })
+  }
+
+  /** Open connections of each worker, over all of its threads; null: one of them has not answered at once. */
+  async connections(): Promise<Map<number, number | null>> {
+    const sums = new Map<number, number | null>()
+    const asked = [...this.#all].flatMap((channel) =>
+      channel.process === null ? [] : { channel, worker: channel.process.worker },
+    )
+    const counts = await Promise.all(asked.map(({ channel }) => this.#openOf(channel)))
+    for (const [index, { worker }] of asked.entries()) {
+      const [sum = 0, count = null] = [sums.get(worker), counts[index]]
+      sums.set(worker, sum === null || count === null ? null : sum + count)
+    }
+    return sums
+  }
+
+  #openOf(channel: WorkerChannel): Promise<number | null> {
+    const { heartbeat, process } = channel
+    if (heartbeat.isLost || process === null) return Promise.resolve(null)
+    const seq = this.#nextSeq--
+    return new Promise((done) => {
+      const late = setTimeout(() => {
+        this.#orders.delete(seq)
+        done(null)
+      }, COUNT_MS)
+      const tell = (answer: Ack | Nack | null): void => {
+        clearTimeout(late)
+        done(answer?.type === 'ack' ? (answer.result?.connections ?? null) : null)
+      }
+      this.#orders.set(seq, { worker: process.worker, from: new Set([channel]), tell })
+      channel.send({ type: 'connections', seq })
+    })
   }
 
   /** What a worker has in hand while it drains; nothing when it has done so. */

@@ -4,7 +4,7 @@ import type { ReloadWait, ScaleVerdict, Status, Verdict } from '../control-proto
 
 /** What the control socket can ask of the launcher. Callers are named by number, so that the brain can hold them as plain data. */
 export interface Orders {
-  status(): Status
+  status(): Promise<Status>
   reload(caller: number | null, wait: ReloadWait): void
   /** `isRelative`: so many more, or fewer. */
   scale(caller: number, workers: number, isRelative: boolean): void
@@ -97,7 +97,7 @@ export class ControlServer {
       return send(response, 404, { code: 'not-found', message: `no such path: ${pathname}` })
     if (method !== (pathname === '/status' ? 'GET' : 'POST'))
       return send(response, 405, { code: 'method', message: `${method} ${pathname}` })
-    if (pathname === '/status') return send(response, 200, this.#orders.status())
+    if (pathname === '/status') return void this.#orders.status().then((status) => send(response, 200, status))
     if (pathname === '/stop') return this.#orders.stop(this.#wait(response))
     if (pathname === '/scale') return this.#scale(searchParams, response)
     const wait = searchParams.get('wait') ?? 'baked'

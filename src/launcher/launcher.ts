@@ -154,7 +154,8 @@ export class Launcher {
     return this.#ended
   }
 
-  status(): Status {
+  async status(): Promise<Status> {
+    const connections = await this.#channels.connections()
     return statusOf(this.#state, {
       name: this.#options.name,
       version: VERSION,
@@ -162,6 +163,7 @@ export class Launcher {
       processes: this.#processes,
       lastReload: this.#lastReload,
       held: (worker) => this.#channels.held(worker),
+      connections,
       warnings: this.#warnings(),
       now: performance.now(),
     })

@@ -15,6 +15,8 @@ export function statusOf(
     lastReload: Verdict | null
     /** Connections of a draining worker, by kind. */
     held: (worker: number) => Held
+    /** Open connections by worker; null or missing: it has not said so. */
+    connections: ReadonlyMap<number, number | null>
     warnings: Status['warnings']
     now: number
   },
@@ -51,6 +53,7 @@ export function statusOf(
                 generation: worker.generation,
                 state: worker.state,
                 startedAt: (facts.processes.get(worker.id)?.startedAt ?? new Date(0)).toISOString(),
+                connections: facts.connections.get(worker.id) ?? null,
                 text: facts.processes.get(worker.id)?.statusText ?? null,
                 stuck: worker.stuck ? (worker.doubt ?? 'it has not answered an order in time') : null,
               },

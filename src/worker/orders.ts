@@ -158,6 +158,9 @@ const handlers = {
     if (heard) setImmediate(() => process.emit('message', 'shutdown', undefined))
     return { heard }
   },
+  connections(world) {
+    return withChildren(openConnections(world))
+  },
   ping() {
     return undefined
   },
