@@ -14,5 +14,7 @@ export type {
   WorkerVerdict,
 } from './control-protocol.js'
 export { type ErrorCode, type Facts, ReuseportError } from './errors.js'
-export { type ListenReusePortOptions, listenReusePort, type ReusePortListener } from './library/listen-reuse-port.js'
+export { type ListenReusePortOptions, listenReusePort } from './library/listen-reuse-port.js'
+export type { Inherited, ListenerEvents, ReusePortListener } from './library/listener.js'
+export type { DrainCounts } from './meeting.js'
 export { VERSION } from './version.js'

@@ -11,10 +11,32 @@ export const MEETING_VERSION = 1
 /** What the agent offers, from before the program's first line on. */
 export interface Meeting {
   readonly version: number
-  /** Before listen(): this server accepts nothing before the place's `ready()`. */
-  announce(server: object): Place
+  /** Before listen(): this server accepts nothing before the place's `ready()`. What becomes of it then is told to `fate`. */
+  announce(server: object, fate?: Fate): Place
   /** That listen() has come to its end, whichever: the next one of this server is like any other. */
   forget(server: object): void
+}
+
+/** What an announced server is told of itself. None of these calls the program. */
+export interface Fate {
+  /** It accepts no more, and what is open has this long. Again when that changes. */
+  draining(deadlineMs: number, hasSuccessor: boolean): void
+  /** It accepts again, what it was told before is over. */
+  resumed(): void
+  /** The last connection of this process has ended, or was cut at the deadline. */
+  drained(counts: DrainCounts): void
+}
+
+/** What has become of the connections of a process. */
+export interface DrainCounts {
+  /** Went on in another process, unnoticed. */
+  readonly moved: number
+  /** Ended with a last answer, or by the client. */
+  readonly ended: number
+  /** Idle ones that were closed after the linger. */
+  readonly closed: number
+  /** Open at the deadline. */
+  readonly cut: number
 }
 
 /** What becomes of an announced server: known when it listens. */

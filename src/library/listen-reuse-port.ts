@@ -1,7 +1,7 @@
 import type { AddressInfo, Server } from 'node:net'
 import { ReuseportError } from '../errors.js'
 import { MEETING, MEETING_VERSION, type Meeting } from '../meeting.js'
-import { closer } from './close.js'
+import { Listener, type ListenerEvents, type ReusePortListener } from './listener.js'
 import { sharesPort } from './reuse-port.js'
 
 /** As in server.listen(): `port` (and `host`), or `path`. */
@@ -16,19 +16,8 @@ export interface ListenReusePortOptions {
   readonly backlog?: number | undefined
   /** The address `::` without IPv4. Default: false. */
   readonly ipv6Only?: boolean | undefined
-}
-
-export interface ReusePortListener extends AsyncDisposable {
-  /** As server.address() said when it began to listen. */
-  readonly address: AddressInfo | string
-  /** Where the socket comes from. 'none': it is this process's own. */
-  readonly inherited: 'launcher' | 'none'
-  /** Of this worker under the launcher, beginning with 1; null: 'none' is inherited. */
-  readonly generation: number | null
-  /** The program can serve: under the launcher nothing is accepted before. Again, or without a launcher: nothing. */
-  ready(): void
-  /** Accepts nothing more, answers what is open, resolves when the last connection has ended. */
-  close(): Promise<void>
+  /** Hears 'drain', as a listener that was added before there can be any. */
+  readonly onDrain?: ((...event: ListenerEvents['drain']) => void) | undefined
 }
 
 /**
@@ -38,23 +27,21 @@ export interface ReusePortListener extends AsyncDisposable {
  */
 export async function listenReusePort(server: Server, options: ListenReusePortOptions): Promise<ReusePortListener> {
   const meeting = findMeeting()
-  const place = meeting?.announce(server)
+  const listener = new Listener(server)
+  if (options.onDrain !== undefined) listener.events.on('drain', options.onDrain)
+  const place = meeting?.announce(server, listener.fate)
   try {
     await listening(server, asNode(options, meeting !== undefined))
   } finally {
     meeting?.forget(server)
   }
-  const close = closer(server)
   const generation = place?.generation ?? null
-  // No class: each of these may be passed on by itself.
-  return {
+  return listener.open({
     address: server.address() as AddressInfo | string,
     inherited: generation === null ? 'none' : 'launcher',
     generation,
     ready: () => place?.ready(),
-    close,
-    [Symbol.asyncDispose]: close,
-  }
+  })
 }
 
 function asNode(options: ListenReusePortOptions, isLaunched: boolean): object {

@@ -18,6 +18,7 @@ import type { Handed } from './environment.js'
 import type { Server } from './handles.js'
 import { KeepAlive } from './keep-alive.js'
 import { LauncherLink } from './launcher-link.js'
+import type { OpenPlace } from './library-servers.js'
 import { Adopted } from './migrate/adopted.js'
 import { makeRoom } from './migrate/room.js'
 import { Sender } from './migrate/sender.js'
@@ -69,19 +70,19 @@ export class Agent implements OrderWorld {
   }
 
   /**
-   * Asks the launcher for the socket of `address`, and waits for it. Throws a ReuseportError when there is no launcher to ask. `says`: it
-   * accepts nothing before `ready`.
+   * Asks the launcher for the socket of `address`, and waits for it. Throws a ReuseportError when there is no launcher to ask. With a place
+   * it accepts nothing before `ready`.
    */
-  claim(server: Server, address: ListenAddress, backlog: number, says: boolean): ClaimAnswer {
+  claim(server: Server, address: ListenAddress, backlog: number, place: OpenPlace | undefined): ClaimAnswer {
     const id = ++this.#lastClaim
     const claim = { type: 'claim', id, address, backlog } as const
-    const answer = this.#link.ask(says ? { ...claim, ready: 'program' } : claim)
+    const answer = this.#link.ask(place === undefined ? claim : { ...claim, ready: 'program' })
     if (answer === undefined) return { mode: 'plain' }
     const { reply, fds } = answer
     try {
       if (reply.mode === 'unmanaged') return { mode: 'plain' }
       if (reply.mode === 'failed') return { mode: 'failed', errno: reply.errno, code: reply.code }
-      return this.#take(reply, fds, { id, address, server, backlog, says })
+      return this.#take(reply, fds, { id, address, server, backlog, place })
     } finally {
       fds.closeRest()
     }
@@ -112,7 +113,7 @@ export class Agent implements OrderWorld {
   #take(
     reply: Extract<Claimed, { mode: 'hold' | 'go' }>,
     fds: ReceivedFds,
-    asked: { id: number; address: ListenAddress; server: Server; backlog: number; says: boolean },
+    asked: { id: number; address: ListenAddress; server: Server; backlog: number; place: OpenPlace | undefined },
   ): ClaimAnswer {
     const name = reply.fds[0]
     const fd = fds.take(0)

@@ -12,6 +12,7 @@ import {
   undress,
 } from './handles.js'
 import type { KeepAlive } from './keep-alive.js'
+import type { OpenPlace } from './library-servers.js'
 
 export type ClaimState = 'held' | 'live' | 'paused' | 'draining' | 'released'
 
@@ -22,8 +23,8 @@ export interface ClaimFacts {
   readonly slot: number
   readonly server: Server
   readonly backlog: number
-  /** A listener of the library. */
-  readonly says: boolean
+  /** Of a listener of the library. */
+  readonly place: OpenPlace | undefined
 }
 
 export interface ClaimWorld {
@@ -50,7 +51,7 @@ export class Claim {
   /** Takes `fd`, and puts its handle into the server for Node's own listen to find. */
   constructor(facts: ClaimFacts, fd: number, mode: 'hold' | 'go', world: ClaimWorld) {
     this.facts = facts
-    this.isSilent = facts.says
+    this.isSilent = facts.place !== undefined
     this.#world = world
     this.#backlog = facts.backlog
     this.#state = mode === 'hold' ? 'held' : 'live'

@@ -1,7 +1,7 @@
-import { MEETING, MEETING_VERSION, type Meeting, type Place } from '../meeting.js'
+import { type Fate, MEETING, MEETING_VERSION, type Meeting, type Place } from '../meeting.js'
 
 /** A place that the hook fills in when the server's listen() is claimed. */
-type OpenPlace = { -readonly [Key in keyof Place]: Place[Key] }
+export type OpenPlace = { -readonly [Key in keyof Place]: Place[Key] } & { readonly fate: Fate | undefined }
 
 /** The servers with which the program is about to listen by `listenReusePort`. */
 export class LibraryServers implements Meeting {
@@ -15,8 +15,8 @@ export class LibraryServers implements Meeting {
     return servers
   }
 
-  announce(server: object): Place {
-    const place = { generation: null, ready: () => {} }
+  announce(server: object, fate?: Fate): Place {
+    const place = { generation: null, ready: () => {}, fate }
     this.#places.set(server, place)
     return place
   }

@@ -57,7 +57,7 @@ export function installListenHook(
     let answer: ClaimAnswer
     try {
       agent ??= new Agent(handed)
-      answer = agent.claim(this, asked, backlog || DEFAULT_BACKLOG, place !== undefined)
+      answer = agent.claim(this, asked, backlog || DEFAULT_BACKLOG, place)
     } catch (error) {
       if (!(error instanceof ReuseportError)) throw error
       // As Node's listen errors come: in the next tick, when the program has had the time to add its handler.

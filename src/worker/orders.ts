@@ -1,3 +1,4 @@
+import type { Fate } from '../meeting.js'
 import type { Native } from '../native.js'
 import type { AckResult, Order, OrderType, SocketName, ToLauncher } from '../protocol.js'
 import { Answers } from './answers.js'
@@ -103,6 +104,7 @@ const handlers = {
     const running = world.drain
     if (running !== undefined) {
       running.setDeadline(deadlineMs)
+      tell(world, (fate) => fate.draining(deadlineMs, !last))
       return { connections: openConnections(world) }
     }
     world.state = 'draining'
@@ -112,7 +114,11 @@ const handlers = {
     const servers = claims.map((claim) => claim.facts.server)
     const plan = { spreadMs: websocket === 'close' ? Math.min(spreadMs ?? 0, deadlineMs / 2) : null }
     const events: DrainEvents = {
-      done: (outcome) => world.send({ type: 'drained', outcome }),
+      done: (outcome) => {
+        world.send({ type: 'drained', outcome })
+        const { moved = 0, ended, closed, cut } = outcome
+        tell(world, (fate) => fate.drained({ moved, ended, closed, cut }))
+      },
       holds: (held) => world.send({ type: 'draining', held }),
       closedEarly: (call, cut, open) => world.send({ type: 'closed-early', call, cut, open }),
     }
@@ -124,6 +130,7 @@ const handlers = {
     else for (const claim of claims) claim.pause('draining')
     const connections = openConnections(world)
     drain.begin(deadlineMs)
+    tell(world, (fate) => fate.draining(deadlineMs, !last))
     return withChildren(connections)
   },
   probe(world, { listener }, fds) {
@@ -205,6 +212,7 @@ function isOrder(message: Incoming['message']): message is Order {
 
 /** `admit` and `resume` are the same deed: whatever was held or paused accepts. A drain that had begun is called off (an undo). */
 function serve(world: OrderWorld): Deed {
+  if (world.drain !== undefined) tell(world, (fate) => fate.resumed())
   world.drain?.cancel()
   world.drain = undefined
   for (const claim of world.claims.values()) {
@@ -226,6 +234,11 @@ async function acceptTheRest(claims: readonly Claim[]): Promise<void> {
     claim.pause('draining')
     claim.letGo()
   }
+}
+
+/** The program's listeners of the library. */
+function tell(world: OrderWorld, say: (fate: Fate) => void): void {
+  for (const { facts } of world.claims.values()) if (facts.place?.fate !== undefined) say(facts.place.fate)
 }
 
 function drop(world: OrderWorld, name: SocketName): void {

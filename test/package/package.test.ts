@@ -73,14 +73,19 @@ function expectTypes(folder: string): void {
      export async function serve(): Promise<number | null> {
        const listener: ReusePortListener = await listenReusePort(createSecureServer(), { port: 3000, host: '::1', ipv6Only: true })
        listener.ready()
+       listener.on('drain', ({ deadlineMs }) => deadlineMs.toFixed()).once('closed', ({ hasSuccessor }) => !hasSuccessor)
+       const { moved, ended, closed, cut } = await listener.drained
        const from: 'launcher' | 'none' = listener.inherited
        await using other = await listenReusePort(createServer(), { path: '/run/' + from, backlog: 5 })
        await other.close()
        // @ts-expect-error
        await listenReusePort(createServer(), { port: '3000' })
+       await listenReusePort(createServer(), { port: 1, onDrain: ({ deadlineMs }) => void deadlineMs.toFixed() })
+       // @ts-expect-error
+       listener.on('drain', (deadline: string) => deadline)
        // @ts-expect-error
        await listenReusePort(createServer(), { handover: '/run/app.sock' })
-       return typeof listener.address === 'string' ? listener.generation : listener.address.port
+       return typeof listener.address === 'string' || moved === ended || closed === cut ? listener.generation : listener.address.port
      }`
   for (const name of ['types.mts', 'types.cts']) writeFileSync(join(folder, name), program)
   const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc')

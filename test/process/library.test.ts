@@ -1,6 +1,7 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ask, Clients, tryConnect } from '../support/clients'
-import { TestLauncher } from '../support/launcher'
+import { startLauncher, TestLauncher } from '../support/launcher'
+import { LineClients } from '../support/line-clients'
 import { fixture } from '../support/paths'
 import { freePort } from '../support/ports'
 import { signal } from '../support/processes'
@@ -132,4 +133,47 @@ test('a version that used a plain listen() is replaced by one that uses the libr
   await clients.more(100)
   expect((await clients.stop()).failures).toEqual([])
   await launcher.stop()
+})
+
+describe('connections that speak a protocol of their own', () => {
+  const startLines = (port: number, ...words: string[]): Promise<TestLauncher> =>
+    startLauncher({
+      command: ['node', fixture('servers/lines.cjs'), String(port), ...words],
+      options: ['-n', '2', '--drain-timeout', words.length === 0 ? '60s' : '300ms'],
+    })
+
+  test('are ended by the program as soon as it is told: no deadline is waited for, and nothing is cut', async () => {
+    const port = await freePort()
+    const launcher = await startLines(port)
+    const clients = new LineClients(port, 20)
+    for (let reload = 1; reload <= 3; reload++) {
+      const pids = await launcher.pids()
+      await until('all are answered', () => clients.areWith(pids))
+      const { result, workers } = await launcher.reload('retired')
+      expect(result).toBe('done')
+      const cuts = workers.map(({ cut, kinds }) => [cut, kinds.tcp?.cut ?? 0])
+      expect(cuts).toEqual([
+        [0, 0],
+        [0, 0],
+      ])
+      // As often as there were connections, or once more where one came in between.
+      expect(clients.byes).toBeGreaterThanOrEqual(20 * reload)
+    }
+    expect(launcher.output.filter((line) => line === 'drain 60000')).toHaveLength(6)
+    await clients.stop()
+    expect(clients.failures).toEqual([])
+    await launcher.stop()
+  })
+
+  test('are cut at the deadline if it does not listen for it', async () => {
+    const port = await freePort()
+    const launcher = await startLines(port, 'deaf')
+    const clients = new LineClients(port, 6)
+    const pids = await launcher.pids()
+    await until('all are answered', () => clients.areWith(pids))
+    const { workers } = await launcher.reload('retired')
+    expect(workers.reduce((sum, { cut }) => sum + cut, 0)).toBe(6)
+    await clients.stop()
+    await launcher.stop()
+  })
 })

@@ -140,5 +140,7 @@ test('close() answers what has been asked, and says on the way which answer is t
   expect(await held).toEqual({ last: false, text: 'held' })
   expect(await ask('/')).toEqual({ last: true, text: String(program.pid) })
   await program.line('closed')
+  await program.line('event closed [{"hasSuccessor":false}]')
+  await program.line('drained {"moved":0,"ended":0,"closed":0,"cut":0}')
   expect(await program.ended).toEqual({ code: 0, signal: null })
 })

@@ -1,6 +1,8 @@
-import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { freePort } from '../support/ports.js'
+import { until } from '../support/until.js'
 import { type Ask, askH2, askH2c, askHttp, askHttps, askNet } from '../support/worker/clients.js'
 import { FakeLauncher, type FakeWorker } from '../support/worker/fake-launcher.js'
 import { fixture, type Program, TEST_NODE } from '../support/worker/program.js'
@@ -115,6 +117,66 @@ test('close() gives the listener up, held or not', async () => {
   await program.line('closed')
   await worker.report('released')
   expect(await program.ended).toEqual({ code: 0, signal: null })
+})
+
+const events = ({ lines }: Program): string[] => lines.filter((line) => /^(event|drained|option)/.test(line))
+
+test('a drain is told with its deadline, anew when that changes, and is over with the last connection', async () => {
+  launcher = new FakeLauncher()
+  const port = await freePort()
+  const program = launcher.node(fixture('library.cjs'), [port, 'net'])
+  const worker = await launcher.worker()
+  await program.line('listening')
+  await ready(program)
+  launcher.listen()
+  await worker.order({ type: 'admit' })
+  const client = connect(port)
+  await once(client, 'connect')
+  await until('it is accepted', async () => (await worker.order({ type: 'pause' }))?.connections === 1)
+  await worker.order({ type: 'drain', deadlineMs: 60_000, last: false })
+  await worker.order({ type: 'drain', deadlineMs: 50_000, last: false })
+  expect(await program.line('event drain')).toBe('[{"deadlineMs":60000}]')
+  client.destroy()
+  await program.line('drained')
+  expect(events(program)).toEqual([
+    'event handover []',
+    'option drain {"deadlineMs":60000}',
+    'event drain [{"deadlineMs":60000}]',
+    'option drain {"deadlineMs":50000}',
+    'event drain [{"deadlineMs":50000}]',
+    'event closed [{"hasSuccessor":true}]',
+    'drained {"moved":0,"ended":1,"closed":0,"cut":0}',
+  ])
+  expect(program.errors).toEqual([])
+})
+
+test('a drain that is called off is told, and the end of the service has no successor', async () => {
+  launcher = new FakeLauncher()
+  const port = await freePort()
+  const program = launcher.node(fixture('library.cjs'), [port, 'net'])
+  const worker = await launcher.worker()
+  await program.line('listening')
+  await ready(program)
+  launcher.listen()
+  await worker.order({ type: 'admit' })
+  const client = connect(port)
+  await once(client, 'connect')
+  await until('it is accepted', async () => (await worker.order({ type: 'pause' }))?.connections === 1)
+  await worker.order({ type: 'drain', deadlineMs: 60_000, last: false })
+  await worker.order({ type: 'resume' })
+  await program.line('event resume')
+  expect(await askNet(port)).toBe(String(program.pid))
+  await worker.order({ type: 'drain', deadlineMs: 100, last: true })
+  await program.line('drained')
+  expect(events(program).filter((line) => !line.startsWith('option'))).toEqual([
+    'event handover []',
+    'event drain [{"deadlineMs":60000}]',
+    'event resume []',
+    'event drain [{"deadlineMs":100}]',
+    'event closed [{"hasSuccessor":false}]',
+    'drained {"moved":0,"ended":0,"closed":0,"cut":1}',
+  ])
+  client.destroy()
 })
 
 test('a program that copies its global object finds nothing of ours', async () => {
