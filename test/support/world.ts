@@ -330,12 +330,13 @@ export class World {
   /** A worker that hangs is the last hope where no other is well. */
   #faultOfKill(id: number): string | null {
     const { workers, slots } = this.state
-    const hangs = workers[id]?.hung
-    if (hangs == null || workers[id]?.failure !== hangs || workers[id].slot === NO_SLOT) return null
+    const killed = workers[id]
+    if (killed?.hung == null || killed.failure !== killed.hung || killed.slot === NO_SLOT) return null
     const isWell = ({ generation, slot, state, proof, stuck }: Worker): boolean =>
       (state === 'serving' || (state === 'ready' && proof === 'proven')) &&
       !stuck &&
-      (slots[slot] ?? slots[0])?.working === generation
+      // A spare is good for the slot that it will take.
+      slots[slot === NO_SLOT ? killed.slot : slot]?.working === generation
     return Object.values(workers).some(isWell) ? null : 'a worker that hangs was killed, and no other is well'
   }
 

@@ -100,8 +100,9 @@ function killHung(draft: Draft): void {
   let isReplaced = false
   const isAnyWell = members.some((worker) => worker.state === 'serving' && !worker.stuck)
   for (const worker of members) {
-    // A spare takes the place of one.
-    if (!isAnyWell && (isReplaced || readySpare(draft, worker.generation) === undefined)) continue
+    // A spare takes the place of one, where that is not a reload's to fill.
+    const hasSpare = !isReplaced && isSettled(draft, worker.slot) && readySpare(draft, worker.generation) !== undefined
+    if (!isAnyWell && !hasSpare) continue
     if (worker.hung === null || (worker.state !== 'serving' && worker.state !== 'paused')) continue
     draft.log('error', 'worker.hung', {
       slot: worker.slot,
