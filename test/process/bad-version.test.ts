@@ -128,7 +128,9 @@ test('a version whose event loop stands still once it listens', async () => {
   const scene = await start(['--ready-timeout', '5s'])
   scene.versions.deploy('spins')
   await expectRefused(scene, {
-    reason: expect.stringMatching(/it did not listen on .* within 5000 ms: its event loop has not turned for \d+ ms: it is busy \(/),
+    reason: expect.stringMatching(
+      /it did not listen on .* within 5000 ms: its event loop has not turned for \d+ ms: it is busy \(/,
+    ),
   })
 })
 

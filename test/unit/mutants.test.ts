@@ -139,7 +139,7 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
   [
     'kills the last worker when it hangs',
     'endings.ts',
-    'if (!isAnyWell && (isReplaced || readySpare(draft, worker.generation) === undefined)) continue',
+    'if (!isAnyWell && !hasSpare) continue',
     'if (draft.at < 0) continue',
   ],
   ['closes a socket that workers have', 'parking.ts', "} else if (parked.step === 'parked') letGo(draft, slot)", '}'],
