@@ -2,28 +2,14 @@
  * `node scripts/drain-campaign.mjs [--again] [--table] [--out docs/drain-campaign.md] [piece…]`: what becomes of connections when a
  * version leaves, measured with `verify` on the program that serves everything (test/fixtures/programs/serves-all.cjs).
  *
- * It is cut into pieces of a few minutes (`move-20`, `all-1`, `linger-20`, …). Those that are named are run, without names all that have
- * no result yet; `--again`: also those. Results are kept below node_modules/.cache/drain-campaign, so a campaign can be run over a day,
- * and are all about one build: of another one they are not counted. The table is written after each piece; `--table`: nothing is run.
- * Exits 1 if a piece has failed.
+ * How it is cut into pieces (`move-20`, `all-1`, `linger-20`, …), and what the options do: scripts/campaign.mjs.
  */
 import { spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { addon, root } from './build.mjs'
+import { root } from './build.mjs'
+import { bold, campaign, number, table } from './campaign.mjs'
 import { nodeOf, SUPPORTED } from './nodes.mjs'
-
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    again: { type: 'boolean', default: false },
-    table: { type: 'boolean', default: false },
-    out: { type: 'string', default: join(root, 'docs', 'drain-campaign.md') },
-  },
-})
 
 const KEEP_ALIVE = ['--clients', 'busy=20,think=80,pause=900,idle=1000']
 // The program's keepAliveTimeout is 5 s then (Node's default): a linger of 6 s, which the deadline must leave room for.
@@ -72,19 +58,7 @@ closed after the linger.`,
   },
 }
 
-const cache = join(root, 'node_modules', '.cache', 'drain-campaign')
-const fileOf = ({ id }) => join(cache, `${id}.json`)
 const program = join('test', 'fixtures', 'programs', 'serves-all.cjs')
-
-/** All code that takes part. */
-function buildId() {
-  const hash = createHash('sha256').update(readFileSync(addon))
-  const dist = readdirSync(join(root, 'dist'), { recursive: true }).filter((name) => name.endsWith('.js'))
-  for (const name of [program, ...dist.sort().map((name) => join('dist', name))])
-    hash.update(name).update(readFileSync(join(root, name)))
-  return hash.digest('hex')
-}
-const build = buildId()
 
 function argvOf({ reloads, options }) {
   return ['-n', '2', '--reloads', String(reloads), ...options, '--', 'node', program]
@@ -104,28 +78,13 @@ function run(piece) {
   })
   if (error !== undefined) throw error
   if (stdout === '') throw new Error(`no report of ${piece.id}`)
-  mkdirSync(cache, { recursive: true })
   const report = JSON.parse(stdout)
-  writeFileSync(fileOf(piece), JSON.stringify({ build, report }))
   const { total, reloads } = report
   console.error(`${report.result}: ${total.lost} lost of ${total.requests}, ${reloads.done} reloads`)
   for (const reason of report.reasons) console.error(`  ${reason}`)
+  return report
 }
 
-/** The report of a piece, if it is about this build. */
-function resultOf(piece) {
-  if (!existsSync(fileOf(piece))) return undefined
-  const kept = JSON.parse(readFileSync(fileOf(piece), 'utf8'))
-  return kept.build === build ? kept.report : undefined
-}
-
-const number = (value) => value.toLocaleString('en-US')
-const table = (head, rows) =>
-  [head, head.map((_, column) => (column === 0 ? '---' : '---:')), ...rows]
-    .map((row) => `| ${row.join(' | ')} |`)
-    .join('\n')
-
-const bold = (value) => (value === 0 ? '**0**' : number(value))
 const COUNTERS = ['OutRsts', 'EstabResets', 'ListenDrops', 'ListenOverflows']
 
 const HEAD = [
@@ -176,8 +135,8 @@ function kindsOf(reports) {
   return table(['client', 'requests', 'lost', 'retried', 'ended politely', 'closed idle'], rows)
 }
 
-function section(part) {
-  const pieces = PIECES.filter((piece) => piece.part === part && resultOf(piece) !== undefined)
+function section(part, done, resultOf) {
+  const pieces = done.filter((piece) => piece.part === part)
   if (pieces.length === 0) return ''
   const reports = pieces.map(resultOf)
   const { title, text } = PARTS[part]
@@ -205,13 +164,12 @@ ${part === 'all' ? `\n${kindsOf(reports)}\n` : ''}${failed
   .join('')}`
 }
 
-function writeTable() {
-  const reports = PIECES.map(resultOf).filter((report) => report !== undefined)
-  if (reports.length === 0) throw new Error('no piece has a result of this build')
+function page(done, resultOf) {
+  const reports = done.map(resultOf)
   const requests = reports.reduce((sum, { total }) => sum + total.requests, 0)
   const lost = reports.reduce((sum, { total }) => sum + total.lost, 0)
   const reloads = reports.reduce((sum, report) => sum + report.reloads.done, 0)
-  const page = `# What a drain loses
+  return `# What a drain loses
 
 Written by \`node scripts/drain-campaign.mjs\`; each row is one run of \`verify\` in a network namespace of its own, with the launcher, its
 workers and the clients under the same Node. reuseport-run ${reports[0].version}, Linux ${reports[0].kernel}, ${availableParallelism()} processors, which the clients
@@ -220,21 +178,16 @@ share with the program. Altogether ${number(requests)} requests and ${number(rel
 "Closed": connections of plain HTTP/1.1 that the server has ended, with or without notice. "Moved": connections that went on in another
 process, each time they did. "Cut": open at the drain's deadline. Counters are those of the kernel, over the whole load. Times are median
 and 95th percentile, from the order to reload until the last old worker has gone.
-${Object.keys(PARTS).map(section).join('')}`
-  mkdirSync(dirname(values.out), { recursive: true })
-  writeFileSync(values.out, page)
-  console.error(`written: ${values.out}`)
+${Object.keys(PARTS)
+  .map((part) => section(part, done, resultOf))
+  .join('')}`
 }
 
-const unknown = positionals.filter((id) => !PIECES.some((piece) => piece.id === id))
-if (unknown.length > 0)
-  throw new Error(`no such piece: ${unknown.join(', ')}; there are ${PIECES.map(({ id }) => id).join(', ')}`)
-const asked = PIECES.filter(({ id }) => positionals.length === 0 || positionals.includes(id))
-const due = values.table ? [] : asked.filter((piece) => values.again || resultOf(piece) === undefined)
-for (const piece of due) {
-  run(piece)
-  writeTable()
-}
-if (due.length === 0) writeTable()
-const all = PIECES.map(resultOf).filter((report) => report !== undefined)
-process.exitCode = all.every(({ result }) => result === 'passed') ? 0 : 1
+await campaign({
+  name: 'drain-campaign',
+  pieces: PIECES,
+  files: [program],
+  run,
+  passed: ({ result }) => result === 'passed',
+  page,
+})

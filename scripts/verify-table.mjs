@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { number, table } from './campaign.mjs'
 
 const root = join(import.meta.dirname, '..')
 const version = (name) => JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')).version
@@ -64,12 +65,6 @@ function verify(program) {
 }
 
 const COUNTERS = ['OutRsts', 'EstabResets', 'ListenDrops', 'ListenOverflows']
-
-const number = (value) => value.toLocaleString('en-US')
-const table = (head, rows) =>
-  [head, head.map((_, column) => (column === 0 ? '---' : '---:')), ...rows]
-    .map((row) => `| ${row.join(' | ')} |`)
-    .join('\n')
 
 function lostText({ buckets, lost }) {
   const filled = Object.entries(buckets).filter(([bucket, count]) => !['ok', 'retried'].includes(bucket) && count > 0)

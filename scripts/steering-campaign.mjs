@@ -1,0 +1,222 @@
+/**
+ * `node scripts/steering-campaign.mjs [--again] [--table] [--out docs/steering-campaign.md] [piece…]`: what workers that are killed, that hang,
+ * and that come and go cost, under load of clients that never retry. How it is cut into pieces, and what the options do:
+ * scripts/campaign.mjs; what each piece does: scripts/steering. Root only, for the networks that the pieces have of their own.
+ */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { availableParallelism, release } from 'node:os'
+import { join } from 'node:path'
+import { root } from './build.mjs'
+import { bold, campaign, number, table } from './campaign.mjs'
+
+const PIECE_MS = 175_000
+const directory = join('scripts', 'steering')
+
+const several = (count, make) => Array.from({ length: count }, (_, index) => make(index + 1))
+
+/** Of everything, and again with steering denied. */
+const sorts = (denied) => {
+  const suffix = denied ? '-denied' : ''
+  const times = (count) => (denied ? Math.ceil(count / 5) : count)
+  return [
+    ...[2, 4].flatMap((workers) =>
+      several(times(10), (part) => ({
+        id: `kill-${workers}-${part}${suffix}`,
+        part: 'kill',
+        plan: { does: 'kill', workers, rounds: 100, denied },
+      })),
+    ),
+    ...several(times(2), (part) => ({
+      id: `standby-${part}${suffix}`,
+      part: 'kill',
+      plan: { does: 'kill', workers: 1, standby: 1, rounds: 100, denied },
+    })),
+    ...['stop', 'spin'].flatMap((how) =>
+      [2, 4].map((workers) => ({
+        id: `${how}-${workers}${suffix}`,
+        part: 'hang',
+        plan: { does: 'hang', workers, how, rounds: denied ? 8 : 20, denied },
+      })),
+    ),
+    ...several(2, (part) => ({
+      id: `scale-${part}${suffix}`,
+      part: 'scale',
+      plan: { does: 'scale', rounds: 50, parkMs: 300, denied },
+    })),
+    ...several(2, (part) => ({
+      id: `far-${part}${suffix}`,
+      part: 'scale',
+      plan: { does: 'scale', rounds: 50, parkMs: 1_000, rttMs: 200, fresh: 256, kept: 64, denied },
+    })),
+  ]
+}
+
+const canary = (id, plan) => ({ id, part: 'canary', plan: { does: 'canary', ...plan } })
+
+const PIECES = [
+  ...sorts(false),
+  canary('canary-share', { how: 'share' }),
+  canary('canary-client', { how: 'client' }),
+  canary('canary-time', { how: 'time', rounds: 5 }),
+  canary('canary-errs', { how: 'errs', rounds: 10 }),
+  canary('canary-dies', { how: 'dies', rounds: 10 }),
+  { id: 'swaps', part: 'swaps', plan: { does: 'swaps', swaps: 8_000 } },
+  ...sorts(true),
+  canary('canary-denied', { how: 'refused', rounds: 5, denied: true }),
+]
+
+const versions = () => ({
+  node: process.version,
+  commit: execFileSync('git', ['describe', '--always', '--dirty'], { cwd: root, encoding: 'utf8' }).trim(),
+})
+
+function run({ id, plan }) {
+  console.error(`\n=== ${id}: ${JSON.stringify(plan)}`)
+  const argv = [join(root, directory, 'piece.mjs'), JSON.stringify(plan)]
+  const { stdout, signal } = spawnSync(process.execPath, argv, {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: PIECE_MS,
+  })
+  const report =
+    stdout === ''
+      ? { reasons: [`it ended without a result${signal === null ? '' : `, by ${signal}`}`] }
+      : JSON.parse(stdout)
+  const isGood = report.reasons.length === 0
+  console.error(`${isGood ? 'passed' : 'FAILED'}: ${JSON.stringify(report.figures)}`)
+  for (const reason of report.reasons) console.error(`  ${reason}`)
+  return { ...report, ...versions() }
+}
+
+const passed = ({ reasons }) => reasons.length === 0
+
+const ms = (value) => (value === null || value === undefined ? '–' : number(Math.round(value)))
+const three = (figure) => (figure == null ? '–' : [figure.median, figure.p95, figure.worst].map(ms).join(' / '))
+const KERNEL = 'OutRsts / ListenDrops / ListenOverflows'
+const kernel = ({ OutRsts, ListenDrops, ListenOverflows }) => `+${OutRsts} / +${ListenDrops} / +${ListenOverflows}`
+
+const PARTS = {
+  kill: {
+    title: 'kill -9',
+    text: `A worker is killed while 8 clients open a connection for each request, without a pause, and 16 keep theirs; every second one is stopped
+first, until connections wait in its queue. The program notes each connection that it has, so "in hand" is known to the connection, and
+"lost" is whatever was lost beside those. "Longest wait": of all other new connections from the kill until the slot is served again, per kill.
+"Gap": from the kill to the first connection that the warm spare accepts.`,
+    head: [
+      ...['piece', 'workers', 'kills', 'requests', 'in hand', 'of those lost', 'lost', 'waited in the queue'],
+      ...['longest wait, ms: median / 95 % / worst', 'gap, ms'],
+    ],
+    row: ({ plan }, figures) => [
+      `${plan.workers}${plan.standby === undefined ? '' : ` + ${plan.standby} spare`}`,
+      ...[figures.kills, figures.requests, figures.inHand, figures.lostInHand].map(number),
+      bold(figures.lostElse),
+      number(figures.queued),
+      ...[figures.wait, figures.gap].map(three),
+    ],
+  },
+  hang: {
+    title: 'Hangs',
+    text: `A worker is stopped (SIGSTOP), or runs a busy loop, for 3 s; \`--hang-timeout\` is 2 s. Beside the clients of the first table a request over a
+new connection is made every 5 ms. "Wait": of the connections that began from then on until 2.2 s later, answered by
+anybody. What the hung worker had in hand is answered when it is back, so nothing may be lost. "Rescued": connections in its queue when a
+sibling began to accept from it, and when that was.`,
+    head: [
+      ...['piece', 'workers', 'hangs', 'requests', 'lost', 'closed', 'wait, ms: 99 % / worst'],
+      ...['rescued', 'begun after, ms: median / worst', KERNEL],
+    ],
+    row: ({ plan }, figures) => [
+      plan.workers,
+      ...[figures.hangs, figures.requests].map(number),
+      ...[figures.lost, figures.closed].map(bold),
+      `${ms(figures.wait.p99)} / ${ms(figures.wait.worst)}`,
+      number(figures.rescued),
+      `${ms(figures.rescue.median)} / ${ms(figures.rescue.worst)}`,
+      kernel(figures.counters),
+    ],
+  },
+  canary: {
+    title: 'Canary',
+    text: `\`reload --canary 10%\` with 2 workers, 16 clients that open a connection for each request and 16 that keep theirs. \`share\`: by chance, then
+\`--promote\`. \`client\`: \`--canary-by client\`, 20 connections from each of 200 addresses, each of which must always meet the same side;
+the share is that of the addresses. \`time\`: promoted when its time has passed. \`errs\`: a version whose every answer is a 500.
+\`dies\`: one that exits after 1.5 s. "Its own": answers of the bad version, and what it had in hand; "lost" is everything else.`,
+    head: ['piece', 'reloads', 'results', 'requests', 'its own', 'lost', 'counted', 'share of the canary', KERNEL],
+    row: (_piece, figures) => [
+      figures.rounds,
+      Object.entries(figures.results)
+        .map(([result, count]) => `${count} ${result}`)
+        .join(', '),
+      ...[figures.requests, figures.own].map(number),
+      bold(figures.lost),
+      number(figures.connections),
+      figures.share === null ? '–' : `${(figures.share * 100).toFixed(2)} %`,
+      kernel(figures.counters),
+    ],
+  },
+  swaps: {
+    title: 'Program swaps',
+    text: `Steering programs with random shares, by chance, client or CPU, now and then for an index that there is not, or none at all, are put on a group
+of 4 sockets one after the other, by a user without privilege, while 32 clients open a connection for each request.`,
+    head: ['piece', 'swaps', 'connections', 'lost', 'slowest call, ms', KERNEL],
+    row: (_piece, figures) => [
+      ...[figures.swaps, figures.connections].map(number),
+      bold(figures.lost),
+      figures.slowest.toFixed(1),
+      kernel(figures.counters),
+    ],
+  },
+  scale: {
+    title: 'scale 4 → 1 → 4',
+    text: `Without a pause, but that in every second round the workers come back when their parked sockets have been closed; in the others they take them
+again. \`--park\` is 300 ms; with clients at a round-trip time of 200 ms, in a network namespace of their own, 1 s, in which a handshake ends even
+if it has lost a packet. "Closed": idle connections.`,
+    head: [...['piece', 'round trip, ms', 'clients', 'scales', 'requests', 'lost', 'closed', 'sockets closed'], KERNEL],
+    row: ({ plan }, figures) => [
+      plan.rttMs ?? 0,
+      `${plan.fresh ?? 16} + ${plan.kept ?? 32}`,
+      ...[figures.scales, figures.requests].map(number),
+      ...[figures.lost, figures.closed].map(bold),
+      number(figures.socketsClosed),
+      kernel(figures.counters),
+    ],
+  },
+}
+
+function section(part, done, resultOf) {
+  const pieces = done.filter((piece) => piece.part === part)
+  if (pieces.length === 0) return ''
+  const { title, text, head, row } = PARTS[part]
+  const measured = pieces.filter((piece) => resultOf(piece).figures !== undefined)
+  const rows = measured.map((piece) => [piece.id, ...row(piece, resultOf(piece).figures)])
+  const failed = pieces.filter((piece) => !passed(resultOf(piece)))
+  return `
+## ${title}
+
+${text}
+
+${table(head, rows)}
+${failed.map((piece) => `\n\`${piece.id}\` **failed**: ${resultOf(piece).reasons.join('; ')}\n`).join('')}`
+}
+
+function page(done, resultOf) {
+  const all = [...new Set(done.map((piece) => `Node ${resultOf(piece).node}, commit ${resultOf(piece).commit}`))]
+  return `# What crashes, hangs and scales cost
+
+Written by \`node scripts/steering-campaign.mjs\` (${all.join('; ')}), on Linux ${release()} with ${availableParallelism()} processors, which the
+clients share with the program. Launcher and workers run as a user without any privilege; each row in a network namespace of its own. The clients never
+retry. Rows that end in \`-denied\`: every setsockopt for a steering program fails, as a seccomp filter may make it.
+${Object.keys(PARTS)
+  .map((part) => section(part, done, resultOf))
+  .join('')}`
+}
+
+await campaign({
+  name: 'steering-campaign',
+  pieces: PIECES,
+  files: readdirSync(join(root, directory)).map((file) => join(directory, file)),
+  run,
+  passed,
+  page,
+})
