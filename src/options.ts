@@ -35,6 +35,8 @@ export interface LauncherOptions {
   readonly bakeMax5xx: number | undefined
   /** Idle HTTP/1.1 connections of an old worker go on in its successor; else each is told to close. */
   readonly migrate: boolean
+  /** They go at the handover already, to a version that can still be undone. */
+  readonly bakeMigrate: boolean
   /** What chooses the worker of a new connection: the kernel's hash of its addresses and ports, or a program of ours. */
   readonly balance: 'hash' | SteerBy
   /** Warm spares: workers that have proven themselves and wait for a slot. */
@@ -117,6 +119,7 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   bakeMs: 5_000,
   bakeMax5xx: undefined,
   migrate: true,
+  bakeMigrate: false,
   balance: 'hash',
   standby: 0,
   // Three SYN-ACKs that got lost: 3.4 s sufficed with one in five lost at a round trip of 200 ms (kernel.md §3).

@@ -30,6 +30,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     bakeMs: time('bake', DEFAULTS.bakeMs),
     bakeMax5xx: share(text(values, 'bake-max-5xx')),
     migrate: values['no-migrate'] !== true,
+    bakeMigrate: bakeMigrate(values),
     balance: balance(text(values, 'balance')),
     standby: standby(text(values, 'standby')),
     parkMs: time('park', DEFAULTS.parkMs),
@@ -39,6 +40,12 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     envFiles: texts(values, 'env-file'),
     logFormat,
   }
+}
+
+function bakeMigrate(values: CommandLine['values']): boolean {
+  if (values['bake-migrate'] !== true) return false
+  if (values['no-migrate'] !== true) return true
+  throw usage('--bake-migrate and --no-migrate exclude each other')
 }
 
 /** Signals that a program may handle, and that mean nothing else to Node or the kernel. */

@@ -164,6 +164,11 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'an old worker may finish what it has for this long (default: 30s)',
   },
   {
+    name: 'bake-migrate',
+    verbs: RUNS,
+    help: 'idle HTTP/1.1 connections go to the new version at the handover already: what has moved dies with a version that crashes in the bake',
+  },
+  {
     name: 'no-migrate',
     verbs: RUNS,
     help: 'idle HTTP/1.1 connections of an old worker are told to close, instead of going on in the new one',

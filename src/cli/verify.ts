@@ -32,6 +32,8 @@ const PASSED_ON = [
   'compat',
 ] as const
 
+const FLAGS = ['no-migrate', 'bake-migrate'] as const
+
 const NO_BAKE = ['--bake', '0'] as const
 
 export async function verifyCommand({ values, command }: CommandLine): Promise<number> {
@@ -70,7 +72,7 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
       // The clients have nothing to do with the bake: it would only make the run longer.
       launcherOptions: [
         ...NO_BAKE,
-        ...(values['no-migrate'] === true ? ['--no-migrate'] : []),
+        ...FLAGS.filter((name) => values[name] === true).map((name) => `--${name}`),
         ...PASSED_ON.flatMap((name) => {
           const once = text(values, name)
           const given = once === undefined ? texts(values, name) : [once]

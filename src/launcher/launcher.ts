@@ -85,6 +85,7 @@ export class Launcher {
       bakeMs: options.bakeMs,
       bakeMax5xx: options.bakeMax5xx ?? null,
       migrate: options.migrate,
+      bakeMigrate: options.bakeMigrate,
       alwaysSteers: options.balance !== 'hash',
       standby: options.standby,
       parkMs: options.parkMs,

@@ -216,7 +216,7 @@ function serve(world: OrderWorld): Deed {
   world.drain?.cancel()
   world.drain = undefined
   for (const claim of world.claims.values()) {
-    Sender.of(claim.facts.server)?.end()
+    Sender.of(claim.facts.server)?.callOff()
     claim.accept()
   }
   world.state = 'serving'

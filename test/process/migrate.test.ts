@@ -78,6 +78,34 @@ describe('in the bake', () => {
     await launcher.stop()
   })
 
+  test('--bake-migrate: they move at the handover, and an undo brings them back', async () => {
+    const { launcher, port, versions } = await start(
+      ...['-n', '1', '--bake', '1s', '--bake-migrate', '--bake-max-5xx', '1%'],
+    )
+    const connection = await RawConnection.open(port)
+    const { body: old } = await connection.ask()
+    versions.deploy('errs')
+    const verdict = launcher.reload('retired')
+    await launcher.event('reload.baking')
+    const pids = await launcher.pids()
+    await until('it is in the new version', async () => {
+      const { body } = await connection.ask()
+      return body !== old && pids.map(String).includes(body)
+    })
+    while (!launcher.events.some(({ msg }) => msg === 'reload.undoing')) await connection.ask('/version')
+    expect(await verdict).toMatchObject({ result: 'undone' })
+    expect(await connection.ask()).toMatchObject({ body: old, isLast: false })
+    expect(await launcher.event('reload.retired')).toMatchObject({ moved: 1, closed: 0, cut: 0 })
+    // What went and came back is not counted when the old one leaves for good.
+    versions.deploy('two')
+    expect(await launcher.reload('retired')).toMatchObject({
+      result: 'done',
+      workers: [{ moved: 1, closed: 0, cut: 0 }],
+    })
+    expect(connection.responses.filter(({ isLast }) => isLast)).toEqual([])
+    await launcher.stop()
+  })
+
   test('a new version that is undone and lives gives what it has to the old one', async () => {
     const { launcher, port, versions } = await start('-n', '1', '--bake', '20s', '--bake-max-5xx', '1%')
     const [old] = await launcher.pids()

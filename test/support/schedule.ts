@@ -37,6 +37,7 @@ const settings: fc.Arbitrary<Partial<Settings>> = fc.record({
   bakeMs: fc.constantFrom(0, 5_000, 5_000),
   bakeMax5xx: fc.constantFrom(null, 0.01),
   migrate: fc.constantFrom(true, true, true, false),
+  bakeMigrate: fc.constantFrom(false, false, true),
   standby: fc.constantFrom(0, 0, 1),
   alwaysSteers: fc.constantFrom(false, false, true),
   steers: fc.constantFrom(true, true, false),

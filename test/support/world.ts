@@ -94,6 +94,7 @@ export class World {
       bakeMs: 0,
       bakeMax5xx: null,
       migrate: true,
+      bakeMigrate: false,
       alwaysSteers: false,
       standby: 0,
       parkMs: 5_000,
@@ -347,7 +348,10 @@ export class World {
   /** What a lane must never be. */
   #faultOfLane({ from, to, listener }: Extract<Effect, { do: 'lane' }>): string | null {
     const [sender, receiver] = [this.state.workers[from], this.state.workers[to]]
-    if (sender?.state !== 'draining') return `a lane from a worker that is ${sender?.state}`
+    const { run, settings } = this.state
+    const bakes = settings.bakeMigrate && run?.step === 'bake' && run.undo === null && run.from === sender?.generation
+    if (sender?.state !== 'draining' && !(bakes && sender?.state === 'paused'))
+      return `a lane from a worker that is ${sender?.state}`
     if (receiver === undefined || !this.#takes(receiver, from, listener))
       return 'a lane to a worker that is not fit for it'
     return null
@@ -355,14 +359,19 @@ export class World {
 
   /** Whether idle connections may go to it: it serves, or will as soon as it reads the orders that it has been sent, and nothing can be undone. */
   #takes({ id, generation, slot, state, stuck, claims }: Worker, from: number, listener: string): boolean {
-    const { run, slots } = this.state
+    const { run, slots, settings } = this.state
     const orders = Object.values(this.state.workers[id]?.orders ?? {})
     const serves =
       state === 'serving'
         ? !orders.includes('pause') || orders.lastIndexOf('resume') > orders.lastIndexOf('pause')
         : state === 'paused' && orders.lastIndexOf('resume') > orders.lastIndexOf('pause')
     const mayBeUndone =
-      run?.to === generation && run.undo === null && !run.kept && run.batch.includes(slot) && run.step !== 'retire'
+      run?.to === generation &&
+      run.undo === null &&
+      !run.kept &&
+      run.batch.includes(slot) &&
+      run.step !== 'retire' &&
+      !(settings.bakeMigrate && run.step === 'bake')
     const listens = Object.values(claims).some((claim) => claim.listener === listener && claim.listening)
     return id !== from && serves && !stuck && listens && slots[slot]?.working === generation && !mayBeUndone
   }

@@ -32,6 +32,19 @@ describe('lanes', () => {
     expect(verdict?.workers.map(({ moved }) => moved)).toEqual([2, 2])
   })
 
+  it('lead to the new ones in the bake already, where that is asked for', () => {
+    const world = new World({ bakeMs: 5_000, bakeMigrate: true }).start()
+    reload(world)
+    const laid = [
+      [1, 3],
+      [2, 4],
+    ]
+    expect(pairs(world)).toEqual(laid)
+    bake(world)
+    expect(pairs(world)).toEqual(laid)
+    expect(world.fault).toBeNull()
+  })
+
   it('are not laid when migration is switched off, nor at a stop', () => {
     const off = new World({ migrate: false }).start()
     reload(off)

@@ -133,8 +133,8 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
   [
     'moves connections in the bake',
     'lanes.ts',
-    "if (worker.state === 'draining') layLanes",
-    "if (worker.state === 'draining' || worker.state === 'paused') layLanes",
+    'movesInBake(draft, worker)) layLanes',
+    "worker.state === 'paused') layLanes",
   ],
   [
     'kills the last worker when it hangs',

@@ -16,7 +16,14 @@ export function leave(draft: Draft, worker: Worker): void {
 
 /** Settled after each event: one that drains, and whose receiver has gone, gets the next one. */
 export function settleLanes(draft: Draft): void {
-  for (const worker of draft.workers) if (worker.state === 'draining') layLanes(draft, worker)
+  for (const worker of draft.workers)
+    if (worker.state === 'draining' || movesInBake(draft, worker)) layLanes(draft, worker)
+}
+
+/** --bake-migrate: it has paused, and what is idle goes to the version on trial, as new connections do. An undo brings back what lives. */
+function movesInBake({ state: { run, settings } }: Draft, { state, generation, slot }: Worker): boolean {
+  if (!settings.bakeMigrate || run === null || run.step !== 'bake' || run.undo !== null) return false
+  return state === 'paused' && generation === run.from && run.batch.includes(slot)
 }
 
 function layLanes(draft: Draft, worker: Worker): void {
@@ -56,8 +63,9 @@ function takes(draft: Draft, other: Worker, listener: ListenerKey): boolean {
   return serves && listensOn(other, listener) && !isOnTrial(draft, other)
 }
 
-/** What has moved dies with who has it: not to a version that may still turn out to be bad. */
-function isOnTrial({ state: { run } }: Draft, { generation, slot }: Worker): boolean {
+/** What has moved dies with who has it: not to a version that may still turn out to be bad, unless that was asked for. */
+function isOnTrial({ state: { run, settings } }: Draft, { generation, slot }: Worker): boolean {
+  if (settings.bakeMigrate && run?.step === 'bake') return false
   if (run === null || run.undo !== null || run.kept || run.to !== generation) return false
   return run.step !== 'retire' && run.batch.includes(slot)
 }

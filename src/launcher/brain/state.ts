@@ -69,6 +69,8 @@ export interface Settings {
   readonly bakeMax5xx: number | null
   /** Idle connections of a worker that leaves go to its successor. */
   readonly migrate: boolean
+  /** Those of a worker that has paused for a bake go at once. */
+  readonly bakeMigrate: boolean
   /** A program of ours chooses the socket of each new connection, not the kernel's hash. */
   readonly alwaysSteers: boolean
   /** How many warm spares are kept. */

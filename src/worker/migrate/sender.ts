@@ -89,7 +89,7 @@ export class Sender {
     return sender
   }
 
-  /** Taken by other workers so far. */
+  /** Taken by other workers since the server last accepted. */
   get moved(): number {
     return this.#moved
   }
@@ -160,6 +160,12 @@ export class Sender {
     this.#sent.set(number, { at: performance.now(), connections: batch })
     this.#awaitAnswer()
     return idle.length === BATCH
+  }
+
+  /** The server goes on. Whoever drains it some day counts from there. */
+  callOff(): void {
+    this.end()
+    this.#moved = 0
   }
 
   /** No further ones. What has not been taken by now is the server's again. */
