@@ -2,6 +2,8 @@
 
 #include <sys/socket.h>
 
+#include <optional>
+
 #include "arguments.h"
 #include "errors.h"
 #include "exports.h"
@@ -27,12 +29,23 @@ std::vector<std::uint32_t> toWeights(const Napi::Value& value) {
   return weights;
 }
 
+std::optional<Canary> toCanary(const Napi::Value& value) {
+  if (value.IsUndefined() || value.IsNull()) return std::nullopt;
+  if (!value.IsObject()) throw Napi::TypeError::New(value.Env(), "canary must be an object");
+  const auto object = value.As<Napi::Object>();
+  return Canary{static_cast<std::uint32_t>(toInteger(object.Get("index"), "index", 0, kMaxSteered - 1)),
+                static_cast<std::uint32_t>(toInteger(object.Get("share"), "share", 0, kWholeShare)),
+                toSteerBy(object.Get("by"))};
+}
+
 void attachSteering(const Napi::CallbackInfo& info) {
   const int fd = toDescriptor(info[0]);
   const std::vector<std::uint32_t> weights = toWeights(info[1]);
-  auto assembled = assembleSteering(weights.data(), weights.size(), toSteerBy(info[2]));
+  const std::optional<Canary> canary = toCanary(info[3]);
+  auto assembled = assembleSteering(weights.data(), weights.size(), toSteerBy(info[2]), canary.has_value() ? &*canary : nullptr);
   if (!assembled.ok()) {
-    throw Napi::RangeError::New(info.Env(), "weights must have 1 to " + std::to_string(kMaxSteered) + " elements, not all of them 0");
+    throw Napi::RangeError::New(info.Env(), "weights must have 1 to " + std::to_string(kMaxSteered) +
+                                                " elements, not all of them 0, and the canary must be one of them");
   }
   std::vector<sock_filter>& code = assembled.value();
   const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};

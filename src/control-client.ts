@@ -1,5 +1,5 @@
 import { request } from 'node:http'
-import type { ReloadWait, ScaleVerdict, Status, Verdict } from './control-protocol.js'
+import type { CanaryPlan, Refusal, ReloadWait, ScaleVerdict, Status, Verdict } from './control-protocol.js'
 import { ReuseportError } from './errors.js'
 import { findLauncher } from './runtime-dir.js'
 
@@ -37,14 +37,24 @@ export class ControlClient {
     return this.#ask<Status>('GET', '/status')
   }
 
-  /** Orders a reload and waits for its verdict (default: until the bake has ended). */
-  reload(options: { wait?: ReloadWait } = {}): Promise<Verdict> {
-    return this.#ask<Verdict>('POST', `/reload?wait=${options.wait ?? 'baked'}`)
+  /** Orders a reload and waits for its verdict (default: until the bake has ended). Throws ERR_CANARY when there can be no canary. */
+  reload({ wait = 'baked', canary }: { wait?: ReloadWait; canary?: CanaryPlan | undefined } = {}): Promise<Verdict> {
+    return this.#ask<Verdict>('POST', `/reload?wait=${wait}${queryOf(canary)}`)
   }
 
-  /** Orders a reload and returns when it is queued. */
-  async queueReload(): Promise<void> {
-    await this.#ask<unknown>('POST', '/reload?wait=none')
+  /** Orders a reload and returns when it is queued. Throws ERR_CANARY. */
+  async queueReload(canary?: CanaryPlan): Promise<void> {
+    await this.#ask<unknown>('POST', `/reload?wait=none${queryOf(canary)}`)
+  }
+
+  /** Ends the watch of a canary well; the verdict is that of its reload. Throws ERR_CANARY when there is none. */
+  promote(options: { wait?: ReloadWait } = {}): Promise<Verdict> {
+    return this.#ask<Verdict>('POST', `/promote?wait=${options.wait ?? 'baked'}`)
+  }
+
+  /** Gives the reload that runs up, or undoes it. Throws ERR_CANARY when none runs. */
+  abort(): Promise<Verdict> {
+    return this.#ask<Verdict>('POST', '/abort')
   }
 
   /** Orders another number of workers, absolute or relative to what was asked for last, and waits until the new ones serve. */
@@ -74,8 +84,12 @@ export class ControlClient {
         response.on('error', failed)
         response.on('end', () => {
           try {
-            const answer = JSON.parse(Buffer.concat(chunks).toString('utf8')) as T & { message?: string }
-            if (response.statusCode !== 200) failed(answer.message ?? `status ${response.statusCode}`)
+            const answer = JSON.parse(Buffer.concat(chunks).toString('utf8')) as T & {
+              message?: string
+            } & Partial<Refusal>
+            const { message = '', facts = {}, next = '' } = answer
+            if (response.statusCode === 409) reject(new ReuseportError('ERR_CANARY', message, { facts, next }))
+            else if (response.statusCode !== 200) failed(answer.message ?? `status ${response.statusCode}`)
             else resolve(answer)
           } catch (cause) {
             failed(cause)
@@ -86,4 +100,13 @@ export class ControlClient {
       call.end()
     })
   }
+}
+
+function queryOf(canary: CanaryPlan | undefined): string {
+  if (canary === undefined) return ''
+  const { share, by, forMs, max5xx, maxLatency } = canary
+  const more = Object.entries({ max5xx, maxLatency }).flatMap(([key, value]) =>
+    value === null ? [] : `&${key}=${value}`,
+  )
+  return `&canary=${share}&for=${forMs}&by=${by}${more.join('')}`
 }

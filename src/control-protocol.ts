@@ -4,6 +4,10 @@
  *   GET  /status               Status
  *   POST /reload?wait=…        Verdict, once the reload has come as far as `wait` says ('none': {queued: true} at once)
  *   POST /scale?to=N           ScaleVerdict, once the new workers serve and the old ones leave; by=N or by=-N: relative to what was asked last
+ *        &canary=0.1&for=120000  … with a canary first; and by=random|client, max5xx=0.01, maxLatency=2. 409 {code, message, facts, next}: it
+ *                             cannot be had
+ *   POST /promote?wait=…      the canary that is watched has passed: the Verdict of its reload. 409: none is
+ *   POST /abort               the reload that runs is given up, or undone: its Verdict. 409: none runs
  *   POST /stop                 {stopped: true}, as long as the connection: its end of file is the launcher's end
  *
  * Anything else: 404 or 405, with {code, message}. Fields are only added within a schema number.
@@ -60,6 +64,8 @@ export interface ReloadProgress {
   readonly to: number
   /** Milliseconds since it began. */
   readonly ms: number
+  /** Its canary, while it has one; `leftMs`: until it is promoted, while it is watched. */
+  readonly canary: (CanaryReport & { readonly leftMs: number | null }) | null
   /** Requests (calls and signals) that came since, for the one further reload that covers them all. */
   readonly waiting: number
   readonly slots: readonly {
@@ -140,7 +146,7 @@ export interface Change {
   readonly to: string | null
 }
 
-export type ReloadStep = 'resolve' | 'start' | 'ready' | 'probe' | 'admit' | 'handover' | 'bake' | 'retire'
+export type ReloadStep = 'resolve' | 'start' | 'ready' | 'probe' | 'admit' | 'canary' | 'handover' | 'bake' | 'retire'
 
 export interface Verdict {
   readonly id: number
@@ -159,10 +165,59 @@ export interface Verdict {
   readonly undo: UndoVerdict | null
   /** What a person should know of it, beside its result. */
   readonly notes: readonly string[]
+  /** null: it was asked for without one. */
+  readonly canary: CanaryReport | null
   readonly workers: readonly WorkerVerdict[]
   /** Workers that are still on their way out: the old ones, or after an undo the new ones. */
   readonly draining: number
   readonly kernel: KernelCounters
+}
+
+/** How a canary is to be. */
+export interface CanaryPlan {
+  /** Of new connections, above 0 and below 1. */
+  readonly share: number
+  /** 'random': each connection anew. 'client': by the client's address, the same ones for as long as it is there. */
+  readonly by: 'random' | 'client'
+  /** How long it is watched before it is promoted. */
+  readonly forMs: number
+  /** Share (0…1) of 5xx answers above which it is undone; null: as in the bake. */
+  readonly max5xx: number | null
+  /** How many times as long as the others' its answers may take (95 % of each); null: not judged. */
+  readonly maxLatency: number | null
+}
+
+export interface CanaryReport {
+  /** Beyond those of the others. */
+  readonly slot: number
+  readonly pid: number | null
+  readonly share: number
+  readonly by: CanaryPlan['by']
+  /** Milliseconds that it has been watched; null: it has not served yet. */
+  readonly ms: number | null
+  /** What ended the watch well: its time, or `reload --promote`; null: nothing has. */
+  readonly promoted: 'time' | 'order' | null
+  /** Of the canary, and of the working generation, in that time. */
+  readonly canary: Served
+  readonly others: Served
+}
+
+export interface Served {
+  /** That were accepted. */
+  readonly connections: number
+  /** HTTP answers, and those of them with a status of 500 or more. */
+  readonly responses: number
+  readonly errors: number
+  /** Within so many milliseconds from the head of a request half, and 95 %, of the answers were out; null: there were none. */
+  readonly p50Ms: number | null
+  readonly p95Ms: number | null
+}
+
+/** Why something cannot be done, and what to do about it. */
+export interface Refusal {
+  readonly reason: string
+  readonly facts: Readonly<Record<string, string | number | boolean>>
+  readonly next: string
 }
 
 /** Most slots of a launcher. */

@@ -79,10 +79,11 @@ export interface Native {
   // --- steering ----------------------------------------------------------------------------------------------------
   /**
    * SO_ATTACH_REUSEPORT_CBPF on any member of a reuseport group. `weights[i]` is the share of the socket with group index i;
-   * 0 = no new connection. `by`: what chooses. Throws RangeError for an empty or all-zero table, more than 2,000 sockets, or a weight
-   * that is not an integer from 0 to 10,000.
+   * 0 = no new connection. `by`: what chooses. `canary`: one socket that gets its share of all before that; whom it gets does not depend on
+   * the weights. Throws RangeError for an empty or all-zero table, more than 2,000 sockets, a weight or share that is not an integer from
+   * 0 to 10,000, or a canary outside the table.
    */
-  attachSteering(fd: number, weights: readonly number[], by: SteerBy): void
+  attachSteering(fd: number, weights: readonly number[], by: SteerBy, canary?: SteeredCanary | null): void
   /** SO_DETACH_REUSEPORT_BPF; no error when nothing was attached. */
   detachSteering(fd: number): void
 
@@ -143,6 +144,12 @@ export type SocketOption =
   | 'type'
   | 'domain'
 export type SteerBy = 'random' | 'client' | 'cpu'
+export interface SteeredCanary {
+  readonly index: number
+  /** In 1/10,000. */
+  readonly share: number
+  readonly by: 'random' | 'client'
+}
 export interface InetAddress {
   family: 4 | 6
   host: string

@@ -68,7 +68,7 @@ export type Report =
   /** The program has closed a server before its drain was over. `cut`: connections that this ended at once; `open`: that are left. */
   | { readonly type: 'closed-early'; readonly call: string; readonly cut: number; readonly open: number }
   /** While `count` is in force: HTTP answers since then, and those of them with a status of 500 or more. */
-  | { readonly type: 'answered'; readonly responses: number; readonly errors: number }
+  | ({ readonly type: 'answered' } & Answered)
   | { readonly type: 'ack'; readonly seq: number; readonly result?: AckResult }
   | { readonly type: 'nack'; readonly seq: number; readonly code: string; readonly message: string }
   /** Answer to `collect`: the sockets themselves, in batches; `last` on the final one. */
@@ -76,6 +76,36 @@ export type Report =
   /** Something a person should read: logged by the launcher with the worker's slot and pid. */
   | { readonly type: 'warning'; readonly code: string; readonly message: string }
   | { readonly type: 'unknown'; readonly of: string }
+
+/** `connections`: that were accepted. `times`: how many answers took how long, by bucket (`bucketOfTime`), up to the last that is not 0. */
+export interface Answered {
+  readonly connections?: number
+  readonly responses: number
+  readonly errors: number
+  readonly times?: readonly number[]
+}
+
+export function addAnswered(parts: readonly Answered[]): Required<Answered> {
+  const sum = (key: 'connections' | 'responses' | 'errors'): number =>
+    parts.reduce((total, one) => total + (one[key] ?? 0), 0)
+  const length = Math.max(0, ...parts.map(({ times = [] }) => times.length))
+  const times = Array.from({ length }, (_, bucket) =>
+    parts.reduce((total, one) => total + (one.times?.[bucket] ?? 0), 0),
+  )
+  return { connections: sum('connections'), responses: sum('responses'), errors: sum('errors'), times }
+}
+
+/** Each is 2^¼ (19 %) longer than the last; the first one is up to ¼ ms, the last one has all that is longer than 3 minutes. */
+export const TIME_BUCKETS = 80
+
+export function bucketOfTime(ms: number): number {
+  return Math.min(TIME_BUCKETS - 1, Math.max(0, Math.ceil(4 * Math.log2(4 * ms))))
+}
+
+/** Its upper end, in ms. */
+export function timeOfBucket(bucket: number): number {
+  return 2 ** (bucket / 4 - 2)
+}
 
 export interface Hello {
   readonly type: 'hello'
@@ -223,12 +253,12 @@ export type Claimed =
     }
 
 export type Order =
-  /** Serve: take every claim out of hold. */
-  | { readonly type: 'admit'; readonly seq: number }
+  /** Serve: take every claim out of hold. `except`: those stay held, for their one socket is everybody's. */
+  | { readonly type: 'admit'; readonly seq: number; readonly except?: 'unix' }
   /** Stop accepting on every claim, keep and answer what is open. Adopted sockets are given up. */
   | { readonly type: 'pause'; readonly seq: number }
   /** Accept again. */
-  | { readonly type: 'resume'; readonly seq: number }
+  | { readonly type: 'resume'; readonly seq: number; readonly except?: 'unix' }
   /** Accept from a sibling's socket too, as a second handle of the same server. */
   | { readonly type: 'adopt'; readonly seq: number; readonly fds: readonly [SocketName] }
   /** You were held without a slot; this is yours, with its sockets. An `admit` comes next. */

@@ -64,9 +64,33 @@ void loadClientHash(Program& program) {
   xorShift(program, 16);
 }
 
+/** A = what chooses. */
+void loadChoice(Program& program, SteerBy by) {
+  switch (by) {
+    case SteerBy::random:
+      return program.load(BPF_W, ancillary(SKF_AD_RANDOM));
+    case SteerBy::client:
+      return loadClientHash(program);
+    case SteerBy::cpu:
+      return program.load(BPF_W, ancillary(SKF_AD_CPU));
+  }
+}
+
+/** Gives the canary its share, and falls through with the rest. */
+void giveCanary(Program& program, const Canary& canary) {
+  loadChoice(program, canary.by);
+  // Mixed once more (golden ratio): with the same number as --balance client it would take its clients from one worker alone.
+  program.alu(BPF_MUL, 0x9e3779b1);
+  xorShift(program, 15);
+  program.alu(BPF_MOD, kWholeShare);
+  program.jump(BPF_JGE, canary.share, 1, 0);
+  program.give(canary.index);
+}
+
 }  // namespace
 
-Result<std::vector<sock_filter>> assembleSteering(const std::uint32_t* weights, std::size_t count, SteerBy by) {
+Result<std::vector<sock_filter>> assembleSteering(const std::uint32_t* weights, std::size_t count, SteerBy by,
+                                                  const Canary* canary) {
   if (count > kMaxSteered) return Failure{ERANGE};
   std::uint32_t sum = 0;
   std::size_t last = 0;
@@ -77,19 +101,11 @@ Result<std::vector<sock_filter>> assembleSteering(const std::uint32_t* weights, 
     last = i;
   }
   if (sum == 0) return Failure{ERANGE};
+  if (canary != nullptr && (canary->index >= count || canary->share > kWholeShare)) return Failure{ERANGE};
 
   Program program;
-  switch (by) {
-    case SteerBy::random:
-      program.load(BPF_W, ancillary(SKF_AD_RANDOM));
-      break;
-    case SteerBy::client:
-      loadClientHash(program);
-      break;
-    case SteerBy::cpu:
-      program.load(BPF_W, ancillary(SKF_AD_CPU));
-      break;
-  }
+  if (canary != nullptr) giveCanary(program, *canary);
+  loadChoice(program, by);
   program.alu(BPF_MOD, sum);
 
   // A is in [0, sum): the first socket whose running sum is above it gets the connection. Sockets of weight 0 do not appear.

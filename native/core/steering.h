@@ -25,10 +25,25 @@ constexpr std::uint32_t kMaxWeight = 10000;
 /** Most sockets: two instructions each, and the kernel takes 4,096 (BPF_MAXINSNS) including the 30 that compute the number. */
 constexpr std::size_t kMaxSteered = 2000;
 
+/** Shares of a canary are given in these: 1/100 of a percent. */
+constexpr std::uint32_t kWholeShare = 10000;
+
+/** One socket that gets its share before anything else is chosen. */
+struct Canary {
+  std::uint32_t index;
+  /** Of kWholeShare. */
+  std::uint32_t share;
+  /** random: each connection anew. client: the same clients always. */
+  SteerBy by;
+};
+
 /**
  * The cBPF program for SO_ATTACH_REUSEPORT_CBPF that gives the socket with group index i the share weights[i] / sum of the new
- * connections. ERANGE for an empty or all-zero table, for too many sockets or too large a weight.
+ * connections; with a canary, of those that it does not get. Whom the canary gets does not depend on the weights: a client stays on its side
+ * when they change. ERANGE for an empty or all-zero table, for too many sockets, too large a weight, or a canary beyond the table or with
+ * more than everything.
  */
-Result<std::vector<sock_filter>> assembleSteering(const std::uint32_t* weights, std::size_t count, SteerBy by);
+Result<std::vector<sock_filter>> assembleSteering(const std::uint32_t* weights, std::size_t count, SteerBy by,
+                                                  const Canary* canary = nullptr);
 
 }  // namespace reuseport

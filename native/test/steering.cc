@@ -103,5 +103,51 @@ int main() {
   CHECK(runProgram(sticky, from("192.0.2.55")) == runProgram(sticky, from("192.0.2.55")));
   CHECK(runProgram(sticky, from("192.0.2.55")).has_value());
   CHECK(runProgram(sticky, from("fe80::1")).has_value());
+  // A canary gets its share of what may come, and the rest is shared out as without it.
+  const auto shareOf = [](const std::vector<std::uint32_t>& weights, const Canary& canary, int total, auto make) {
+    auto program = assembleSteering(weights.data(), weights.size(), SteerBy::random, &canary);
+    CHECK(program.ok());
+    const auto code = std::move(program).value();
+    std::vector<int> counts(weights.size());
+    for (int i = 0; i < total; i++) counts[*runProgram(code, make(static_cast<std::uint32_t>(i)))]++;
+    return counts;
+  };
+  const auto anything = [](std::uint32_t i) {
+    Packet packet = from("10." + std::to_string(i / 62500) + "." + std::to_string(i / 250 % 250) + "." + std::to_string(i % 250));
+    packet.random = i * 2654435761U;
+    return packet;
+  };
+  for (const SteerBy by : {SteerBy::random, SteerBy::client}) {
+    for (const std::uint32_t share : {100U, 1000U, 5000U}) {
+      const auto counts = shareOf({1, 0, 1}, {1, share, by}, 100000, anything);
+      CHECK(std::abs(counts[1] - static_cast<int>(share) * 10) < 600);
+      CHECK(std::abs(counts[0] - counts[2]) < 2000);
+    }
+  }
+  CHECK((shareOf({0, 1}, {0, 0, SteerBy::random}, 100, anything) == std::vector<int>{0, 100}));
+  CHECK((shareOf({0, 1}, {0, kWholeShare, SteerBy::client}, 100, anything) == std::vector<int>{100, 0}));
+
+  // It takes its clients from every worker that --balance client would send them to, and whoever it has it keeps when the others change.
+  const std::vector<std::uint32_t> three{1, 1, 1, 0};
+  const std::vector<std::uint32_t> two{1, 0, 1, 0};
+  const Canary tenth{3, 1000, SteerBy::client};
+  const auto before = assembleSteering(three.data(), three.size(), SteerBy::client, &tenth).value();
+  const auto after = assembleSteering(two.data(), two.size(), SteerBy::client, &tenth).value();
+  const auto without = assemble(three, SteerBy::client);
+  std::vector<int> taken(4);
+  for (std::uint32_t i = 0; i < 30000; i++) {
+    const Packet packet = anything(i);
+    const auto index = *runProgram(before, packet);
+    CHECK((index == 3) == (*runProgram(after, packet) == 3));
+    if (index == 3) taken[*runProgram(without, packet)]++;
+    else CHECK(index == *runProgram(without, packet));
+  }
+  for (int i = 0; i < 3; i++) CHECK(taken[static_cast<std::size_t>(i)] > 800 && taken[static_cast<std::size_t>(i)] < 1200);
+  const Canary beyond{4, 1000, SteerBy::random};
+  CHECK(assembleSteering(three.data(), three.size(), SteerBy::random, &beyond).error() == ERANGE);
+  const Canary more{3, kWholeShare + 1, SteerBy::random};
+  CHECK(assembleSteering(three.data(), three.size(), SteerBy::random, &more).error() == ERANGE);
+  for (const SteerBy by : {SteerBy::random, SteerBy::client})
+    CHECK(assembleSteering(full.data(), full.size(), by, &tenth).value().size() <= BPF_MAXINSNS);
   return checks();
 }

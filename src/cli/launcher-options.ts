@@ -2,7 +2,7 @@ import type { ReadySignal, Strategy } from '../control-protocol.js'
 import { DEFAULTS, type LauncherOptions } from '../options.js'
 import { healthOptions } from './health.js'
 import { type CommandLine, usage } from './parse.js'
-import { count, launcherName, ports, text, texts, timeOr, workers } from './values.js'
+import { count, launcherName, ports, share, text, texts, timeOr, workers } from './values.js'
 
 /** What a launcher is to be, from the command line that starts it. Throws ERR_USAGE. */
 export function launcherOptions({ values, command }: CommandLine, directory: string): LauncherOptions {
@@ -10,6 +10,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
   const logFormat = text(values, 'log-format') ?? DEFAULTS.logFormat
   if (logFormat !== 'text' && logFormat !== 'json')
     throw usage(`--log-format ${JSON.stringify(logFormat)} is neither text nor json`)
+  const bakeMax5xx = text(values, 'bake-max-5xx')
   const time = (name: string, fallback: number): number => timeOr(values, name, fallback)
   return {
     name: launcherName(values, directory),
@@ -28,7 +29,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     strategy: strategy(text(values, 'strategy')),
     surge: surge(text(values, 'surge')),
     bakeMs: time('bake', DEFAULTS.bakeMs),
-    bakeMax5xx: share(text(values, 'bake-max-5xx')),
+    bakeMax5xx: bakeMax5xx === undefined ? DEFAULTS.bakeMax5xx : share(bakeMax5xx, 'bake-max-5xx'),
     migrate: values['no-migrate'] !== true,
     bakeMigrate: bakeMigrate(values),
     balance: balance(text(values, 'balance')),
@@ -99,12 +100,4 @@ function standby(given: string | undefined): number {
   const value = count(given, 'standby', 0)
   if (value <= 64) return value
   throw usage(`--standby ${given} is more than 64`)
-}
-
-/** "1%", "0.5%": a share between 0 and 1. A bare number would leave open which of both it means. */
-function share(given: string | undefined): number | undefined {
-  if (given === undefined) return DEFAULTS.bakeMax5xx
-  const percent = /^(\d+(?:\.\d+)?)%$/.exec(given)?.[1]
-  if (percent !== undefined && Number(percent) <= 100) return Number(percent) / 100
-  throw usage(`--bake-max-5xx ${JSON.stringify(given)} is no share`, 'Write 1% or 0.5%.')
 }

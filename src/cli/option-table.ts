@@ -212,6 +212,38 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   { name: 'no-wait', verbs: ['reload'], help: 'return when the reload is queued' },
   {
+    name: 'canary',
+    value: 'SHARE%',
+    verbs: ['reload'],
+    help: 'first one new worker gets this share of the new connections, and is watched; if it does well all others follow, else it is undone',
+  },
+  {
+    name: 'for',
+    value: 'TIME',
+    verbs: ['reload'],
+    help: 'watch the canary this long (default: 2m)',
+  },
+  {
+    name: 'canary-by',
+    value: 'random|client',
+    verbs: ['reload'],
+    help: "which connections are its: chance, or by the client's address the same clients always (default: random)",
+  },
+  {
+    name: 'canary-max-5xx',
+    value: 'SHARE%',
+    verbs: ['reload'],
+    help: 'more 5xx answers of it than this undo it (default: as --bake-max-5xx of the launcher)',
+  },
+  {
+    name: 'canary-max-latency',
+    value: 'TIMES',
+    verbs: ['reload'],
+    help: 'answers that take so many times as long as those of the others (95 % of each) undo it (default: not judged)',
+  },
+  { name: 'promote', verbs: ['reload'], help: 'the canary that is watched has done well: go on with all others now' },
+  { name: 'abort', verbs: ['reload'], help: 'give the reload that runs up, or undo it, whatever step it is in' },
+  {
     name: 'timeout',
     value: 'TIME',
     verbs: ['reload', 'scale', 'stop'],

@@ -1,4 +1,5 @@
 import type { ReloadProgress } from '../control-protocol.js'
+import { describeCanary } from './verdict.js'
 
 /** Often enough to look alive; each look is one request to the launcher. */
 const LOOK_EVERY_MS = 100
@@ -9,10 +10,11 @@ export interface Screen {
 }
 
 /** What a running reload looks like: one line for it, one per slot. */
-export function progressLines({ id, step, from, to, ms, waiting, slots }: ReloadProgress): string[] {
+export function progressLines({ id, step, from, to, ms, canary, waiting, slots }: ReloadProgress): string[] {
   const seconds = (ms / 1_000).toFixed(1)
   return [
     `reload ${id}: ${step}, ${seconds} s, generation ${from} → ${to}${waiting === 0 ? '' : '; one more waits'}`,
+    ...(canary === null ? [] : describeCanary(canary, canary.leftMs)),
     ...slots.map(({ slot, oldPid, newPid, phase }) => `  slot ${slot}: ${oldPid ?? '-'} → ${newPid ?? '-'}  ${phase}`),
   ]
 }

@@ -3,6 +3,7 @@ import { ReuseportError } from '../errors.js'
 import type { ConnectionKind } from '../protocol.js'
 import { connect } from './connect.js'
 import type { CommandLine } from './parse.js'
+import { describeCanary } from './verdict.js'
 import { describeAge } from './words.js'
 
 /** A launcher answers in milliseconds; one that takes so long is stopped, or its event loop is stuck. */
@@ -44,6 +45,8 @@ function describeStatus(status: Status): string {
           ].join(', ')
     lines.push(`  slot ${slot}: ${who}${adoptedBy === null ? '' : `; its sockets are adopted by slot ${adoptedBy}`}`)
   }
+  const canary = status.reload?.canary
+  if (canary != null) lines.push(...describeCanary(canary, canary.leftMs))
   for (const { pid, generation, isReady } of status.standby)
     lines.push(`  standby: pid ${pid}, generation ${generation}, ${isReady ? 'ready' : 'starting'}`)
   const leaving = status.generations.filter(({ number, workers }) => number !== status.working && workers.length > 0)

@@ -16,6 +16,13 @@ export function duration(text: string, option: string): number {
   throw usage(`--${option} ${JSON.stringify(text)} is no time`, 'Write 500ms, 30s, 2m or 1h (at most 24 days).')
 }
 
+/** "1%", "0.5%": a share between 0 and 1. A bare number would leave open which of both it means. */
+export function share(given: string, option: string): number {
+  const percent = /^(\d+(?:\.\d+)?)%$/.exec(given)?.[1]
+  if (percent !== undefined && Number(percent) <= 100) return Number(percent) / 100
+  throw usage(`--${option} ${JSON.stringify(given)} is no share`, 'Write 1% or 0.5%.')
+}
+
 export function count(text: string, option: string, least: number): number {
   const value = Number(text)
   if (/^\d+$/.test(text) && value >= least && value <= 1e9) return value

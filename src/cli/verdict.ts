@@ -1,12 +1,21 @@
-import type { KindVerdict, Status, Verdict, WorkerStatus, WorkerVerdict } from '../control-protocol.js'
+import type {
+  CanaryReport,
+  KindVerdict,
+  Served,
+  Status,
+  Verdict,
+  WorkerStatus,
+  WorkerVerdict,
+} from '../control-protocol.js'
 import { describeAge, printable } from './words.js'
 
 /** The verdict for a person: what happened, per worker too, and what to think of it. `status`: of the launcher after it, if it still tells. */
 export function describeVerdict(verdict: Verdict, status: Status | null): string {
-  const { changes, notes, workers } = verdict
+  const { canary, changes, notes, workers } = verdict
   const lines = [
     ...headline(verdict, status),
     ...notes.map((note) => `  note: ${note}`),
+    ...(canary === null ? [] : describeCanary(canary)),
     ...changes.map(({ what, from, to }) => `  changed: ${what}: ${from ?? 'not there'} → ${to ?? 'gone'}`),
     ...workers.flatMap((worker) => [describeWorker(worker, verdict), ...describeCut(worker)]),
     ...leaving(verdict),
@@ -24,7 +33,8 @@ export function headline({ result, step, reason, stderr, from, to, undo }: Verdi
     return [`generation ${to} serves; generation ${from} is kept until the bake has passed`]
   if (result === 'done') return [`generation ${to} serves; generation ${from} has handed over`]
   const lines = [`reload ${result} in step ${step}: ${reason}`, ...stderr.map((line) => `    | ${line}`)]
-  if (undo !== null)
+  if (undo?.ms === 0) lines.push(describeOld(from, status))
+  else if (undo !== null)
     lines.push(
       undo.ms === null
         ? `generation ${from} has the service again`
@@ -42,6 +52,26 @@ function describeOld(from: number | null, status: Status | null): string {
   if (without.length === 0) return `generation ${from} serves on`
   if (without.length === status?.slots.length) return `generation ${from} stays, but none of its workers serves`
   return `generation ${from} serves on, without a worker in slot ${without.join(', ')}`
+}
+
+/** What it and the others did. `leftMs`: until it is promoted, while it is watched. */
+export function describeCanary(
+  { slot, pid, share, by, ms, promoted, canary, others }: CanaryReport,
+  leftMs: number | null = null,
+): string[] {
+  const percent = `${Number((share * 100).toFixed(2))} % of the ${by === 'client' ? 'clients' : 'connections'}`
+  const since = ms === null ? 'not admitted yet' : `watched for ${describeAge(ms)}`
+  const end = promoted === null ? '' : promoted === 'time' ? ', promoted' : ', promoted by order'
+  const left = leftMs === null ? '' : `, ${describeAge(leftMs)} left`
+  return [
+    `  canary: slot ${slot}, pid ${pid ?? '-'}, ${percent}, ${since}${end}${left}`,
+    ...(ms === null ? [] : [`    it      ${describeServed(canary)}`, `    others  ${describeServed(others)}`]),
+  ]
+}
+
+function describeServed({ connections, responses, errors, p50Ms, p95Ms }: Served): string {
+  const times = p50Ms === null || p95Ms === null ? '' : `, half of them within ${p50Ms} ms, 95 % within ${p95Ms} ms`
+  return `${connections} connections, ${responses} answers${times}; ${errors} of them 5xx`
 }
 
 function describeWorker(

@@ -4,6 +4,8 @@ import type { Log } from '../log.js'
 import { type Native, native, type Poller, READABLE } from '../native.js'
 import { addHeld, addOutcomes } from '../outcomes.js'
 import {
+  type Answered,
+  addAnswered,
   type DrainOutcome,
   type Held,
   type Hello,
@@ -387,15 +389,9 @@ export class Channels {
   }
 
   /** HTTP answers of a worker are those of all its threads. */
-  #counted(channel: WorkerChannel, worker: number, { responses, errors }: { responses: number; errors: number }): void {
-    channel.answered = { responses, errors }
-    const all = this.#of(worker).map((other) => other.answered)
-    this.#post({
-      type: 'answered',
-      worker,
-      responses: all.reduce((sum, one) => sum + one.responses, 0),
-      errors: all.reduce((sum, one) => sum + one.errors, 0),
-    })
+  #counted(channel: WorkerChannel, worker: number, answered: Answered): void {
+    channel.answered = answered
+    this.#post({ type: 'answered', worker, ...addAnswered(this.#of(worker).map((other) => other.answered)) })
   }
 
   /** A worker has drained when every thread of it has. */
@@ -582,7 +578,7 @@ class WorkerChannel {
   outcome: DrainOutcome | null = null
   /** What it had in hand when it last said so, while it drains. */
   held: { readonly held: Held; readonly at: number } | null = null
-  answered = { responses: 0, errors: 0 }
+  answered: Answered = { responses: 0, errors: 0 }
   readonly claims = new Map<number, ListenerKey>()
   readonly heartbeat: Heartbeat
   readonly #channel: Channel

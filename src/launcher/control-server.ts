@@ -1,21 +1,25 @@
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { ReloadWait, ScaleVerdict, Status, Verdict } from '../control-protocol.js'
+import type { CanaryPlan, Refusal, ReloadWait, ScaleVerdict, Status, Verdict } from '../control-protocol.js'
 
 /** What the control socket can ask of the launcher. Callers are named by number, so that the brain can hold them as plain data. */
 export interface Orders {
   status(): Promise<Status>
-  reload(caller: number | null, wait: ReloadWait): void
+  reload(caller: number | null, wait: ReloadWait, canary?: CanaryPlan): void
+  promote(caller: number, wait: ReloadWait): void
+  abort(caller: number): void
   /** `isRelative`: so many more, or fewer. */
   scale(caller: number, workers: number, isRelative: boolean): void
   stop(caller: number): void
 }
 
-const PATHS: readonly string[] = ['/status', '/reload', '/scale', '/stop']
+const PATHS: readonly string[] = ['/status', '/reload', '/promote', '/abort', '/scale', '/stop']
 const WAITS: readonly string[] = ['admitted', 'baked', 'retired'] satisfies ReloadWait[]
 /** A request says all it has to say in its first line; whoever takes longer to send it is not our client (reliability.md I-06). */
 const REQUEST_TIMEOUT_MS = 5_000
 const MOST_CONNECTIONS = 128
+/** setTimeout's. */
+const LONGEST_MS = 2 ** 31 - 1
 
 /** HTTP with JSON over a unix socket of mode 0600 in a directory of mode 0700: whoever can connect is the owner, or root. */
 export class ControlServer {
@@ -64,6 +68,11 @@ export class ControlServer {
     for (const caller of callers) this.#answer(caller, verdict)
   }
 
+  refuse(caller: number, { reason, facts, next }: Refusal): void {
+    const response = this.#callers.get(caller)
+    if (response !== undefined) send(response, 409, { code: 'ERR_CANARY', message: reason, facts, next })
+  }
+
   /** Takes no further connection. Its path is gone when this returns: it may be a successor's right after. */
   close(): void {
     this.#server.close()
@@ -100,14 +109,26 @@ export class ControlServer {
     if (pathname === '/status') return void this.#orders.status().then((status) => send(response, 200, status))
     if (pathname === '/stop') return this.#orders.stop(this.#wait(response))
     if (pathname === '/scale') return this.#scale(searchParams, response)
-    const wait = searchParams.get('wait') ?? 'baked'
-    if (wait === 'none') {
-      this.#orders.reload(null, 'admitted')
-      return send(response, 200, { queued: true })
-    }
-    if (!WAITS.includes(wait))
+    if (pathname === '/abort') return this.#orders.abort(this.#wait(response))
+    this.#reload(pathname, searchParams, response)
+  }
+
+  #reload(pathname: string, params: URLSearchParams, response: ServerResponse): void {
+    const wait = params.get('wait') ?? 'baked'
+    const isQueued = wait === 'none' && pathname === '/reload'
+    if (!isQueued && !WAITS.includes(wait))
       return send(response, 400, { code: 'wait', message: `wait=${wait}; one of none, ${WAITS.join(', ')}` })
-    this.#orders.reload(this.#wait(response), wait as ReloadWait)
+    if (pathname === '/promote') return this.#orders.promote(this.#wait(response), wait as ReloadWait)
+    const canary = params.has('canary') ? parseCanary(params) : undefined
+    if (canary === null)
+      return send(response, 400, {
+        code: 'canary',
+        message: 'canary=0.1&for=120000, by=client, max5xx=0.01, maxLatency=2',
+      })
+    const caller = this.#wait(response)
+    this.#orders.reload(caller, isQueued ? 'admitted' : (wait as ReloadWait), canary)
+    // What could not be done has been answered by now.
+    if (isQueued) this.#answer(caller, { queued: true })
   }
 
   #scale(params: URLSearchParams, response: ServerResponse): void {
@@ -129,8 +150,20 @@ export class ControlServer {
 
   #answer(caller: number, answer: unknown): void {
     const response = this.#callers.get(caller)
-    if (response !== undefined) send(response, 200, answer)
+    if (response !== undefined && !response.headersSent) send(response, 200, answer)
   }
+}
+
+/** null: it cannot be meant. */
+function parseCanary(params: URLSearchParams): CanaryPlan | null {
+  const number = (key: string): number | null => (params.has(key) ? Number(params.get(key) || Number.NaN) : null)
+  const [share, forMs, max5xx, maxLatency] = ['canary', 'for', 'max5xx', 'maxLatency'].map(number)
+  const by = params.get('by') ?? 'random'
+  const isIn = (value: number | null | undefined, least: number, most: number): value is number =>
+    value != null && value >= least && value <= most
+  if (!isIn(share, 0.0001, 0.9999) || !isIn(forMs, 1, LONGEST_MS) || (by !== 'random' && by !== 'client')) return null
+  if ((max5xx !== null && !isIn(max5xx, 0, 1)) || (maxLatency !== null && !isIn(maxLatency, 1, 1_000))) return null
+  return { share, by, forMs, max5xx, maxLatency }
 }
 
 /** null for what is no URL: "//", "http://[". */

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { ReloadWait, Status, Verdict } from '../control-protocol.js'
+import type { CanaryPlan, ReloadWait, Status, Verdict } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
 import { type NetworkCounters, readNetworkCounters } from '../kernel-counters.js'
 import type { Log } from '../log.js'
@@ -112,7 +112,9 @@ export class Launcher {
     this.#prober = options.health && this.#makeProber(options.health)
     this.#control = new ControlServer({
       status: () => this.status(),
-      reload: (caller, wait) => this.reload(caller, wait),
+      reload: (caller, wait, canary) => this.reload(caller, wait, canary),
+      promote: (caller, wait) => this.#post({ type: 'promote', caller, wait }),
+      abort: (caller) => this.#post({ type: 'abort', caller, wait: 'baked' }),
       scale: (caller, workers, isRelative) => this.scale({ caller, workers, isRelative }),
       stop: (caller) => this.stop({ caller }),
     })
@@ -170,8 +172,9 @@ export class Launcher {
     })
   }
 
-  reload(caller: number | null = null, wait: ReloadWait = 'baked'): void {
-    this.#post({ type: 'reload', caller, wait })
+  reload(caller: number | null = null, wait: ReloadWait = 'baked', canary?: CanaryPlan): void {
+    if (canary === undefined) this.#post({ type: 'reload', caller, wait })
+    else this.#post({ type: 'reload', caller, wait, canary, isShared: this.#isShared() })
   }
 
   /** Another number of workers; `isRelative`: so many more than were asked for last. */
@@ -312,6 +315,8 @@ export class Launcher {
         return
       case 'verdict':
         return this.#tell(effect)
+      case 'refuse':
+        return effect.caller === null ? undefined : this.#control.refuse(effect.caller, effect.refusal)
       case 'forget':
         this.#specs.delete(effect.generation)
         return
@@ -397,10 +402,10 @@ export class Launcher {
     }
   }
 
-  #steer({ socket, weights }: Extract<Effect, { do: 'steer' }>): void {
+  #steer({ socket, weights, canary }: Extract<Effect, { do: 'steer' }>): void {
     try {
       const { balance } = this.#options
-      this.#sockets.steer(socket, weights, balance === 'hash' ? 'random' : balance)
+      this.#sockets.steer(socket, weights, balance === 'hash' ? 'random' : balance, canary)
     } catch (error) {
       this.#outcome({ type: 'steer-failed', listener: socket.listener, reason: describe(error) })
     }
@@ -410,8 +415,12 @@ export class Launcher {
     const inodes = sockets.map((socket) => this.#sockets.inode(socket))
     const queued = sockets.reduce((sum, socket) => sum + (this.#sockets.queue(socket) ?? 0), 0)
     const holders = holdersOf(inodes).filter((pid) => pid !== process.pid)
-    const isShared = strangersBeside(this.#sockets.inodes()).some(({ isMember }) => isMember)
-    this.#outcome({ type: 'looked', slot, queued, holders, isShared })
+    this.#outcome({ type: 'looked', slot, queued, holders, isShared: this.#isShared() })
+  }
+
+  /** Others are in one of our groups. */
+  #isShared(): boolean {
+    return strangersBeside(this.#sockets.inodes()).some(({ isMember }) => isMember)
   }
 
   #terminate(worker: number): void {

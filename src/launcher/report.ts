@@ -5,6 +5,7 @@ import {
   MAX_CUT_REQUESTS,
   type Report,
   type Speaks,
+  TIME_BUCKETS,
 } from '../protocol.js'
 
 /**
@@ -39,7 +40,11 @@ const CHECKS: Readonly<Record<Report['type'], (report: Fields) => boolean>> = {
     isByKind(held, ({ open, oldestMs }) => isCount(open) && (oldestMs === null || isCount(oldestMs))),
   'closed-early': ({ call, cut, open }) => isText(call) && CALL.test(call) && isCount(cut) && isCount(open),
   ack: ({ seq, result }) => isNumber(seq) && (result === undefined || isResult(result)),
-  answered: ({ responses, errors }) => isCount(responses) && isCount(errors),
+  answered: ({ connections, responses, errors, times }) =>
+    (connections === undefined || isCount(connections)) &&
+    isCount(responses) &&
+    isCount(errors) &&
+    (times === undefined || (Array.isArray(times) && times.length <= TIME_BUCKETS && times.every(isCount))),
   nack: ({ seq, code, message }) => isNumber(seq) && isText(code) && isText(message),
   sockets: ({ seq }) => isNumber(seq),
   warning: ({ code, message }) => isText(code) && isText(message),

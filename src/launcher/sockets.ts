@@ -1,7 +1,7 @@
 import { fstatSync, linkSync, lstatSync, renameSync, statSync, unlinkSync } from 'node:fs'
 
 import { ReuseportError } from '../errors.js'
-import { native, type SteerBy } from '../native.js'
+import { native, type SteerBy, type SteeredCanary } from '../native.js'
 import type { ListenAddress, SocketName } from '../protocol.js'
 import { describeHolders, portHolders } from './port-holder.js'
 
@@ -26,12 +26,13 @@ export class Sockets {
   }
 
   /**
-   * Shares of new connections by index in the group that this socket is a member of; null: the kernel's hash chooses. Throws what the kernel
-   * says: EPERM where a seccomp filter stands in the way.
+   * Shares of new connections by index in the group that this socket is a member of, after the share (0…1) of a canary; null: the kernel's
+   * hash chooses. Throws what the kernel says: EPERM where a seccomp filter stands in the way.
    */
-  steer(name: SocketName, weights: readonly number[] | null, by: SteerBy): void {
-    if (weights === null) native().detachSteering(this.fd(name))
-    else native().attachSteering(this.fd(name), weights, by)
+  steer(name: SocketName, weights: readonly number[] | null, by: SteerBy, canary: SteeredCanary | null): void {
+    const fd = this.fd(name)
+    if (weights === null) native().detachSteering(fd)
+    else native().attachSteering(fd, weights, by, canary && { ...canary, share: Math.round(canary.share * 10_000) })
   }
 
   /** Whether the kernel takes a steering program, tried on a socket of its own. */

@@ -1,5 +1,6 @@
 import type { LauncherState, LeavingWorker, ReloadPhase, ReloadProgress, Status, Verdict } from '../control-protocol.js'
 import type { Held } from '../protocol.js'
+import { canaryReport } from './brain/canary-report.js'
 import { NO_SLOT, type Run, type State, type Worker } from './brain/state.js'
 import type { Processes } from './processes.js'
 import type { Sockets } from './sockets.js'
@@ -138,6 +139,7 @@ function progressOf(state: State, run: Run, now: number): ReloadProgress {
     from: run.from,
     to: run.to,
     ms: Math.round(now - run.startedAt),
+    canary: canaryOf(state, run, now),
     waiting: state.waiting?.length ?? 0,
     slots: state.slots.map((_, slot) => {
       const entry = run.workers.find((one) => one.slot === slot)
@@ -147,6 +149,18 @@ function progressOf(state: State, run: Run, now: number): ReloadProgress {
       return { slot, oldPid: entry?.oldPid ?? old?.pid ?? null, newPid: entry?.newPid ?? null, phase }
     }),
   }
+}
+
+function canaryOf({ workers }: State, run: Run, now: number): ReloadProgress['canary'] {
+  const report = canaryReport(run, now)
+  if (
+    report === null ||
+    !Object.values(workers).some(({ role, generation }) => role === 'canary' && generation === run.to)
+  )
+    return null
+  const isWatched = report.ms !== null && report.promoted === null
+  const leftMs = isWatched ? Math.max(0, (run.canary?.plan.forMs ?? 0) - (report.ms ?? 0)) : null
+  return { ...report, leftMs }
 }
 
 function phaseOf(run: Run, slot: number, worker: Worker | undefined): ReloadPhase {

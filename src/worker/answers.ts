@@ -1,54 +1,78 @@
 import { type ChannelListener, subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Http2Server, ServerHttp2Stream } from 'node:http2'
 import type { Server, Socket } from 'node:net'
+import { type Answered, bucketOfTime } from '../protocol.js'
 
-/** Node's own notice of every HTTP/1 response that is out; costs nothing while nobody listens. */
+/** Node's own notices of every HTTP/1 request that has come and every response that is out; they cost nothing while nobody listens. */
+const STARTED = 'http.server.request.start'
 const FINISHED = 'http.server.response.finish'
 
 /**
- * Counts the HTTP answers of some servers to the public, and says so again and again. Those to health checks are known by their port, which
- * is not the server's, and count neither way. Nothing of it is left when it has stopped.
+ * Counts the connections and HTTP answers of some servers to the public, and says so again and again. Those of health checks are known by
+ * their port, which is not the server's, and count neither way. Nothing of it is left when it has stopped.
  */
 export class Answers {
   /** Each with the port that its clients come in by; undefined: a unix path. */
   readonly #servers: ReadonlyMap<object, number | undefined>
   readonly #http2: readonly Http2Server[]
   readonly #timer: NodeJS.Timeout
+  /** When the request of a response came. */
+  readonly #began = new WeakMap<object, number>()
+  readonly #times: number[] = []
+  #connections = 0
   #responses = 0
   #errors = 0
   #said = 0
 
-  constructor(servers: readonly Server[], everyMs: number, say: (responses: number, errors: number) => void) {
+  constructor(servers: readonly Server[], everyMs: number, say: (answered: Answered) => void) {
     this.#servers = new Map(servers.map((server) => [server, portOf(server)]))
     this.#http2 = servers.filter(isHttp2)
+    subscribe(STARTED, this.#started)
     subscribe(FINISHED, this.#finished)
     for (const server of this.#http2) server.on('stream', this.#streamed)
+    for (const server of servers) server.on('connection', this.#connected)
     this.#timer = setInterval(() => {
-      if (this.#said === this.#responses) return
-      this.#said = this.#responses
-      say(this.#responses, this.#errors)
+      const now = this.#connections + this.#responses
+      if (this.#said === now) return
+      this.#said = now
+      // Of buckets that nothing has fallen into yet there are holes.
+      const times = Array.from(this.#times, (count = 0) => count)
+      say({ connections: this.#connections, responses: this.#responses, errors: this.#errors, times })
     }, everyMs)
     this.#timer.unref()
   }
 
   stop(): void {
     clearInterval(this.#timer)
+    unsubscribe(STARTED, this.#started)
     unsubscribe(FINISHED, this.#finished)
     for (const server of this.#http2) server.off('stream', this.#streamed)
+    for (const server of this.#servers.keys()) (server as Server).off('connection', this.#connected)
+  }
+
+  readonly #connected = (socket: Socket): void => {
+    if (this.#isPublic(socket)) this.#connections += 1
+  }
+
+  readonly #started: ChannelListener = (message) => {
+    const { server, response } = message as Exchange
+    if (this.#servers.has(server)) this.#began.set(response, performance.now())
   }
 
   readonly #finished: ChannelListener = (message) => {
-    const { server, socket, response } = message as Finished
-    if (this.#servers.has(server) && this.#servers.get(server) === socket.localPort) this.#count(response.statusCode)
+    const { server, socket, response } = message as Exchange
+    if (!this.#servers.has(server) || this.#servers.get(server) !== socket.localPort) return
+    this.#count(response.statusCode, this.#began.get(response))
   }
 
   readonly #streamed = (stream: ServerHttp2Stream): void => {
     const { session } = stream
     // Of a session that has closed already nothing can be asked; its stream has no answer either.
     if (session === undefined || session.destroyed || !this.#isPublic(session.socket)) return
+    const began = performance.now()
     stream.once('close', () => {
       const status = stream.sentHeaders?.[':status']
-      if (status !== undefined) this.#count(Number(status))
+      if (status !== undefined) this.#count(Number(status), began)
     })
   }
 
@@ -56,13 +80,17 @@ export class Answers {
     return [...this.#servers.values()].includes(localPort)
   }
 
-  #count(status: number): void {
+  /** `began`: undefined if that was before anybody counted. */
+  #count(status: number, began: number | undefined): void {
     this.#responses += 1
     if (status >= 500) this.#errors += 1
+    if (began === undefined) return
+    const bucket = bucketOfTime(performance.now() - began)
+    this.#times[bucket] = (this.#times[bucket] ?? 0) + 1
   }
 }
 
-interface Finished {
+interface Exchange {
   readonly server: object
   readonly socket: Socket
   readonly response: { readonly statusCode: number }

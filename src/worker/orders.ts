@@ -89,9 +89,7 @@ const handlers = {
     world.answers = undefined
     if (everyMs === 0) return undefined
     const servers = [...world.claims.values()].map((claim) => claim.facts.server)
-    world.answers = new Answers(servers, everyMs, (responses, errors) =>
-      world.send({ type: 'answered', responses, errors }),
-    )
+    world.answers = new Answers(servers, everyMs, (answered) => world.send({ type: 'answered', ...answered }))
     return undefined
   },
   async stderr(world, _order, fds) {
@@ -211,11 +209,12 @@ function isOrder(message: Incoming['message']): message is Order {
 }
 
 /** `admit` and `resume` are the same deed: whatever was held or paused accepts. A drain that had begun is called off (an undo). */
-function serve(world: OrderWorld): Deed {
+function serve(world: OrderWorld, { except }: { readonly except?: 'unix' }): Deed {
   if (world.drain !== undefined) tell(world, (fate) => fate.resumed())
   world.drain?.cancel()
   world.drain = undefined
   for (const claim of world.claims.values()) {
+    if (claim.facts.address.kind === except) continue
     Sender.of(claim.facts.server)?.callOff()
     claim.accept()
   }

@@ -93,6 +93,59 @@ describe('by client', () => {
   })
 })
 
+describe('a canary', () => {
+  it('gets its share before anything else is chosen', async () => {
+    makeGroup(3)
+    const [first = 0] = group
+    addon.attachSteering(first, [1, 0, 1], 'random', { index: 1, share: 1_000, by: 'random' })
+    const [left = 0, own = 0, right = 0] = await shares(2000)
+    expect(left + own + right).toBe(2000)
+    // 200 expected; six standard deviations (13.4) to either side.
+    expect(own).toBeGreaterThan(120)
+    expect(own).toBeLessThan(280)
+    expect(Math.min(left, right)).toBeGreaterThan(700)
+    addon.attachSteering(first, [1, 0, 1], 'random', { index: 1, share: 0, by: 'client' })
+    expect((await shares(100))[1]).toBe(0)
+    addon.attachSteering(first, [1, 0, 1], 'random', { index: 1, share: 10_000, by: 'client' })
+    expect(await shares(100)).toEqual([0, 100, 0])
+  })
+
+  it('by client keeps its clients when the others change', async () => {
+    makeGroup(3, '0.0.0.0')
+    const sides = async (weights: readonly number[]): Promise<boolean[]> => {
+      addon.attachSteering(group[0] as number, weights, 'random', { index: 2, share: 5_000, by: 'client' })
+      const seen: boolean[] = []
+      for (let i = 1; i <= 24; i++) {
+        const [, , own] = await shares(4, '127.0.0.1', `127.0.0.${i}`)
+        expect([0, 4]).toContain(own)
+        seen.push(own === 4)
+      }
+      return seen
+    }
+    const before = await sides([1, 1, 0])
+    expect(new Set(before).size).toBe(2)
+    expect(await sides([0, 1, 0])).toEqual(before)
+    expect(await sides([1, 0, 0])).toEqual(before)
+  })
+
+  it('outside of the table is a RangeError', () => {
+    makeGroup(2)
+    const [fd = 0] = group
+    for (const canary of [
+      { index: 2, share: 1 },
+      { index: -1, share: 1 },
+      { index: 0, share: 10_001 },
+      { index: 0, share: 0.1 },
+    ])
+      expect(errorOf(() => addon.attachSteering(fd, [1, 1], 'random', { ...canary, by: 'random' }))).toBeInstanceOf(
+        RangeError,
+      )
+    for (const canary of [1, 'x', {}, { index: 0, share: 1, by: 'chance' }])
+      expect(errorOf(() => addon.attachSteering(fd, [1, 1], 'random', canary as never))).toBeInstanceOf(TypeError)
+    for (const none of [undefined, null]) addon.attachSteering(fd, [1, 1], 'random', none)
+  })
+})
+
 describe('by cpu', () => {
   it('sends what each CPU handles to its member', async () => {
     makeGroup(2)

@@ -1,10 +1,11 @@
-import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { askJson } from '../support/clients'
 import { MAIN, type Run, runCli, startLauncher, temporaryDirectory } from '../support/launcher'
-import { fixture, ROOT, TEST_NODE } from '../support/paths'
+import { asNobody, UNDER_NOBODY } from '../support/nobody'
+import { ROOT, TEST_NODE } from '../support/paths'
 import { freePort } from '../support/ports'
 import { Versions } from '../support/versions'
 
@@ -172,24 +173,12 @@ test('a port in use that only the new version wants: the reload says who holds i
 
 test('a port below 1024 without the right: what to do about it', async () => {
   if (!isRoot) return
-  // A place that user 65534 can read, whatever the mode of the home of this checkout.
-  const place = temporaryDirectory()
-  chmodSync(place, 0o755)
-  for (const part of ['dist', 'build/Release/reuseport.node', 'package.json'])
-    cpSync(join(ROOT, part), join(place, part), { recursive: true })
-  cpSync(fixture('servers/versioned.cjs'), join(place, 'server.cjs'))
-  writeFileSync(join(place, 'version'), 'one')
-  const runtime = join(place, 'run')
-  mkdirSync(runtime)
-  chownSync(runtime, 65_534, 65_534)
-  const run = await runCli(
-    ['--runtime-dir', runtime, '--name', 't', '--', TEST_NODE, join(place, 'server.cjs'), '81'],
-    {
-      cwd: place,
-      main: join(place, 'dist', 'cli', 'main.js'),
-      under: ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--bounding-set=-all', '--inh-caps=-all'],
-    },
-  )
+  const { place, runtime, main, server } = asNobody()
+  const run = await runCli(['--runtime-dir', runtime, '--name', 't', '--', TEST_NODE, server, '81'], {
+    cwd: place,
+    main,
+    under: UNDER_NOBODY,
+  })
   expect(run).toMatchObject({ code: 1, stdout: '' })
   expect(run.stderr).toContain('this user may not listen on [::]:81')
   expect(run.stderr).toMatch(/CAP_NET_BIND_SERVICE.*ip_unprivileged_port_start=81/)

@@ -70,3 +70,16 @@ test('no socket leaves its group while a stranger is in it', async () => {
   expect(listeningInodes(port)).toHaveLength(1)
   await launcher.stop()
 })
+
+test('no canary beside a stranger: its share would not be certain', async () => {
+  const port = await freePort()
+  const launcher = await start(port)
+  const { leave } = listenBeside('::', port)
+  expect(await launcher.run('reload', '--canary', '10%')).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^reuseport-run: ERR_CANARY: another process listens on one of our ports/),
+  })
+  leave()
+  expect((await launcher.status()).generations).toHaveLength(1)
+  await launcher.stop()
+})

@@ -4,6 +4,8 @@ import { connect } from 'node:net'
 interface AskOptions {
   readonly agent?: Agent
   readonly socketPath?: string
+  /** Of a connection over TCP. */
+  readonly localAddress?: string
 }
 
 /** One request over a connection of its own, or of the agent's; rejects with the socket's error. */
@@ -14,8 +16,8 @@ export async function ask(port: number, path = '/', options: AskOptions = {}): P
 /** `isReused`: over a connection that had been used before. */
 function request(port: number, path: string, options: AskOptions): Promise<{ text: string; isReused: boolean }> {
   return new Promise((done, fail) => {
-    const { agent, socketPath } = options
-    const where = socketPath === undefined ? { host: '127.0.0.1', port } : { socketPath }
+    const { agent, socketPath, localAddress } = options
+    const where = socketPath === undefined ? { host: '127.0.0.1', port, localAddress } : { socketPath }
     const call = get({ ...where, path, agent: agent ?? false }, (response) =>
       body(response).then((text) => done({ text, isReused: call.reusedSocket }), fail),
     )

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import type { CanaryPlan } from '../../src/control-protocol.js'
 import type { Settings } from '../../src/launcher/brain/state.js'
 import { type Conduct, type Step, type Unstamped, World } from './world.js'
 
@@ -12,7 +13,7 @@ import { type Conduct, type Step, type Unstamped, World } from './world.js'
 const SLOTS = 3
 
 interface Move {
-  readonly do: 'happen' | 'ring' | 'reload' | 'crash' | 'hang' | 'scale'
+  readonly do: 'happen' | 'ring' | 'reload' | 'canary' | 'promote' | 'abort' | 'crash' | 'hang' | 'scale'
   readonly pick: number
 }
 
@@ -50,6 +51,9 @@ export function schedules(faults: boolean): fc.Arbitrary<Schedule> {
       { weight: 40, arbitrary: fc.constant('happen' as const) },
       { weight: 3, arbitrary: fc.constant('ring' as const) },
       { weight: 3, arbitrary: fc.constant('reload' as const) },
+      { weight: 2, arbitrary: fc.constant('canary' as const) },
+      { weight: 1, arbitrary: fc.constant('promote' as const) },
+      { weight: 1, arbitrary: fc.constant('abort' as const) },
       { weight: 2, arbitrary: fc.constant('scale' as const) },
       { weight: faults ? 3 : 0, arbitrary: fc.constant('crash' as const) },
       { weight: faults ? 4 : 0, arbitrary: fc.constant('hang' as const) },
@@ -126,6 +130,7 @@ export function run(
     must(world.fault === null, String(world.fault))
     // Nobody is sent to the sockets of a slot that is gone, and the order in which the kernel counts them is the one that the launcher knows.
     must(world.faultOfProgram() === null, String(world.faultOfProgram()))
+    must(world.faultOfCanary() === null, String(world.faultOfCanary()))
     must(
       String(Object.values(state.listeners)[0]?.order) === String(world.group),
       'the order of the group is not known',
@@ -158,6 +163,10 @@ export function run(
         caller: ++caller,
         wait: (['admitted', 'baked', 'retired'] as const)[move.pick % 3] ?? 'baked',
       })
+    else if (move.do === 'canary')
+      world.tell({ type: 'reload', caller: ++caller, wait: 'baked', canary: canaryPlan(move.pick) })
+    else if (move.do === 'promote' || move.do === 'abort')
+      world.tell({ type: move.do, caller: ++caller, wait: 'baked' })
     else if (move.do === 'crash') world.crash(anyone())
     else if (move.do === 'scale') world.tell(scaleOrder(++scalers, move.pick))
     else if (move.do === 'hang') world.freeze(anyone(), move.pick % 2 === 0)
@@ -213,18 +222,33 @@ function isUnnoticed({ pending, state, scaled }: World, slot: number): boolean {
 }
 
 /** Every caller heard exactly once, and nobody was told that a version is good which was found faulty. */
-function expectAnswers({ verdicts, state }: World, callers: number): void {
-  expect(verdicts.flatMap((effect) => effect.callers).sort((a, b) => a - b)).toEqual(
+function expectAnswers({ verdicts, refusals, state }: World, callers: number): void {
+  const refused = refusals.flatMap((effect) => effect.caller ?? [])
+  expect([...verdicts.flatMap((effect) => effect.callers), ...refused].sort((a, b) => a - b)).toEqual(
     Array.from({ length: callers }, (_, i) => i + 1),
   )
   for (const { verdict } of verdicts) {
     expect(verdict.reason === null, verdict.result).toBe(verdict.result === 'done')
     expect(verdict.undo === null, verdict.result).toBe(verdict.result !== 'undone')
+    // A canary that has served is undone, not given up; and nothing follows one before its watch has ended well.
+    if (verdict.result === 'aborted') expect(verdict.canary?.ms ?? null).toBeNull()
+    if (verdict.result === 'done' && verdict.canary !== null) expect(verdict.canary.promoted).not.toBeNull()
   }
   // The final report of an older reload may come after a newer one's verdict.
   const newest = Math.max(...verdicts.map(({ verdict }) => verdict.id))
   const last = verdicts.filter(({ verdict }) => verdict.id === newest).at(-1)?.verdict
   if (last !== undefined) expect(state.working).toBe(last.result === 'done' ? last.to : last.from)
+}
+
+function canaryPlan(pick: number): CanaryPlan {
+  const forMs = [1, 3_000, 60_000][pick % 3] as number
+  return {
+    share: 0.1,
+    by: pick % 2 === 0 ? 'random' : 'client',
+    forMs,
+    max5xx: pick % 5 === 0 ? 0.01 : null,
+    maxLatency: null,
+  }
 }
 
 /** 1 to 5 workers, or one more or less. */

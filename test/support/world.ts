@@ -52,6 +52,9 @@ export class World {
   /** Slots of the sockets in the reuseport group, by index (kernel.md §3), and the shares by index of its program. */
   readonly group: number[] = []
   program: readonly number[] | null = null
+  /** What it gives the canary before that. */
+  canary: Extract<Effect, { do: 'steer' }>['canary'] = null
+  readonly refusals: Extract<Effect, { do: 'refuse' }>[] = []
   /** The kernel takes no program, though it took one when that was tried. */
   refusesProgram = false
   /** Connections that wait in a socket that is looked at; whether others are in its group. */
@@ -219,8 +222,10 @@ export class World {
         }
         return
       case 'steer':
-        if (!this.refusesProgram) this.program = effect.weights
-        else outcomes.push({ type: 'steer-failed', listener: effect.socket.listener, reason: 'EPERM' })
+        if (!this.refusesProgram) {
+          this.program = effect.weights
+          this.canary = effect.canary
+        } else outcomes.push({ type: 'steer-failed', listener: effect.socket.listener, reason: 'EPERM' })
         return
       case 'look':
         outcomes.push({
@@ -233,6 +238,9 @@ export class World {
         return
       case 'scaled':
         this.scaled.push(effect)
+        return
+      case 'refuse':
+        this.refusals.push(effect)
         return
       case 'answer':
         return this.#claimed(effect)
@@ -311,7 +319,7 @@ export class World {
     const { program, group } = this
     const isHash = program === null || program.some((weight, index) => weight > 0 && index >= group.length)
     for (const [index, slot] of group.entries())
-      if (isHash || (program[index] ?? 0) > 0) this.#sentTo.set(slot, this.now)
+      if (isHash || (program[index] ?? 0) > 0 || this.canary?.index === index) this.#sentTo.set(slot, this.now)
   }
 
   /** Whether the program sends connections to a socket whose slot is gone. */
@@ -320,6 +328,24 @@ export class World {
     const wrong = this.group.filter((slot, index) => parked[slot] !== undefined && (this.program?.[index] ?? 1) > 0)
     const all = this.group.every((slot) => parked[slot] !== undefined)
     return steers && wrong.length > 0 && !all ? `connections are sent to slot ${wrong.join()}, which is gone` : null
+  }
+
+  /** A canary gets its share and nothing else, as long as it is watched, and nobody but it gets that. */
+  faultOfCanary(): string | null {
+    const { run, steers, parked } = this.state
+    const slot = this.canary === null ? null : (this.group[this.canary.index] ?? -1)
+    const canary = run?.undo === null && run.deferred === null ? run.canary : null
+    if (slot !== null && slot !== canary?.slot) return `slot ${slot} gets the share of a canary`
+    if (canary == null || !steers) return null
+    const index = this.group.indexOf(canary.slot)
+    if (index === -1) return null
+    if (this.program === null || this.program[index] !== 0) return 'a canary gets more than its share'
+    if (parked[canary.slot] !== undefined) return 'a canary is parked'
+    const worker = Object.values(this.state.workers).find((one) => one.slot === canary.slot && one.state === 'serving')
+    if (worker === undefined) return slot === null ? null : 'a canary gets its share before it serves'
+    if (slot === null) return 'a canary that serves gets no share'
+    const others = [...(this.acceptors.get(slot) ?? [])].filter((id) => id !== worker.id)
+    return others.length > 0 ? 'somebody else accepts what is meant for a canary' : null
   }
 
   #copy(worker: number, kind: 'own' | 'spare' | 'adopted', slot: number): void {

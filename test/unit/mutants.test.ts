@@ -192,6 +192,39 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
     'if',
   ],
   ['takes spares that are not proven', 'standby.ts', " && spare.state === 'ready' && spare.proof === 'proven'", ''],
+  [
+    'gives a canary its share before it accepts',
+    'steering.ts',
+    "worker.slot === slot && worker.state === 'serving' && listensOn",
+    'worker.slot === slot && listensOn',
+  ],
+  ['gives a canary more than its share', 'steering.ts', 'slot !== leaving && slot !== canary', 'slot !== leaving'],
+  ['adopts the socket of a canary', 'listeners.ts', ' || isCanarys(draft, slot)', ''],
+  [
+    'leaves the socket of a canary behind',
+    'canary.ts',
+    'parked[slot] === undefined) park(draft, slot)',
+    'parked[slot] === undefined && draft.at < 0) park(draft, slot)',
+  ],
+  [
+    'gives up a canary that has served like one that has not',
+    'bake.ts',
+    ' && run.canary?.since == null) return abort',
+    ') return abort',
+  ],
+  [
+    'takes a parked slot for a canary',
+    'canary.ts',
+    'while (!isFree(slot)) slot += 1',
+    'while (draft.at < 0 && !isFree(slot)) slot += 1',
+  ],
+  ['promotes a canary and tells nobody', 'canary.ts', '  run.callers.push(caller)\n', ''],
+  [
+    'hands over to a canary',
+    'reload.ts',
+    'if (run.canary?.since === null) return beginCanary',
+    'if (draft.at < 0 && run.canary?.since === null) return beginCanary',
+  ],
   ['lets every generation live', 'reload.ts', 'const MOST_GENERATIONS = 3', 'const MOST_GENERATIONS = 30'],
 ]
 

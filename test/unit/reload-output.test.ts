@@ -14,6 +14,7 @@ const done: Verdict = {
   to: 2,
   undo: null,
   notes: [],
+  canary: null,
   workers: [
     {
       slot: 0,
@@ -122,6 +123,7 @@ const progress: ReloadProgress = {
   to: 2,
   ms: 1_260,
   waiting: 0,
+  canary: null,
   slots: [
     { slot: 0, oldPid: 11, newPid: 21, phase: 'probing' },
     { slot: 1, oldPid: 12, newPid: null, phase: 'waiting' },

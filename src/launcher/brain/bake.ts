@@ -15,7 +15,7 @@ const LEAST_RESPONSES = 100
 /** A slot that has just been handed over is watched for this long at least, however many slots share the bake. */
 const LEAST_BAKE_MS = 1_000
 /** How often a worker says how many answers it has given. */
-const COUNT_EVERY_MS = 200
+export const COUNT_EVERY_MS = 200
 
 /** How long the batch that was just handed over bakes: with 'rolling' its share. */
 export function bakeMsOf(draft: Draft, run: Run): number {
@@ -61,16 +61,24 @@ export function answered(draft: Draft, worker: Worker, counts: { responses: numb
   entry.answered = { responses: counts.responses, errors: counts.errors }
   const sum = (key: 'responses' | 'errors'): number =>
     run.workers.reduce((total, one) => total + (one.answered?.[key] ?? 0), 0)
-  const [responses, errors] = [sum('responses'), sum('errors')]
-  if (errors <= settings.bakeMax5xx * Math.max(responses, LEAST_RESPONSES)) return
-  const most = Number((settings.bakeMax5xx * 100).toFixed(2))
-  fail(draft, run, `${errors} of ${responses} answers were errors (5xx); at most ${most} % may be`, [])
+  const reason = tooManyErrors({ responses: sum('responses'), errors: sum('errors') }, settings.bakeMax5xx)
+  if (reason !== null) fail(draft, run, reason, [])
+}
+
+/** In words; null: they are not too many. */
+export function tooManyErrors(
+  { responses, errors }: { responses: number; errors: number },
+  most: number,
+): string | null {
+  if (errors <= most * Math.max(responses, LEAST_RESPONSES)) return null
+  return `${errors} of ${responses} answers were errors (5xx); at most ${Number((most * 100).toFixed(2))} % may be`
 }
 
 /** Whether this worker serves for a generation that can still be undone. */
 export function isBaking(draft: Draft, worker: Worker): boolean {
   const { run } = draft.state
-  return run !== null && run.undo === null && run.to === worker.generation && isReplaced(draft, run, worker.slot)
+  if (run === null || run.undo !== null || run.to !== worker.generation) return false
+  return worker.role === 'canary' || isReplaced(draft, run, worker.slot)
 }
 
 function isReplaced(draft: Draft, run: Run, slot: number): boolean {
@@ -78,13 +86,14 @@ function isReplaced(draft: Draft, run: Run, slot: number): boolean {
 }
 
 /**
- * The new generation has failed. Before any handover it is given up; after one the service goes back to the old generation, if that has a
+ * The new generation has failed. Before it has served it is given up; a canary is undone without much ado; after a handover the service goes back to the old generation, if that has a
  * worker that can take it. If it has none the new one stays, which beats nobody; but half of a rolling reload does not stay.
  */
 export function fail(draft: Draft, run: Run, reason: string, stderr: readonly string[]): void {
   if (run.undo !== null || run.kept) return
   const replaced = draft.state.slots.flatMap((slot, index) => (slot.working === run.to ? [index] : []))
-  if (replaced.length === 0) return abort(draft, run, reason, stderr)
+  if (replaced.length === 0 && run.canary?.since == null) return abort(draft, run, reason, stderr)
+  if (replaced.length === 0) return undo(draft, run, [], reason, stderr)
   if (draft.of(run.from).some(canServe)) return undo(draft, run, replaced, reason, stderr)
   if (replaced.length < draft.state.slots.length) return defer(draft, run, reason, stderr)
   run.kept = true
@@ -122,11 +131,15 @@ function abort(draft: Draft, run: Run, reason: string, stderr: readonly string[]
  * adopted by its siblings and started anew from the old values, like any slot without a worker.
  */
 function undo(draft: Draft, run: Run, slots: readonly number[], reason: string, stderr: readonly string[]): void {
-  run.undo = { at: draft.at, step: run.step, reason, stderr, ms: null }
+  // Of a canary alone: nobody has to accept again.
+  run.undo = { at: draft.at, step: run.step, reason, stderr, ms: slots.length === 0 ? 0 : null }
   draft.cancel(`bake:${run.id}`)
+  draft.cancel(`canary:${run.id}`)
+  const since = run.canary?.since ?? null
+  if (run.canary !== null && since !== null) run.canary.ms ??= Math.round(draft.at - since)
   draft.log('error', 'reload.undoing', { id: run.id, step: run.step, reason, stderr, from: run.to, to: run.from })
   resume(draft, run)
-  makeWorking(draft, run.from, slots)
+  if (slots.length > 0) makeWorking(draft, run.from, slots)
   const empty = slots.filter((slot) => !draft.of(run.from).some((old) => old.slot === slot && canServe(old)))
   if (empty.length > 0)
     run.notes.push(`slot ${empty.join(', ')}: rolled back by restart; the old version's other workers serve meanwhile`)

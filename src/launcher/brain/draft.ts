@@ -89,6 +89,7 @@ export class Draft {
       spares: [],
       lanes: {},
       lacks: null,
+      isCounted: false,
       drainsSince: null,
       failure: null,
     }

@@ -25,8 +25,13 @@ export function reasonOf(worker: Worker, how: Ending): string {
   const asked = worker.failure === null || worker.failure === 'it ended by itself' ? null : worker.failure
   const why = asked ?? worker.lacks ?? explain(how)
   const tail = why === null ? '' : `: ${why}`
-  if (worker.pid === null) return `the worker of slot ${worker.slot} could not be started${tail}`
-  return `the worker of slot ${worker.slot} (pid ${worker.pid}) ${ended(how)}${tail}`
+  if (worker.pid === null) return `${nameOf(worker)} could not be started${tail}`
+  return `${nameOf(worker)} ${ended(how)}${tail}`
+}
+
+export function nameOf({ role, slot, pid }: Worker): string {
+  const name = role === 'canary' ? 'the canary' : `the worker of slot ${slot}`
+  return pid === null ? name : `${name} (pid ${pid})`
 }
 
 function ended({ code, signal }: Ending): string {

@@ -1,6 +1,6 @@
 import { fail, isBaking } from './bake.js'
 import type { Draft } from './draft.js'
-import { type Ending, reasonOf } from './ending.js'
+import { type Ending, nameOf, reasonOf } from './ending.js'
 import { leave } from './lanes.js'
 import { admit, disownAll, forgetAdoptions } from './listeners.js'
 import { addExit, pauseMs } from './restart-policy.js'
@@ -26,8 +26,7 @@ export function workerEnded(draft: Draft, worker: Worker, how: Ending): void {
 /** Its process is dead or as good as dead, though its end is not there yet: a wrapper holds it. The bake does not wait for that. */
 export function workerLost(draft: Draft, worker: Worker, why: string): void {
   const { run } = draft.state
-  if (run !== null && isBaking(draft, worker))
-    fail(draft, run, `the worker of slot ${worker.slot} (pid ${worker.pid}) ${why}`, [])
+  if (run !== null && isBaking(draft, worker)) fail(draft, run, `${nameOf(worker)} ${why}`, [])
 }
 
 /** Settled after each event: a generation that was replaced, or given up, is over with its last worker. */

@@ -1,5 +1,6 @@
-import type { Change, ReloadWait, ScaleVerdict, Verdict } from '../../control-protocol.js'
-import type { DrainOutcome, Held, ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
+import type { CanaryPlan, Change, Refusal, ReloadWait, ScaleVerdict, Verdict } from '../../control-protocol.js'
+import type { Answered, DrainOutcome, Held, ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
+import type { CanaryShare } from './state.js'
 
 /** What the world tells the brain. `at` is the monotonic clock in milliseconds, stamped when the event was queued. */
 export type Event = { readonly at: number } & (
@@ -12,7 +13,16 @@ export type Event = { readonly at: number } & (
       readonly error: string | null
       readonly changes: readonly Change[]
     }
-  | { readonly type: 'reload'; readonly caller: number | null; readonly wait: ReloadWait }
+  /** `canary`: it is to begin with one. `isShared`: others are in one of our groups. */
+  | {
+      readonly type: 'reload'
+      readonly caller: number | null
+      readonly wait: ReloadWait
+      readonly canary?: CanaryPlan
+      readonly isShared?: boolean
+    }
+  /** The canary is good enough; the reload that runs is not. */
+  | { readonly type: 'promote' | 'abort'; readonly caller: number; readonly wait: ReloadWait }
   | {
       readonly type: 'stop'
       readonly caller: number | null
@@ -83,7 +93,7 @@ export type WorkerEvent = { readonly worker: number } & (
   /** It turns again. */
   | { readonly type: 'heartbeat-back' }
   /** HTTP answers given since it was told to count, and how many of them had a status of 500 or more. */
-  | { readonly type: 'answered'; readonly responses: number; readonly errors: number }
+  | ({ readonly type: 'answered' } & Answered)
   /** `connections`: open on its servers at that moment, where the order's answer says so. */
   | { readonly type: 'acked'; readonly seq: number; readonly connections?: number }
   | { readonly type: 'refused'; readonly seq: number; readonly code: string; readonly message: string }
@@ -112,6 +122,7 @@ export type TimerId =
   | `kill:${number}`
   | `respawn:${number}`
   | `bake:${number}`
+  | `canary:${number}`
   | `late:${number}`
   | `park:${number}`
 
@@ -150,8 +161,13 @@ export type Effect =
   | { readonly do: 'lane'; readonly listener: ListenerKey; readonly from: number; readonly to: number }
   /** The launcher's copies of these sockets are closed. */
   | { readonly do: 'close'; readonly sockets: readonly SocketName[] }
-  /** Shares of new connections by index in the reuseport group, by way of any of its sockets; null: the kernel's hash. */
-  | { readonly do: 'steer'; readonly socket: SocketName; readonly weights: readonly number[] | null }
+  /** Shares of new connections by index in the reuseport group, after that of the canary; null: the kernel's hash. */
+  | {
+      readonly do: 'steer'
+      readonly socket: SocketName
+      readonly weights: readonly number[] | null
+      readonly canary: CanaryShare | null
+    }
   /** How many connections wait in these sockets, and which processes hold them? */
   | { readonly do: 'look'; readonly slot: number; readonly sockets: readonly SocketName[] }
   | { readonly do: 'scaled'; readonly callers: readonly number[]; readonly verdict: ScaleVerdict }
@@ -169,6 +185,8 @@ export type Effect =
       readonly run: number
       readonly verdict: Omit<Verdict, 'kernel'>
     }
+  /** What was asked for cannot be done. */
+  | { readonly do: 'refuse'; readonly caller: number | null; readonly refusal: Refusal }
   | { readonly do: 'forget'; readonly generation: number }
   /** Ask this worker's health path in that very process; replaces a probe of it that runs. 'prove': until it has passed. 'watch': for as long as it serves. */
   | { readonly do: 'probe'; readonly worker: number; readonly mode: 'prove' | 'watch' }
@@ -190,7 +208,8 @@ export type ClaimAnswer =
 
 /** An order as the brain gives it: sockets by name; the hands attach the descriptors. */
 export type BrainOrder =
-  | { readonly type: 'admit' | 'pause' | 'resume' }
+  | { readonly type: 'pause' }
+  | { readonly type: 'admit' | 'resume'; readonly except?: 'unix' }
   | { readonly type: 'stderr' }
   | { readonly type: 'adopt'; readonly socket: SocketName }
   | { readonly type: 'seat'; readonly slot: number; readonly sockets: readonly SocketName[] }

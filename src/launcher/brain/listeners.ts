@@ -46,6 +46,7 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
     awaitedBy: null,
     adoptedBy: {},
     weights: null,
+    canary: null,
   }
   listeners[key] = listener
   const { says = false } = event
@@ -70,8 +71,12 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
  */
 function goesLive(draft: Draft, worker: Worker, claim: Claim): boolean {
   const { ready, probes } = draft.state.settings
-  if (isSilent(claim)) return false
+  if (isSilent(claim) || (worker.role === 'canary' && isUnix(draft, claim.listener))) return false
   return worker.state === 'serving' || (worker.role === 'first' && ready === 'listening' && !probes && !worker.says)
+}
+
+function isUnix({ state }: Draft, key: ListenerKey): boolean {
+  return state.listeners[key]?.address.kind === 'unix'
 }
 
 /** The program has not said yet that this listener of the library may accept. */
@@ -82,7 +87,12 @@ export function isSilent({ says, said }: Claim): boolean {
 /** A worker that has been admitted is told to accept: from all that it had, and what it has said to be ready since. */
 export function acceptAgain(draft: Draft, worker: Worker): void {
   listenFor(draft, [worker])
-  draft.order(worker, { type: 'resume' })
+  draft.order(worker, { type: 'resume', ...exceptFor(worker) })
+}
+
+/** The one socket of a unix listener cannot be shared out: a canary accepts nothing from it. */
+function exceptFor({ role }: Worker): { except?: 'unix' } {
+  return role === 'canary' ? { except: 'unix' } : {}
 }
 
 export function opened(draft: Draft, worker: Worker, event: OfType<'opened'>): void {
@@ -144,7 +154,7 @@ function listenFor(draft: Draft, workers: readonly Worker[]): void {
 export function admit(draft: Draft, workers: readonly Worker[]): void {
   const held = workers.filter((worker) => !draft.awaits(worker, 'admit'))
   listenFor(draft, held)
-  for (const worker of held) draft.order(worker, { type: 'admit' })
+  for (const worker of held) draft.order(worker, { type: 'admit', ...exceptFor(worker) })
 }
 
 export function released(draft: Draft, worker: Worker, event: OfType<'released'>): void {
@@ -236,7 +246,7 @@ function cover(draft: Draft): void {
     const awake = [...serving.filter((worker) => !worker.stuck), ...listening.filter(isResuming)]
     // Those that stand still are better than none: they will find the order. But nothing is taken from one for another.
     const acceptors = awake.length > 0 ? awake : serving
-    const own = (slot: number): boolean => acceptors.some((worker) => worker.slot === slot)
+    const own = (slot: number): boolean => acceptors.some((worker) => worker.slot === slot) || isCanarys(draft, slot)
     for (const slot of listener.order) {
       const isLeft = draft.state.parked[slot] !== undefined && draft.state.parked[slot].step !== 'parked'
       if (isLeft || between.includes(slot)) continue
@@ -257,6 +267,12 @@ function cover(draft: Draft): void {
       }
     }
   }
+}
+
+/** Nobody is sent to the socket of a canary before it accepts, and nobody else accepts from it while it is there. */
+function isCanarys(draft: Draft, slot: number): boolean {
+  const isThere = (worker: Worker): boolean => worker.state === 'serving' || draft.awaits(worker, 'admit')
+  return draft.workers.some((worker) => worker.role === 'canary' && worker.slot === slot && isThere(worker))
 }
 
 /** Whether it may have adopted something, or will when it finds the order. */

@@ -41,7 +41,14 @@ export function unpark(draft: Draft, slot: number): void {
 /** Handshakes that had begun before are over. What waits, and who holds what, only the hands can see. */
 export function parkOver(draft: Draft, slot: number): void {
   const parked = draft.state.parked[slot]
-  if (parked !== undefined) look(draft, slot, parked)
+  if (parked === undefined) return
+  if (hasCanary(draft)) draft.timer(`park:${slot}`, LOOK_AGAIN_MS)
+  else look(draft, slot, parked)
+}
+
+/** Then nothing leaves a group: not even for the moment that it takes may a client of the canary come to another worker. */
+function hasCanary({ state }: Draft): boolean {
+  return state.run !== null && state.run.canary !== null
 }
 
 /** The kernel takes no program (seccomp, mostly). From now on nothing leaves its group: all is kept by adoption. */
@@ -67,7 +74,7 @@ export function looked(draft: Draft, event: Extract<Event, { type: 'looked' }>):
   tellStrangers(draft, slot, strangers, isShared)
   parked.holders = [...strangers]
   parked.isShared = isShared
-  if (queued > 0 || strangers.length > 0 || isShared) {
+  if (queued > 0 || strangers.length > 0 || isShared || hasCanary(draft)) {
     // Somebody accepts from them again meanwhile.
     parked.step = 'parked'
     draft.timer(`park:${slot}`, LOOK_AGAIN_MS)

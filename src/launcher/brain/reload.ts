@@ -1,11 +1,12 @@
 import type { Change } from '../../control-protocol.js'
 import { bakeMsOf, beginBake, endBake, fail, giveUp, inBatch, settleUndo } from './bake.js'
+import { beginCanary, newCanary, whyNoCanary } from './canary.js'
 import type { Draft } from './draft.js'
 import { leave } from './lanes.js'
 import { admit, forgetAdoptions } from './listeners.js'
 import { isScalable } from './scale.js'
 import type { Caller, Run, Worker } from './state.js'
-import { answer, kindsInWords, verdictOf } from './verdict.js'
+import { answer, kindsInWords, leavingOf, verdictOf } from './verdict.js'
 import { makeWorking } from './working.js'
 
 /**
@@ -16,25 +17,47 @@ import { makeWorking } from './working.js'
 /** Generations that may be alive; one more cuts the oldest drain short (reliability.md R10). */
 const MOST_GENERATIONS = 3
 
-export function requestReload(draft: Draft, caller: Caller): void {
+export function requestReload(draft: Draft, caller: Caller, isShared?: boolean): void {
   const { state } = draft
   if (state.phase === 'stopping' || state.phase === 'stopped') return refuse(draft, [caller])
+  const refusal = caller.canary === undefined ? null : whyNoCanary(draft, isShared)
+  if (refusal !== null) {
+    draft.log('warn', 'canary.refused', { reason: refusal.reason })
+    return draft.do({ do: 'refuse', caller: caller.id, refusal })
+  }
   if (state.waiting === null) state.waiting = []
   state.waiting.push(caller)
+}
+
+/** `reload --abort`: whatever step it is in. False: no reload runs. */
+export function requestAbort(draft: Draft, caller: Caller): boolean {
+  const { run } = draft.state
+  if (run === null) return false
+  run.callers.push(caller)
+  fail(draft, run, 'it was asked to be given up (reload --abort)', [])
+  return true
 }
 
 /** Settled after each event. */
 export function settleReload(draft: Draft): void {
   settleRetired(draft)
+  failUnsteered(draft)
   const { run } = draft.state
   if (run === null) return
   if (run.undo !== null) {
     settleUndo(draft, run)
     settleRetired(draft)
   } else if (run.deferred !== null) fail(draft, run, run.deferred.reason, run.deferred.stderr)
-  else if (run.step === 'retire') nextBatch(draft, run)
+  else if (run.step === 'retire' || (run.step === 'canary' && run.canary?.promoted != null)) nextBatch(draft, run)
   else if (run.committed) finishHandover(draft, run)
   else advance(draft, run)
+}
+
+/** The kernel has taken no program after all: then its hash gives the canary far more than its share. */
+function failUnsteered(draft: Draft): void {
+  const { run, steers } = draft.state
+  if (run === null || run.canary === null || run.canary.promoted !== null || steers) return
+  fail(draft, run, 'the kernel took no steering program, so the canary had no share', [])
 }
 
 /** Settled after each event, when nothing runs any more. */
@@ -49,18 +72,22 @@ export function startWaiting(draft: Draft): void {
   state.run = newRun(draft, { id: state.next.run++, from, to, callers: state.waiting })
   state.waiting = null
   draft.log('info', 'reload.started', { id: state.run.id, from, to })
+  // It may have become impossible while it waited.
+  const refusal = state.run.canary === null ? null : whyNoCanary(draft)
+  if (refusal !== null) return fail(draft, state.run, refusal.reason, [])
   draft.do({ do: 'resolve', run: state.run.id, generation: to })
 }
 
-function newRun({ at, state }: Draft, who: { id: number; from: number; to: number; callers: Caller[] }): Run {
-  const slots = state.slots.map((_, slot) => slot)
-  const { strategy, surge } = state.settings
-  const size = strategy === 'all' ? slots.length : (surge ?? 1)
+function newRun(draft: Draft, who: { id: number; from: number; to: number; callers: Caller[] }): Run {
+  const slots = draft.state.slots.map((_, slot) => slot)
+  const canary = newCanary(draft, who.callers)
+  const size = canary === null ? batchSize(draft) : 0
   return {
     ...who,
-    startedAt: at,
+    startedAt: draft.at,
     step: 'resolve',
-    batch: slots.slice(0, size),
+    canary,
+    batch: canary === null ? slots.slice(0, size) : [canary.slot],
     toStart: [],
     rest: slots.slice(size),
     committed: false,
@@ -71,6 +98,11 @@ function newRun({ at, state }: Draft, who: { id: number; from: number; to: numbe
     changes: [],
     workers: [],
   }
+}
+
+function batchSize({ state }: Draft): number {
+  const { strategy, surge } = state.settings
+  return strategy === 'all' ? state.slots.length : (surge ?? 1)
 }
 
 export function resolved(draft: Draft, id: number, error: string | null, changes: readonly Change[]): void {
@@ -117,6 +149,7 @@ function advance(draft: Draft, run: Run): void {
     admit(draft, candidates)
   }
   if (run.step === 'admit' && all((worker) => worker.state === 'serving')) {
+    if (run.canary?.since === null) return beginCanary(draft, run, run.canary)
     run.step = 'handover'
     for (const old of inBatch(draft, run, run.from)) {
       // One that has not answered yet to the order to resume of an earlier undo will find both orders, in this order.
@@ -144,7 +177,7 @@ function startMore(draft: Draft, run: Run): void {
   while (run.toStart.length > 0 && inBatch(draft, run, run.to).filter(isStarting).length < most) {
     const slot = run.toStart.shift() as number
     const old = draft.inSlot(run.from, slot)
-    const worker = draft.spawn(run.to, slot, 'candidate')
+    const worker = draft.spawn(run.to, slot, slot === run.canary?.slot ? 'canary' : 'candidate')
     run.workers.push({
       slot,
       oldId: old?.id ?? null,
@@ -197,10 +230,10 @@ function retire(draft: Draft, run: Run): void {
   else nextBatch(draft, run)
 }
 
-/** With 'rolling' the next slots begin when the memory of the last ones is free. */
+/** After the canary all slots; with 'rolling' the next ones, when the memory of the last ones is free. */
 function nextBatch(draft: Draft, run: Run): void {
   if (inBatch(draft, run, run.from).length > 0) return
-  const size = draft.state.settings.surge ?? 1
+  const size = batchSize(draft)
   run.batch = run.rest.slice(0, size)
   run.rest = run.rest.slice(size)
   beginBatch(run)
@@ -233,7 +266,7 @@ function since(draft: Draft, run: Run): number {
 function settleRetired(draft: Draft): void {
   for (const run of draft.state.retiring) {
     const leaving = run.undo === null ? run.from : run.to
-    if (draft.of(leaving).length > 0) continue
+    if (leavingOf(draft, run).length > 0) continue
     draft.state.retiring = draft.state.retiring.filter((other) => other !== run)
     const verdict = verdictOf(draft, run, run.undo === null ? 'done' : 'undone')
     const sum = (key: 'moved' | 'closed' | 'cut'): number =>
@@ -257,6 +290,7 @@ export function stopReloads(draft: Draft): void {
   draft.state.waiting = null
   if (run !== null) {
     draft.cancel(`bake:${run.id}`)
+    draft.cancel(`canary:${run.id}`)
     answer(draft, run, run.callers, verdictOf(draft, { ...run, undo: null }, 'stopped', STOPPED))
     giveUp(draft, run)
   }

@@ -1,4 +1,5 @@
 import type {
+  CanaryPlan,
   Change,
   GenerationState,
   ReadySignal,
@@ -7,7 +8,7 @@ import type {
   Strategy,
   WorkerState,
 } from '../../control-protocol.js'
-import type { DrainOutcome, ListenAddress, ListenerKey, OrderType } from '../../protocol.js'
+import type { Answered, DrainOutcome, ListenAddress, ListenerKey, OrderType } from '../../protocol.js'
 import { EMPTY_TALLY, type Tally } from './restart-policy.js'
 
 /**
@@ -93,8 +94,8 @@ export interface Worker {
   /** NO_SLOT: a warm spare. */
   slot: number
   readonly generation: number
-  /** 'first' goes live at its claim; 'candidate' and 'respawn' are held until they have proven themselves. */
-  readonly role: 'first' | 'candidate' | 'respawn'
+  /** 'first' goes live at its claim; all others are held until they have proven themselves. 'canary': a candidate beyond the slots. */
+  readonly role: 'first' | 'candidate' | 'canary' | 'respawn'
   state: WorkerState
   /** How far a held worker has come beyond 'ready': its health path is being asked, or nothing more is wanted of it. */
   proof: 'none' | 'probing' | 'proven'
@@ -121,6 +122,8 @@ export interface Worker {
   lanes: Record<ListenerKey, number>
   /** The listener that it asked for and could not have; until it has settled in. */
   lacks: string | null
+  /** It says what it answers, for a canary. */
+  isCounted: boolean
   /** When it was told to drain. */
   drainsSince: number | null
   /** Why it was given up, when the launcher did that. */
@@ -156,6 +159,15 @@ export interface Listener {
   adoptedBy: Record<number, number>
   /** Shares of new connections by index in `order`; null: the kernel's hash chooses. */
   weights: readonly number[] | null
+  /** The one that gets its share before the weights choose. */
+  canary: CanaryShare | null
+}
+
+export interface CanaryShare {
+  /** In `order`. */
+  readonly index: number
+  readonly share: number
+  readonly by: CanaryPlan['by']
 }
 
 export interface Slot {
@@ -196,7 +208,25 @@ export interface Caller {
   /** Names the one who asked, for the hands; null for a signal. */
   readonly id: number | null
   readonly wait: ReloadWait
+  /** The reload is to begin with one. */
+  readonly canary?: CanaryPlan
 }
+
+export interface Canary {
+  readonly plan: CanaryPlan
+  /** Beyond the others. */
+  readonly slot: number
+  /** When it was admitted; null: it is not yet. */
+  since: number | null
+  /** What has ended its watch well. */
+  promoted: 'time' | 'order' | null
+  /** How long it was watched, once it is not any more. */
+  ms: number | null
+  /** By worker, its own and the others', since it serves. */
+  counts: Record<number, Counts>
+}
+
+export type Counts = Required<Answered>
 
 export interface Run {
   readonly id: number
@@ -204,7 +234,9 @@ export interface Run {
   readonly to: number
   readonly startedAt: number
   step: ReloadStep
-  /** Slots that are being replaced: every one, or with 'rolling' as many as may be at a time. */
+  /** The candidate that comes before all others; null: none was asked for. */
+  readonly canary: Canary | null
+  /** Slots that are being replaced: every one, or with 'rolling' as many as may be at a time; the canary's, until it is promoted. */
   batch: number[]
   /** Those of them whose candidate is not started yet. */
   toStart: number[]

@@ -1,13 +1,14 @@
+import { canaryOver, requestPromotion, settleCanary } from './canary.js'
 import { Draft } from './draft.js'
 import { pauseOver, settleGenerations, settleSlots } from './endings.js'
 import type { Effect, Event } from './events.js'
 import { settleLanes } from './lanes.js'
 import { inheritanceOver, settleListeners } from './listeners.js'
 import { answeredOrder, looked, parkOver, settleParking, steerFailed } from './parking.js'
-import { bakeOver, requestReload, resolved, settleReload, startWaiting } from './reload.js'
+import { bakeOver, requestAbort, requestReload, resolved, settleReload, startWaiting } from './reload.js'
 import { requestScale, settleScale } from './scale.js'
 import { begin, settleStart } from './start.js'
-import type { State } from './state.js'
+import type { Caller, State } from './state.js'
 import { settleSteering } from './steering.js'
 import { beginStop, pressStop, settleStop } from './stop.js'
 import { workerStep } from './workers.js'
@@ -22,6 +23,7 @@ export function step(before: State, event: Event): { state: State; effects: Effe
   note(draft, event)
   settleStart(draft)
   settleReload(draft)
+  settleCanary(draft)
   settleScale(draft)
   startWaiting(draft)
   settleGenerations(draft)
@@ -39,7 +41,10 @@ function note(draft: Draft, event: Event): void {
     case 'start':
       return begin(draft)
     case 'reload':
-      return requestReload(draft, { id: event.caller, wait: event.wait })
+      return requestReload(draft, callerOf(event), event.isShared)
+    case 'promote':
+    case 'abort':
+      return orderReload(draft, event)
     case 'resolved':
       return resolved(draft, event.run, event.error, event.changes)
     case 'stop':
@@ -60,10 +65,24 @@ function note(draft: Draft, event: Event): void {
   }
 }
 
+function callerOf({ caller, wait, canary }: Extract<Event, { type: 'reload' }>): Caller {
+  return { id: caller, wait, ...(canary === undefined ? {} : { canary }) }
+}
+
+function orderReload(draft: Draft, { type, caller, wait }: Extract<Event, { type: 'promote' | 'abort' }>): void {
+  const who = { id: caller, wait }
+  const isDone = type === 'promote' ? requestPromotion(draft, who) : requestAbort(draft, who)
+  if (isDone) return
+  const reason = type === 'promote' ? 'there is no canary that is watched' : 'no reload runs'
+  const next = '`reuseport-run status` says what goes on, and has the last verdict.'
+  draft.do({ do: 'refuse', caller, refusal: { reason, facts: { step: draft.state.run?.step ?? 'none' }, next } })
+}
+
 function ring(draft: Draft, id: string): void {
   const [topic, subject, seq] = id.split(':')
   if (topic === 'respawn') return pauseOver(draft, Number(subject))
   if (topic === 'bake') return bakeOver(draft, Number(subject))
+  if (topic === 'canary') return canaryOver(draft, Number(subject))
   if (topic === 'late') return inheritanceOver(draft, Number(subject))
   if (topic === 'park') return parkOver(draft, Number(subject))
   const worker = draft.state.workers[Number(subject)]

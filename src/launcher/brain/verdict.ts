@@ -1,7 +1,8 @@
 import type { KindVerdict, Verdict } from '../../control-protocol.js'
 import type { ByKind, DrainOutcome } from '../../protocol.js'
+import { canaryReport } from './canary-report.js'
 import type { Draft } from './draft.js'
-import { type Caller, NO_SLOT, type Run } from './state.js'
+import { type Caller, NO_SLOT, type Run, type Worker } from './state.js'
 
 /** Tells those who wait. A signal has nobody to be told; the verdict is kept for `status` all the same. */
 export function answer(draft: Draft, run: Run, callers: readonly Caller[], verdict: Omit<Verdict, 'kernel'>): void {
@@ -17,7 +18,6 @@ export function verdictOf(
   failure: { readonly reason: string; readonly stderr: readonly string[] } | null = null,
 ): Omit<Verdict, 'kernel'> {
   const { undo } = run
-  const leaving = result === 'undone' ? run.to : run.from
   return {
     id: run.id,
     result,
@@ -29,6 +29,7 @@ export function verdictOf(
     to: run.to,
     undo: undo === null ? null : { ms: undo.ms },
     notes: run.notes,
+    canary: canaryReport(run, draft.at),
     workers: run.workers.map(({ slot, oldPid, newPid, ms, kept, answered, outcome }) => ({
       slot,
       oldPid,
@@ -44,8 +45,16 @@ export function verdictOf(
       moreRequests: outcome?.moreRequests ?? 0,
     })),
     draining:
-      result === 'done' || result === 'undone' ? draft.of(leaving).filter(({ slot }) => slot !== NO_SLOT).length : 0,
+      result === 'done' || result === 'undone'
+        ? leavingOf(draft, run).filter(({ slot }) => slot !== NO_SLOT).length
+        : 0,
   }
+}
+
+/** The old workers, and a canary that the others have taken the place of; after an undo the new ones. */
+export function leavingOf(draft: Draft, run: Run): Worker[] {
+  if (run.undo !== null) return draft.of(run.to)
+  return [...draft.of(run.from), ...draft.of(run.to).filter(({ role }) => role === 'canary')]
 }
 
 function kindsOf(outcome: DrainOutcome | null): ByKind<KindVerdict> {

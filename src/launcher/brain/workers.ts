@@ -1,8 +1,9 @@
 import type { WorkerState } from '../../control-protocol.js'
 import type { ByKind, DrainOutcome, Fates, Held, OrderType } from '../../protocol.js'
-import { answered, fail, isBaking, resumed } from './bake.js'
+import { answered as answeredBaking, fail, isBaking, resumed } from './bake.js'
+import { canaryAnswered } from './canary.js'
 import type { Draft } from './draft.js'
-import { type Ending, explain } from './ending.js'
+import { type Ending, explain, nameOf } from './ending.js'
 import { workerEnded, workerLost } from './endings.js'
 import type { WorkerEvent } from './events.js'
 import { leave } from './lanes.js'
@@ -150,7 +151,16 @@ function unhealthy(draft: Draft, worker: Worker, why: string): void {
 }
 
 function whoseFault(worker: Worker, why: string): string {
-  return `the worker of slot ${worker.slot} (pid ${worker.pid}): ${why}`
+  return `${nameOf(worker)}: ${why}`
+}
+
+function answered(
+  draft: Draft,
+  worker: Worker,
+  { connections = 0, responses, errors, times = [] }: Of<'answered'>,
+): void {
+  answeredBaking(draft, worker, { responses, errors })
+  canaryAnswered(draft, worker, { connections, responses, errors, times })
 }
 
 /** Its event loop stands still. Whoever is held has its deadline; of whoever serves, siblings take over what waits. */
@@ -220,7 +230,7 @@ function serve(draft: Draft, worker: Worker): void {
   worker.state = 'serving'
   worker.failure = null
   // A candidate may be admitted in the moment before its program gives up over the listener that it lacks.
-  if (worker.role !== 'candidate') worker.lacks = null
+  if (worker.role === 'first' || worker.role === 'respawn') worker.lacks = null
   mark(draft, worker, 'admitted')
   draft.log('info', 'worker.serving', facts(worker))
   draft.do({ do: 'protect', worker: worker.id })
