@@ -68,6 +68,8 @@ export class World {
   /** The first thing that should not have been done, as seen in the moment in which it was done. */
   fault: string | null = null
   exitCode: number | null = null
+  /** Orders that a worker cannot do. */
+  refuses: (worker: number, type: BrainOrder['type']) => boolean = () => false
   conduct: (generation: number, slot: number) => Conduct
   /** Workers whose event loop stands still: from which sockets they accept once it turns again, and what lies in their channel. */
   readonly #frozen = new Map<number, { slots: number[]; orders: Extract<Effect, { do: 'order' }>[] }>()
@@ -469,6 +471,10 @@ export class World {
     if (order.type === 'resume' && conduct === 'never-resumes') return
     const frozen = this.#frozen.get(worker)
     if (frozen !== undefined) return void frozen.orders.push(effect)
+    if (this.refuses(worker, order.type)) {
+      const event = { type: 'refused', worker, seq, code: 'EMFILE', message: 'too many open files' } as const
+      return void this.pending.push({ worker, event })
+    }
     if (order.type === 'admit' && conduct === 'never-admits') return
     if (order.type === 'pause' && conduct === 'never-pauses') return
     // What comes after it shows that it was done.

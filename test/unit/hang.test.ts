@@ -35,6 +35,39 @@ describe('a worker whose event loop stands still', () => {
     expect([...(world.acceptors.get(0) ?? [])]).toEqual([3])
   })
 
+  test('a sibling that cannot adopt is passed over for a while, and nobody is taken for one who has', () => {
+    const world = new World({ slots: 3 }).start()
+    world.refuses = (worker, type) => type === 'adopt' && worker !== 3
+    world.crash(2)
+    next(world)
+    world.happen(world.pending.findIndex(({ event }) => typeof event === 'object' && event.type === 'refused'))
+    expect([...(world.acceptors.get(1) ?? [])]).toEqual([3])
+    expect(Object.values(world.state.listeners)[0]?.adoptedBy).toEqual({ 1: 3 })
+    world.settle()
+    expect(world.serving(1).sort()).toEqual([0, 1, 2])
+    while (world.ring()) world.settle()
+    expect(Object.values(world.state.workers).map(({ isFull }) => isFull)).toEqual([false, false, false])
+  })
+
+  test('if nobody else is there, it is asked again', () => {
+    const world = new World().start()
+    let isFull = true
+    world.refuses = (_worker, type) => type === 'adopt' && isFull
+    world.freeze(1, false)
+    next(world)
+    const back = world.pending.splice(0, 1)
+    world.settle()
+    expect(world.acceptors.get(0)?.size).toBe(0)
+    expect(Object.values(world.state.listeners)[0]?.adoptedBy).toEqual({})
+    isFull = false
+    world.ring()
+    world.settle()
+    expect([...(world.acceptors.get(0) ?? [])]).toEqual([2])
+    world.pending.push(...back)
+    world.settle()
+    expect([...(world.acceptors.get(0) ?? [])]).toEqual([1])
+  })
+
   test('the last one that is left is waited for, and killed once another is well', () => {
     const world = new World().start()
     world.freeze(1, true)

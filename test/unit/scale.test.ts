@@ -150,6 +150,47 @@ describe('fewer', () => {
   })
 })
 
+describe('listeners that not every worker has', () => {
+  const late = { kind: 'tcp', host: null, port: 4000, ipv6Only: false } as const
+  const claimed = (world: World, worker: number): void =>
+    world.tell({ type: 'claim', worker, claim: '1:2', address: late, backlog: 511 })
+
+  test('what only the workers that go listened on ends with them, and says nothing of the others', () => {
+    const world = new World({ slots: 2 }).start()
+    claimed(world, 2)
+    world.settle()
+    world.tell(to(1))
+    expect(logged(world, 'listener.dropped')).toEqual([{ address: 'tcp *:4000' }])
+    rest(world)
+    const programs = world.effects.flatMap((effect) => (effect.do === 'steer' ? [effect.weights] : []))
+    expect(programs.filter((weights) => weights !== null && !weights.includes(1))).toEqual([])
+    expect([...world.sockets.keys()]).toEqual(['0 tcp *:3000'])
+    expect(world.state.parked).toEqual({})
+    expect(Object.keys(world.state.listeners)).toEqual(['tcp *:3000'])
+  })
+
+  test('who drains for good leaves no socket of a slot that is gone', () => {
+    const world = new World({ slots: 2 }, () => 'never-drains').start()
+    claimed(world, 1)
+    world.tell(to(1))
+    world.settle()
+    while (world.state.parked[1] !== undefined && world.ring()) world.settle()
+    expect(world.state.workers[2]?.state).toBe('draining')
+    claimed(world, 2)
+    rest(world)
+    expect([...world.sockets.keys()].sort()).toEqual(['0 tcp *:3000', '0 tcp *:4000'])
+  })
+
+  test('a socket that could not listen has no index in its group', () => {
+    const world = new World({ slots: 2 }).start()
+    world.tell(to(4))
+    while (world.group.length < 3) world.happen(0)
+    world.tell({ type: 'listen-failed', worker: 3, listener: 'tcp *:3000', message: 'cannot listen on tcp *:3000' })
+    expect(Object.values(world.state.listeners)[0]?.order).not.toContain(2)
+    expect(Object.values(world.state.listeners)[0]?.sockets[2]).toBe('bound')
+  })
+})
+
 test('--balance: a program of ours chooses from the start, among those that are whole', () => {
   const world = new World({ slots: 3, alwaysSteers: true }).start()
   expect(world.program).toEqual([1, 1, 1])

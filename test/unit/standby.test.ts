@@ -38,6 +38,21 @@ describe('a warm spare', () => {
     expect(world.copies.get(spare?.id ?? 0)).not.toContain('own 0')
   })
 
+  test('that cannot have the sockets of its slot leaves, and the slot is started anew', () => {
+    const world = new World({ slots: 2, standby: 1 }).start()
+    const [spare] = spares(world)
+    world.refuses = (_worker, type) => type === 'seat'
+    world.crash(2)
+    world.happen(0)
+    world.settle()
+    expect(world.state.workers[spare?.id ?? 0]).toBeUndefined()
+    expect(world.serving(1).sort()).toEqual([0, 1])
+    const reasons = world.effects.flatMap((effect) =>
+      effect.do === 'log' && effect.event === 'worker.exited' ? [effect.fields['reason']] : [],
+    )
+    expect(reasons).toContain('it could not take the slot: too many open files')
+  })
+
   test('takes over from the only worker when that hangs', () => {
     const world = new World({ slots: 1, standby: 1 }).start()
     const [spare] = spares(world)

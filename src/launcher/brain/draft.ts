@@ -85,6 +85,8 @@ export class Draft {
       pid: null,
       claims: {},
       orders: {},
+      adopts: {},
+      isFull: false,
       term: 0,
       spares: [],
       lanes: {},

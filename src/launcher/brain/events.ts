@@ -125,6 +125,7 @@ export type TimerId =
   | `canary:${number}`
   | `late:${number}`
   | `park:${number}`
+  | `full:${number}`
 
 /** What the brain wants done. The hands do them in order, and post what comes of it as events. */
 export type Effect =

@@ -17,6 +17,8 @@ type OfType<T extends WorkerEvent['type']> = Extract<WorkerEvent, { type: T }>
 const MOST_SPARES = 1_024
 /** Descriptors in one spares order: under SCM_MAX_FD (253), with room to spare. */
 const SPARES_PER_ORDER = 200
+/** A worker that could not adopt a socket is asked again after. */
+const ASK_AGAIN_MS = 1_000
 
 export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): void {
   const { settings, listeners } = draft.state
@@ -150,6 +152,16 @@ function listenFor(draft: Draft, workers: readonly Worker[]): void {
   }
 }
 
+/** The kernel has not let it: it is no member of its group, and those that came after it are one index lower. */
+export function neverListened(draft: Draft, worker: Worker, key: ListenerKey): void {
+  const listener = draft.state.listeners[key]
+  if (listener === undefined) return
+  const slot = socketSlot(listener, worker.slot)
+  if (listener.sockets[slot] === undefined) return
+  listener.sockets[slot] = 'bound'
+  listener.order = listener.order.filter((other) => other !== slot)
+}
+
 /** Held workers that have proven themselves are told to serve, on sockets that listen. */
 export function admit(draft: Draft, workers: readonly Worker[]): void {
   const held = workers.filter((worker) => !draft.awaits(worker, 'admit'))
@@ -192,6 +204,17 @@ export function inheritanceOver(draft: Draft, generation: number): void {
 /** A generation that has ended, or was given up, owns nothing any more. */
 export function disownAll(draft: Draft, generation: number): void {
   for (const { key } of draft.listeners) disown(draft.state, generation, key)
+}
+
+/** What only workers of slots that are gone listened on ends with them, as if the program had closed it: nobody would come for its queue. */
+export function disownGone(draft: Draft): void {
+  const { slots, working } = draft.state
+  const isOfAll = ({ address, awaitedBy, sockets, key }: Listener): boolean =>
+    address.kind === 'unix'
+      ? awaitedBy !== null || draft.members.some((worker) => hasClaim(worker, key))
+      : Object.keys(sockets).some((slot) => Number(slot) < slots.length)
+  for (const listener of draft.listeners)
+    if (working !== null && !isOfAll(listener)) disown(draft.state, working, listener.key)
 }
 
 function disown(state: State, generation: number, key: ListenerKey): void {
@@ -262,7 +285,8 @@ function cover(draft: Draft): void {
         const still = members.find((worker) => worker.id === adopterId && hasChannel(worker))
         if (still !== undefined) draft.order(still, { type: 'unadopt', socket: { listener: listener.key, slot } })
         listener.adoptedBy[slot] = sibling.id
-        draft.order(sibling, { type: 'adopt', socket: { listener: listener.key, slot } })
+        const socket = { listener: listener.key, slot }
+        sibling.adopts[draft.order(sibling, { type: 'adopt', socket })] = socket
         draft.log('info', 'socket.adopted', { address: listener.key, slot, by: sibling.slot, pid: sibling.pid })
       }
     }
@@ -288,7 +312,16 @@ export function isResuming(worker: Worker): boolean {
 
 function leastBurdened(acceptors: readonly Worker[], listener: Listener): Worker | undefined {
   const burden = (worker: Worker): number => Object.values(listener.adoptedBy).filter((id) => id === worker.id).length
-  return [...acceptors].sort((a, b) => burden(a) - burden(b) || a.slot - b.slot)[0]
+  return acceptors.filter(({ isFull }) => !isFull).sort((a, b) => burden(a) - burden(b) || a.slot - b.slot)[0]
+}
+
+/** It cannot have this socket (no descriptor is left, mostly): another one is asked, and this one not for a while. */
+export function adoptRefused(draft: Draft, worker: Worker, { listener: key, slot }: SocketName): void {
+  const listener = draft.state.listeners[key]
+  if (listener?.adoptedBy[slot] !== worker.id) return
+  delete listener.adoptedBy[slot]
+  worker.isFull = true
+  draft.timer(`full:${worker.id}`, ASK_AGAIN_MS)
 }
 
 /** What a worker had adopted is given up with its pause: the order says so to the worker, this to us. */

@@ -2,6 +2,7 @@ import type { ScaleVerdict } from '../../control-protocol.js'
 import { MAX_WORKERS } from '../../control-protocol.js'
 import { giveUpOne } from './bake.js'
 import type { Draft } from './draft.js'
+import { disownGone } from './listeners.js'
 import { park, unpark } from './parking.js'
 import { EMPTY_TALLY } from './restart-policy.js'
 import type { Scale, Worker } from './state.js'
@@ -100,6 +101,7 @@ function resize(draft: Draft, to: number): void {
   }
   // When all of them are gone: what one leaves to another must not have to leave again.
   for (const worker of leaving) giveUpOne(draft, worker)
+  disownGone(draft)
 }
 
 function tell(draft: Draft, { from, to, callers, reason }: Scale, result: ScaleVerdict['result']): void {

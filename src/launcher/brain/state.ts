@@ -8,7 +8,7 @@ import type {
   Strategy,
   WorkerState,
 } from '../../control-protocol.js'
-import type { Answered, DrainOutcome, ListenAddress, ListenerKey, OrderType } from '../../protocol.js'
+import type { Answered, DrainOutcome, ListenAddress, ListenerKey, OrderType, SocketName } from '../../protocol.js'
 import { EMPTY_TALLY, type Tally } from './restart-policy.js'
 
 /**
@@ -114,6 +114,10 @@ export interface Worker {
   claims: Record<string, Claim>
   /** Orders that have not been answered, by seq. */
   orders: Record<number, OrderType>
+  /** Those of them that are to adopt. */
+  adopts: Record<number, SocketName>
+  /** It could not adopt what it was to, a moment ago. */
+  isFull: boolean
   /** Highest term this worker has acknowledged. */
   term: number
   /** Sockets of which it was sent a spare copy, as "slot listener". */

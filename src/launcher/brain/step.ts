@@ -87,6 +87,7 @@ function ring(draft: Draft, id: string): void {
   if (topic === 'park') return parkOver(draft, Number(subject))
   const worker = draft.state.workers[Number(subject)]
   if (worker === undefined) return
+  if (topic === 'full') worker.isFull = false
   if (topic === 'order') workerStep(draft, worker, { type: 'order-late', seq: Number(seq) })
   if (topic === 'ready' || topic === 'drain' || topic === 'kill') workerStep(draft, worker, { type: `${topic}-late` })
 }

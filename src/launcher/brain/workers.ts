@@ -7,7 +7,17 @@ import { type Ending, explain, nameOf } from './ending.js'
 import { workerEnded, workerLost } from './endings.js'
 import type { WorkerEvent } from './events.js'
 import { leave } from './lanes.js'
-import { acceptAgain, claim, forgetAdoptions, isSilent, opened, openFailed, released } from './listeners.js'
+import {
+  acceptAgain,
+  adoptRefused,
+  claim,
+  forgetAdoptions,
+  isSilent,
+  neverListened,
+  opened,
+  openFailed,
+  released,
+} from './listeners.js'
 import { mark, remark, settleOutcome } from './marks.js'
 import { NO_SLOT, type Worker } from './state.js'
 import { kindsInWords } from './verdict.js'
@@ -174,7 +184,7 @@ function heartbeatLost(draft: Draft, worker: Worker, event: Of<'heartbeat-lost'>
   if (run !== null && isBaking(draft, worker)) fail(draft, run, whoseFault(worker, why), [])
 }
 
-/** Still. What comes of it depends on the others (`replaceHung`); whoever is held, or drains, has its own deadline. */
+/** Still. What comes of it depends on the others (`killHung`); whoever is held, or drains, has its own deadline. */
 function hung(_draft: Draft, worker: Worker, event: Of<'hung'>): void {
   worker.stuck = true
   worker.hung = standsStill(event)
@@ -248,10 +258,18 @@ function keep(draft: Draft, worker: Worker, connections: number | undefined): vo
 }
 
 function refused(draft: Draft, worker: Worker, event: Of<'refused'>): void {
+  const socket = worker.adopts[event.seq]
   const order = settleOrder(draft, worker, event.seq)
+  // Also when the answer is late: nobody else would be asked.
+  if (socket !== undefined) adoptRefused(draft, worker, socket)
   if (order === undefined) return
   draft.log('error', 'worker.refused', { ...facts(worker), order, code: event.code, reason: event.message })
   if (order === 'admit') draft.kill(worker, `it could not be admitted: ${event.message}`)
+  // It has the sockets of another slot, and may accept from them already.
+  if (order === 'seat') {
+    worker.failure ??= `it could not take the slot: ${event.message}`
+    leave(draft, worker)
+  }
   // It cannot serve again, but it can finish what it has; its slot is started anew after it.
   if (order === 'resume') leave(draft, worker)
   if (order === 'pause' && worker.state === 'serving') worker.state = 'paused'
@@ -276,6 +294,7 @@ function orderLate(draft: Draft, worker: Worker, event: Of<'order-late'>): void 
 function settleOrder(draft: Draft, worker: Worker, seq: number): OrderType | undefined {
   const order = worker.orders[seq]
   delete worker.orders[seq]
+  delete worker.adopts[seq]
   draft.cancel(`order:${worker.id}:${seq}`)
   return order
 }
@@ -406,7 +425,7 @@ function isNeeded({ state }: Worker): boolean {
 }
 
 function end(draft: Draft, worker: Worker, how: Ending): void {
-  for (const topic of ['ready', 'drain', 'kill'] as const) draft.cancel(`${topic}:${worker.id}`)
+  for (const topic of ['ready', 'drain', 'kill', 'full'] as const) draft.cancel(`${topic}:${worker.id}`)
   for (const seq of Object.keys(worker.orders)) draft.cancel(`order:${worker.id}:${Number(seq)}`)
   worker.state = 'exited'
   forgetAdoptions(draft, worker)
@@ -464,11 +483,13 @@ const after = {
 }
 
 function listenFailed(draft: Draft, worker: Worker, event: Of<'listen-failed'>): void {
+  neverListened(draft, worker, event.listener)
   draft.kill(worker, event.message)
 }
 
 /** A listener that it has opened late. It can finish what it has; its slot is started anew after it. */
 function listenFailedServing(draft: Draft, worker: Worker, event: Of<'listen-failed'>): void {
+  neverListened(draft, worker, event.listener)
   worker.failure ??= event.message
   leave(draft, worker)
 }
