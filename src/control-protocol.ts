@@ -51,6 +51,8 @@ export interface Status {
     readonly sockets: readonly SocketStatus[]
   }[]
   readonly steering: 'cbpf' | 'none'
+  /** The scale that runs, or waits; null: none does. */
+  readonly scale: { readonly from: number; readonly to: number } | null
   /** The reload that runs, up to the end of its bake; null: none does. */
   readonly reload: ReloadProgress | null
   readonly lastReload: Verdict | null

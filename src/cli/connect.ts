@@ -42,10 +42,23 @@ export async function within<T>(
   const ms = duration(given, 'timeout')
   const giveUp = new AbortController()
   const timer = setTimeout(() => giveUp.abort(), ms)
+  let isOrdered = false
   try {
-    return await order(await connect(line, giveUp.signal))
+    const client = await connect(line, giveUp.signal)
+    isOrdered = true
+    return await order(client)
   } catch (cause) {
     if (!giveUp.signal.aborted) throw cause
+    if (!isOrdered)
+      throw new ReuseportError(
+        'ERR_TIMED_OUT',
+        `the launcher has not answered within ${ms} ms: no ${what} was ordered`,
+        {
+          facts: { ms },
+          next: 'It is stopped (SIGSTOP), busy, or needs longer than that for any answer.',
+          cause,
+        },
+      )
     throw new ReuseportError('ERR_TIMED_OUT', `the ${what} is still going on after ${ms} ms`, {
       facts: { ms },
       next: 'The launcher goes on with it; `reuseport-run status` tells how it ends.',

@@ -41,9 +41,10 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
 function scaleLine(before: readonly string[], after: readonly string[]): CommandLine {
   const takesValue = (word: string | undefined): boolean =>
     OPTIONS.some(({ name, value }) => value !== undefined && word === `--${name}`)
-  const isNumber = (word: string, index: number): boolean => /^[+-]?\d+$/.test(word) && !takesValue(after[index - 1])
+  const isNumber = (word: string, index: number): boolean =>
+    /^[+-]?\d{1,9}$/.test(word) && !takesValue(after[index - 1])
   const [number, ...more] = after.filter(isNumber)
-  if (number === undefined || more.length > 0) throw usage('scale takes one number: 4, +1 or -1')
+  if (number === undefined || more.length > 0) throw usage('scale takes one number, of 1 to 1024 workers: 4, +1 or -1')
   const options = after.filter((word, index) => !isNumber(word, index))
   return { verb: 'scale', values: strict([...before, ...options], 'scale'), command: [number] }
 }

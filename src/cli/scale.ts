@@ -14,9 +14,9 @@ export async function scale(line: CommandLine): Promise<number> {
   const verdict = await within(line, 'scale', (client) =>
     client.scale(isRelative ? { by: Number(word) } : { to: Number(word) }),
   )
-  if (verdict.result === 'refused') throw usage(verdict.reason ?? `scale ${word} cannot be done`)
   const isJson = line.values['json'] === true
   if (isJson) process.stdout.write(`${JSON.stringify(verdict)}\n`)
+  if (verdict.result === 'refused') throw usage(verdict.reason ?? `scale ${word} cannot be done`)
   const code = EXIT_CODES[verdict.result]
   if (code !== 0) process.stderr.write(describe(verdict))
   else if (!isJson) process.stdout.write(describe(verdict))

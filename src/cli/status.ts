@@ -45,6 +45,7 @@ function describeStatus(status: Status): string {
           ].join(', ')
     lines.push(`  slot ${slot}: ${who}${adoptedBy === null ? '' : `; its sockets are adopted by slot ${adoptedBy}`}`)
   }
+  if (status.scale != null) lines.push(`  scale: from ${status.scale.from} to ${status.scale.to} workers`)
   const canary = status.reload?.canary
   if (canary != null) lines.push(...describeCanary(canary, canary.leftMs))
   for (const { pid, generation, isReady } of status.standby)
@@ -55,11 +56,12 @@ function describeStatus(status: Status): string {
   for (const worker of status.leaving) lines.push(...describeLeaving(worker))
   for (const { address, sockets } of status.listeners) {
     lines.push(`  ${address}`)
-    for (const { slot, inode, queue, holders } of sockets)
-      lines.push(
-        `    slot ${slot}: inode ${inode}, ${queue === null ? '' : `queue ${queue}, `}held by ${holders.join(' ')}`,
-      )
+    for (const { slot, inode, queue, parked, holders } of sockets) {
+      const waiting = queue === null ? '' : `queue ${queue}, `
+      lines.push(`    slot ${slot}${parked ? ', parked' : ''}: inode ${inode}, ${waiting}held by ${holders.join(' ')}`)
+    }
   }
+  if (status.steering === 'none') lines.push('  steering: none')
   for (const { code, text } of status.warnings) lines.push(`  warning ${code}: ${text}`)
   return `${lines.join('\n')}\n`
 }

@@ -134,7 +134,8 @@ export class ControlServer {
   #scale(params: URLSearchParams, response: ServerResponse): void {
     const [[key, value] = [], ...more] = [...params]
     const isRelative = key === 'by'
-    const pattern = isRelative ? /^-?\d{1,4}$/ : /^\d{1,4}$/
+    // Too many are the brain's to refuse, in words.
+    const pattern = isRelative ? /^-?\d{1,9}$/ : /^\d{1,9}$/
     if ((key !== 'to' && !isRelative) || value === undefined || more.length > 0 || !pattern.test(value))
       return send(response, 400, { code: 'scale', message: 'to=4, by=1 or by=-1' })
     this.#orders.scale(this.#wait(response), Number(value), isRelative)

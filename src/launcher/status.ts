@@ -92,6 +92,7 @@ export function statusOf(
         })),
     })),
     steering: state.steers ? 'cbpf' : 'none',
+    scale: state.scale === null ? null : { from: state.scale.from, to: state.scale.to },
     reload: state.run === null ? null : progressOf(state, state.run, facts.now),
     lastReload: facts.lastReload,
     warnings: facts.warnings,
@@ -115,7 +116,7 @@ function launcherState(state: State): LauncherState {
   const serving = Object.values(state.workers).filter(
     (worker) => worker.generation === state.slots[worker.slot]?.working && worker.state === 'serving' && !worker.stuck,
   )
-  return serving.length < state.slots.length ? 'degraded' : 'serving'
+  return serving.length < state.slots.filter(({ isJoining }) => !isJoining).length ? 'degraded' : 'serving'
 }
 
 function adopterOf(state: State, slot: number): number | null {

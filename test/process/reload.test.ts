@@ -241,11 +241,11 @@ test('--timeout gives up with exit 5, at once, and the launcher goes on', async 
 test('--timeout holds against a launcher that is stopped', async () => {
   const { launcher } = await start({ workers: 1 })
   launcher.kill('SIGSTOP')
-  const { code } = await launcher.run('reload', '--timeout', '300ms')
+  const reload = await launcher.run('reload', '--timeout', '300ms')
   // It does not wait for ever for what takes milliseconds.
   const status = await launcher.run('status')
   launcher.kill('SIGCONT')
-  expect(code).toBe(5)
+  expect(reload).toMatchObject({ code: 5, stderr: expect.stringContaining('no reload was ordered') })
   expect(status).toMatchObject({ code: 5, stdout: '', stderr: expect.stringContaining('ERR_TIMED_OUT') })
   await launcher.stop()
 })

@@ -64,6 +64,9 @@ test('a slot that comes back takes its parked socket with it', async () => {
   await (await launcher.control()).scale({ to: 1 })
   const { listeners } = await launcher.status()
   expect(listeners[0]?.sockets.map(({ parked }) => parked)).toEqual([false, true, true])
+  expect((await launcher.run('status')).stdout).toMatch(
+    /slot 0: inode .*\n +slot 1, parked: inode .*\n +slot 2, parked: /,
+  )
   expect(await (await launcher.control()).scale({ by: 2 })).toMatchObject({
     result: 'done',
     from: 1,
@@ -85,7 +88,10 @@ test('signals: one worker more, one less, and never none', async () => {
   await launcher.when('one serves', ({ slots }) => slots.length === 1)
   launcher.kill('SIGTTOU')
   expect(await launcher.event('scale.refused')).toMatchObject({ reason: '0 workers: give 1 to 1024' })
-  expect(await launcher.run('scale', '0')).toMatchObject({ code: 2, stderr: /0 workers: give 1 to 1024/ })
+  const refused = await launcher.run('scale', '0', '--json')
+  expect(refused).toMatchObject({ code: 2, stderr: /0 workers: give 1 to 1024/ })
+  expect(JSON.parse(refused.stdout)).toMatchObject({ result: 'refused', from: 1, to: 1 })
+  expect(await launcher.run('scale', '+999999999')).toMatchObject({ code: 2, stderr: /1000000000 workers: give 1 to/ })
   expect((await launcher.status()).slots).toHaveLength(1)
   await launcher.stop()
 })
@@ -101,6 +107,20 @@ test('in a reload it waits for the end of the bake, and is done with the new ver
   expect(await scaled).toMatchObject({ result: 'done', from: 2, to: 3 })
   const { slots } = await launcher.status()
   expect(slots.map(({ worker }) => worker?.generation)).toEqual([2, 2, 2])
+  await launcher.stop()
+})
+
+test('status shows a scale that waits for its workers, and nothing worse', async () => {
+  const { launcher, versions } = await start(2)
+  versions.deploy('never-listens')
+  const control = await launcher.control()
+  const up = control.scale({ by: 1 })
+  await launcher.when('it is under way', ({ scale }) => scale?.from === 2 && scale.to === 3)
+  expect((await launcher.status()).state).toBe('serving')
+  expect((await launcher.run('status')).stdout).toContain('  scale: from 2 to 3 workers\n')
+  expect(await control.scale({ to: 2 })).toMatchObject({ result: 'done', from: 2, to: 2 })
+  expect(await up).toMatchObject({ result: 'done', to: 2 })
+  expect((await launcher.status()).scale).toBe(null)
   await launcher.stop()
 })
 
@@ -127,6 +147,7 @@ test('where the kernel takes no steering program nothing is lost either: what is
     },
   })
   expect((await launcher.status()).steering).toBe('none')
+  expect((await launcher.run('status')).stdout).toContain('  steering: none\n')
   const inodes = listeningInodes(port).sort()
   const clients = new Clients(port)
   const control = await launcher.control()
