@@ -56,6 +56,14 @@ Napi::Value pipe(const Napi::CallbackInfo& info) {
   return result;
 }
 
+void setNonBlocking(const Napi::CallbackInfo& info) {
+  const int fd = toDescriptor(info[0]);
+  const bool wanted = toBoolean(info[1], "nonBlocking");
+  const int flags = unwrap(info.Env(), attempt([&] { return ::fcntl(fd, F_GETFL); }), "fcntl");
+  const int changed = wanted ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+  unwrap(info.Env(), attempt([&] { return ::fcntl(fd, F_SETFL, changed); }), "fcntl");
+}
+
 Napi::Value tryLock(const Napi::CallbackInfo& info) {
   const int fd = toDescriptor(info[0]);
   const auto locked = attempt([&] { return ::flock(fd, LOCK_EX | LOCK_NB); });
@@ -100,6 +108,7 @@ void exportDescriptors(Napi::Object exports) {
   define<dup2>(exports, "dup2");
   define<close>(exports, "close");
   define<pipe>(exports, "pipe");
+  define<setNonBlocking>(exports, "setNonBlocking");
   define<tryLock>(exports, "tryLock");
   define<pollSync>(exports, "pollSync");
 }

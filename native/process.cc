@@ -23,6 +23,9 @@
 namespace reuseport {
 namespace {
 
+/** Sockets of one program: far more than anybody lists on a command line. */
+constexpr std::size_t kMostFds = 1024;
+
 constexpr auto kPidfd = static_cast<idtype_t>(3);  // P_PIDFD: glibc 2.36 has it, musl and older ones do not
 
 Napi::Value spawn(const Napi::CallbackInfo& info) {
@@ -33,7 +36,9 @@ Napi::Value spawn(const Napi::CallbackInfo& info) {
                        toTexts(options.Get("argv"), "argv"),
                        toTexts(options.Get("env"), "env"),
                        toText(options.Get("cwd"), "cwd"),
-                       {}};
+                       {},
+                       options.Has("fds") ? toDescriptors(options.Get("fds"), "fds", kMostFds) : std::vector<int>{},
+                       options.Has("pidVariable") ? toText(options.Get("pidVariable"), "pidVariable") : std::string{}};
   const std::vector<int> stdio = toDescriptors(options.Get("stdio"), "stdio", 3);
   if (stdio.size() != 3) throw Napi::RangeError::New(env, "stdio must have 3 elements");
   for (std::size_t i = 0; i < 3; i++) request.stdio[i] = stdio[i];

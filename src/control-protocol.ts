@@ -48,6 +48,10 @@ export interface Status {
     /** Key of the listener, e.g. "tcp *:3000". */
     readonly address: string
     readonly backlog: number
+    /** One socket for all workers, and of slot 0: of a unix path, or given to the launcher. Else each slot has its own. */
+    readonly shared: boolean
+    /** It was given to the launcher by socket activation (LISTEN_FDS). */
+    readonly activated: boolean
     readonly sockets: readonly SocketStatus[]
   }[]
   readonly steering: 'cbpf' | 'none'
@@ -133,9 +137,9 @@ export type ReloadWait = 'admitted' | 'baked' | 'retired'
 
 /**
  * What a worker says when it may be trusted with a probe: 'message': process.send('ready'); 'notify': READY=1 (sd_notify). In place of all of
- * them: listener.ready() of a program that uses the library.
+ * them: listener.ready() of a program that uses the library. 'alive': of a program without our agent, that it has not ended for a while.
  */
-export type ReadySignal = 'listening' | 'message' | 'notify'
+export type ReadySignal = 'listening' | 'message' | 'notify' | 'alive'
 
 /** 'all': every candidate proves itself, then all are admitted together. 'rolling': slot by slot, for memory. */
 export type Strategy = 'all' | 'rolling'

@@ -17,6 +17,8 @@ export interface Native {
   close(fd: number): void
   /** pipe2(O_CLOEXEC); `nonBlocking` sets O_NONBLOCK on the read end only. Gives [read, write]. */
   pipe(nonBlocking: boolean): [number, number]
+  /** fcntl(F_SETFL, O_NONBLOCK), of the open file description: every copy of it changes. */
+  setNonBlocking(fd: number, nonBlocking: boolean): void
   /** flock(LOCK_EX | LOCK_NB). False when another open file description holds it. */
   tryLock(fd: number): boolean
 
@@ -90,7 +92,7 @@ export interface Native {
   // --- processes ---------------------------------------------------------------------------------------------------
   /**
    * Starts the absolute `file` in a process group of its own, with default signal dispositions, an empty signal mask and exactly the
-   * descriptors 0, 1, 2 given. Gives pid and pidfd (close-on-exec). Throws ENOENT, EACCES, ENOEXEC, EAGAIN, ENOMEM ...; `syscall`
+   * descriptors 0, 1, 2 and `fds` given. Gives pid and pidfd (close-on-exec). Throws ENOENT, EACCES, ENOEXEC, EAGAIN, ENOMEM ...; `syscall`
    * says what of: "chdir" (the directory) or "execve" (the program).
    */
   spawn(options: SpawnOptions): { pid: number; pidfd: number }
@@ -165,6 +167,10 @@ export interface SpawnOptions {
   env: readonly string[]
   cwd: string
   stdio: readonly [number, number, number]
+  /** What the program gets as descriptors 3, 4 …; none if left out. */
+  fds?: readonly number[]
+  /** Name of a further variable, whose value is the new process's own pid. */
+  pidVariable?: string
 }
 /**
  * Does not own its descriptor: `close()` ends the watching (idempotent), the caller closes the descriptor after it. Unreferenced

@@ -1,5 +1,6 @@
 import type { ReadySignal, Strategy } from './control-protocol.js'
 import type { SteerBy } from './native.js'
+import type { ListenAddress } from './protocol.js'
 
 /** How a launcher runs: what the command line says, checked, with defaults. Durations are milliseconds. */
 export interface LauncherOptions {
@@ -26,6 +27,10 @@ export interface LauncherOptions {
   readonly compat: 'pm2' | undefined
   /** What a worker must say before it may be probed and admitted. */
   readonly ready: ReadySignal
+  /** 'alive': for so long it must not have ended. */
+  readonly aliveMs: number
+  /** Sockets that the program is given when it is started, in this order. Without any it has our agent, and listens by itself. */
+  readonly listen: readonly ListenOption[]
   readonly strategy: Strategy
   /** 'rolling': most workers beyond the number of slots, 1 if undefined. 'all': candidates that start at one time, all if undefined. */
   readonly surge: number | undefined
@@ -52,6 +57,13 @@ export interface LauncherOptions {
   /** Files with the program's environment, read anew for each generation; a later one wins. */
   readonly envFiles: readonly string[]
   readonly logFormat: 'text' | 'json'
+}
+
+export interface ListenOption {
+  /** What the program may find it by (LISTEN_FDNAMES). */
+  readonly name: string | null
+  /** To be bound; or the name of one that was given to us by socket activation. */
+  readonly from: ListenAddress | string
 }
 
 /** The health check: what is asked, over a connection that only the worker in question has, and what is a good answer. */
@@ -113,6 +125,9 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   stopSignal: 'SIGTERM',
   compat: undefined,
   ready: 'listening',
+  // A wrong option or a missing module ends most programs sooner.
+  aliveMs: 1_000,
+  listen: [],
   strategy: 'all',
   surge: undefined,
   // Time for the first requests of most kinds, short for a deploy that waits; memory for two generations that long (reliability.md R11).

@@ -30,14 +30,19 @@ export const ENV_COMPAT = 'REUSEPORT_RUN_COMPAT'
 export const ENV_PATHS = 'REUSEPORT_RUN_PATHS'
 
 /** A listening address as `listen()` was asked for it, after DNS. `host` null: every address (dual stack `::`, else `0.0.0.0`). */
-export type ListenAddress =
-  | { readonly kind: 'tcp'; readonly host: string | null; readonly port: number; readonly ipv6Only: boolean }
-  | { readonly kind: 'unix'; readonly path: string }
+export type ListenAddress = InetListen<'tcp'> | InetListen<'udp'> | { readonly kind: 'unix'; readonly path: string }
 
-/** Canonical text of a listening address; names a listener everywhere: "tcp *:3000", "tcp [::1]:3000", "tcp 127.0.0.1:80", "unix /run/a.sock". */
+interface InetListen<Kind> {
+  readonly kind: Kind
+  readonly host: string | null
+  readonly port: number
+  readonly ipv6Only: boolean
+}
+
+/** Canonical text of a listening address; names a listener everywhere: "tcp *:3000", "tcp [::1]:3000", "udp 127.0.0.1:53", "unix /run/a.sock". */
 export type ListenerKey = string
 
-/** One socket of one listener. Unix listeners have a single socket, of slot 0, that all workers share. */
+/** One socket of one listener. One that all workers share (a unix listener's, or one that was given to the launcher) is slot 0's. */
 export interface SocketName {
   readonly listener: ListenerKey
   readonly slot: number
@@ -254,11 +259,11 @@ export type Claimed =
 
 export type Order =
   /** Serve: take every claim out of hold. `except`: those stay held, for their one socket is everybody's. */
-  | { readonly type: 'admit'; readonly seq: number; readonly except?: 'unix' }
+  | { readonly type: 'admit'; readonly seq: number; readonly except?: readonly ListenerKey[] }
   /** Stop accepting on every claim, keep and answer what is open. Adopted sockets are given up. */
   | { readonly type: 'pause'; readonly seq: number }
   /** Accept again. */
-  | { readonly type: 'resume'; readonly seq: number; readonly except?: 'unix' }
+  | { readonly type: 'resume'; readonly seq: number; readonly except?: readonly ListenerKey[] }
   /** Accept from a sibling's socket too, as a second handle of the same server. */
   | { readonly type: 'adopt'; readonly seq: number; readonly fds: readonly [SocketName] }
   /** You were held without a slot; this is yours, with its sockets. An `admit` comes next. */
@@ -334,5 +339,5 @@ export interface LaneAnswer {
 export function listenerKey(address: ListenAddress): ListenerKey {
   if (address.kind === 'unix') return `unix ${address.path}`
   const host = address.host === null ? '*' : address.host.includes(':') ? `[${address.host}]` : address.host
-  return `tcp ${host}:${address.port}${address.ipv6Only ? ' ipv6only' : ''}`
+  return `${address.kind} ${host}:${address.port}${address.ipv6Only ? ' ipv6only' : ''}`
 }

@@ -31,7 +31,11 @@ struct ChildPlan {
   char* const* argv;
   char* const* env;
   const char* cwd;
-  const int* stdio;
+  /** Become 0, 1, 2 … in this order. */
+  const int* descriptors;
+  int count;
+  /** Where the child writes its pid, with room for its digits and a zero; null: nowhere. */
+  char* pid;
   // Written by the child, read by the parent: they share memory until execve or _exit.
   volatile int error;
   const char* volatile syscall;
@@ -47,11 +51,11 @@ struct ChildPlan {
 }
 
 /**
- * Closes every descriptor above 2 that the child has inherited. The fallback is for kernels before 5.9: getdents64 into a buffer of
+ * Closes every descriptor from `first` on that the child has inherited. The fallback is for kernels before 5.9: getdents64 into a buffer of
  * our own, since opendir allocates, and a loop up to the limit may be a thousand million closes in a container.
  */
-IN_CHILD void closeInherited() {
-  if (::syscall(SYS_close_range, 3u, ~0u, 0u) == 0) return;
+IN_CHILD void closeInherited(int first) {
+  if (::syscall(SYS_close_range, static_cast<unsigned>(first), ~0u, 0u) == 0) return;
 
   const int directory = ::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory == -1) return;
@@ -65,11 +69,21 @@ IN_CHILD void closeInherited() {
       std::memcpy(&length, entries + at + 16, sizeof length);
       int fd = 0;
       for (const char* digit = entries + at + 19; *digit >= '0' && *digit <= '9'; digit++) fd = fd * 10 + (*digit - '0');
-      if (fd > 2 && fd != directory) ::close(fd);
+      if (fd >= first && fd != directory) ::close(fd);
       at += length;
     }
   }
   ::close(directory);
+}
+
+constexpr std::size_t kPidDigits = 12;  // of an int, and a zero
+
+IN_CHILD void writePid(char* text) {
+  char digits[kPidDigits];
+  std::size_t count = 0;
+  for (long pid = ::syscall(SYS_getpid); pid > 0; pid /= 10) digits[count++] = static_cast<char>('0' + pid % 10);
+  for (std::size_t i = 0; i < count; i++) text[i] = digits[count - 1 - i];
+  text[count] = '\0';
 }
 
 /**
@@ -87,13 +101,14 @@ IN_CHILD int runChild(void* argument) {
   }
 
   if (::setpgid(0, 0) == -1) fail(plan, "setpgid");
-  // The sources are all above 2 (see below): no copy overwrites a source, and none is its own target, which would keep its
+  // The sources are all above the targets (see below): no copy overwrites a source, and none is its own target, which would keep its
   // close-on-exec flag (dup2(2)).
-  for (int target = 0; target < 3; target++) {
-    if (::dup2(plan->stdio[target], target) == -1) fail(plan, "dup2");
+  for (int target = 0; target < plan->count; target++) {
+    if (::dup2(plan->descriptors[target], target) == -1) fail(plan, "dup2");
   }
   if (::chdir(plan->cwd) == -1) fail(plan, "chdir");
-  closeInherited();
+  closeInherited(plan->count);
+  if (plan->pid != nullptr) writePid(plan->pid);
 
   const KernelSignalSet none{};
   ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof none);
@@ -143,18 +158,29 @@ Spawned startProcess(const SpawnRequest& request, SpawnFailure& failure) {
     return Spawned{};
   };
 
-  Fd copies[3];
-  int stdio[3];
-  for (int i = 0; i < 3; i++) {
-    const auto copy = attempt([&] { return ::fcntl(request.stdio[i], F_DUPFD_CLOEXEC, 3); });
+  std::vector<int> given(request.stdio, request.stdio + 3);
+  given.insert(given.end(), request.fds.begin(), request.fds.end());
+  const int count = static_cast<int>(given.size());
+  std::vector<Fd> copies;
+  std::vector<int> descriptors;
+  for (const int fd : given) {
+    const auto copy = attempt([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, count); });
     if (!copy.ok()) return fail(copy.error(), "fcntl");
-    copies[i] = Fd(copy.value());
-    stdio[i] = copies[i].get();
+    copies.emplace_back(copy.value());
+    descriptors.push_back(copy.value());
   }
 
   const std::vector<char*> argv = pointers(request.argv);
-  const std::vector<char*> env = pointers(request.env);
-  ChildPlan plan{request.file.c_str(), argv.data(), env.data(), request.cwd.c_str(), stdio, 0, nullptr};
+  std::vector<std::string> variables = request.env;
+  char* pid = nullptr;
+  if (!request.pidVariable.empty()) {
+    std::string& variable = variables.emplace_back(request.pidVariable + '=');
+    const std::size_t at = variable.size();
+    variable.append(kPidDigits, '\0');
+    pid = variable.data() + at;
+  }
+  const std::vector<char*> env = pointers(variables);
+  ChildPlan plan{request.file.c_str(), argv.data(), env.data(), request.cwd.c_str(), descriptors.data(), count, pid, 0, nullptr};
   const Stack stack;
   if (stack.error() != 0) return fail(stack.error(), "mmap");
 
@@ -166,27 +192,27 @@ Spawned startProcess(const SpawnRequest& request, SpawnFailure& failure) {
   ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
   // CLONE_VFORK: this thread sleeps until the child has called execve or _exit, so the plan, this frame and errno are the child's
   // alone meanwhile. The others go on: only memory is shared, descriptors and dispositions are copies.
-  const pid_t pid = ::clone(runChild, stack.top(), CLONE_VM | CLONE_VFORK | SIGCHLD, &plan);
+  const pid_t child = ::clone(runChild, stack.top(), CLONE_VM | CLONE_VFORK | SIGCHLD, &plan);
   const int cloneError = errno;
   ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
   // --- end ---
-  if (pid == -1) return fail(cloneError, "clone");
+  if (child == -1) return fail(cloneError, "clone");
 
-  const auto collect = [pid] { (void)attempt([pid] { return ::waitpid(pid, nullptr, 0); }); };
+  const auto collect = [child] { (void)attempt([child] { return ::waitpid(child, nullptr, 0); }); };
   if (plan.error != 0) {
     collect();
     return fail(plan.error, plan.syscall);
   }
 
   // The pid cannot have been given to another process: it is ours to reap and nobody has (libuv waits for its own children only).
-  const auto pidfd = attempt([pid] { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); });
+  const auto pidfd = attempt([child] { return static_cast<int>(::syscall(SYS_pidfd_open, child, 0)); });
   if (!pidfd.ok()) {
     // A worker that nobody can watch must not run.
-    ::kill(pid, SIGKILL);
+    ::kill(child, SIGKILL);
     collect();
     return fail(pidfd.error(), "pidfd_open");
   }
-  return Spawned{pid, Fd(pidfd.value())};
+  return Spawned{child, Fd(pidfd.value())};
 }
 
 }  // namespace reuseport

@@ -16,6 +16,10 @@ struct SpawnRequest {
   std::vector<std::string> env;
   std::string cwd;
   int stdio[3];
+  /** What the program gets as descriptors 3, 4 …, in this order. */
+  std::vector<int> fds = {};
+  /** Variable whose value is the new process's own pid, which nobody knows before it is there (LISTEN_PID); empty: none. */
+  std::string pidVariable = {};
 };
 
 struct Spawned {
@@ -31,7 +35,7 @@ struct SpawnFailure {
 
 /**
  * Starts `file` in a process group of its own, in `cwd`, with default signal dispositions, an empty signal mask, and the
- * descriptors 0, 1, 2 and no other. Returns once the program runs, or with what stopped it; then no child is left.
+ * descriptors 0, 1, 2, those of `fds`, and no other. Returns once the program runs, or with what stopped it; then no child is left.
  *
  * Not posix_spawn: its chdir action needs glibc 2.29 (Node 20-26 run on 2.28), it cannot tell a missing directory from a missing
  * program, and it closes no inherited descriptors.

@@ -137,6 +137,21 @@ int main() {
     char text[16] = {};
     CHECK(::read(read.get(), text, sizeof text) == 8 && std::string(text) == "out\nerr\n");
   }
+  // Further descriptors, in the order given, whatever numbers they have here; and the child's own pid.
+  {
+    int ends[2];
+    CHECK(::pipe2(ends, O_CLOEXEC) == 0);
+    const Fd read(ends[0]);
+    const Fd write(ends[1]);
+    const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    const Fd low(::fcntl(write.get(), F_DUPFD_CLOEXEC, 3));
+    request = plain();
+    request.fds = {null.get(), low.get(), null.get()};
+    request.pidVariable = "OWN_PID";
+    CHECK(sh("[ $OWN_PID = $$ ] && echo own; echo four >&4; ls /proc/$$/fd | tr '\\n' ' '", request).output == "own\n0 1 2 3 4 5 ");
+    char text[16] = {};
+    CHECK(::read(read.get(), text, sizeof text) == 5 && std::string(text) == "four\n");
+  }
   request = plain();
   request.stdio[0] = request.stdio[1] = request.stdio[2] = 9999;
   SpawnFailure failure;

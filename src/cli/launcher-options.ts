@@ -1,6 +1,7 @@
-import type { ReadySignal, Strategy } from '../control-protocol.js'
+import type { Strategy } from '../control-protocol.js'
 import { DEFAULTS, type LauncherOptions } from '../options.js'
 import { healthOptions } from './health.js'
+import { listenOptions, readyOptions } from './listen.js'
 import { type CommandLine, usage } from './parse.js'
 import { count, launcherName, ports, share, text, texts, timeOr, workers } from './values.js'
 
@@ -11,6 +12,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
   if (logFormat !== 'text' && logFormat !== 'json')
     throw usage(`--log-format ${JSON.stringify(logFormat)} is neither text nor json`)
   const bakeMax5xx = text(values, 'bake-max-5xx')
+  const listen = listenOptions(values)
   const time = (name: string, fallback: number): number => timeOr(values, name, fallback)
   return {
     name: launcherName(values, directory),
@@ -25,7 +27,8 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     drainSpreadMs: time('drain-spread', DEFAULTS.drainSpreadMs),
     stopSignal: stopSignal(text(values, 'stop-signal')),
     compat: compat(text(values, 'compat')),
-    ready: readySignal(text(values, 'ready')),
+    listen,
+    ...readyOptions(text(values, 'ready'), listen),
     strategy: strategy(text(values, 'strategy')),
     surge: surge(text(values, 'surge')),
     bakeMs: time('bake', DEFAULTS.bakeMs),
@@ -68,13 +71,6 @@ function websocket(given: string | undefined): 'close' | 'keep' {
   if (given === undefined) return DEFAULTS.websocket
   if (given === 'close' || given === 'keep') return given
   throw usage(`--websocket ${JSON.stringify(given)} is neither close nor keep`)
-}
-
-function readySignal(given: string | undefined): ReadySignal {
-  const known: readonly ReadySignal[] = ['listening', 'message', 'notify']
-  const found = known.find((signal) => signal === (given ?? DEFAULTS.ready))
-  if (found === undefined) throw usage(`--ready ${JSON.stringify(given)} is none of ${known.join(', ')}`)
-  return found
 }
 
 function strategy(given: string | undefined): Strategy {

@@ -43,6 +43,13 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'manage these TCP ports only; the program keeps all others to itself (default: every port but 0, and unix paths)',
   },
   {
+    name: 'listen',
+    value: '[NAME=]ADDRESS',
+    multiple: true,
+    verbs: RUNS,
+    help: 'any program, in any language: it is given this socket when it is started (LISTEN_FDS). tcp:3000, tcp:127.0.0.1:3000, udp:5353, unix:/run/app.sock, or fd:NAME, one that systemd has given; may be given again (default: the program is a Node program, and listens by itself)',
+  },
+  {
     name: 'ready-timeout',
     value: 'TIME',
     verbs: RUNS,
@@ -50,9 +57,9 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: 'ready',
-    value: 'listening|message|notify',
+    value: 'listening|message|notify|alive:TIME',
     verbs: RUNS,
-    help: "what a worker must say beside 'listening': message: process.send('ready'); notify: READY=1 on $NOTIFY_SOCKET (default: listening)",
+    help: "what a worker must say beside 'listening': message: process.send('ready'); notify: READY=1 on $NOTIFY_SOCKET; alive:TIME, with --listen: nothing, but it must run so long (default: listening; with --listen alive:1s)",
   },
   {
     name: 'health',

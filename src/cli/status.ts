@@ -54,8 +54,9 @@ function describeStatus(status: Status): string {
   for (const { number, state, workers } of leaving)
     lines.push(`  generation ${number}: ${state}, ${workers.length} workers`)
   for (const worker of status.leaving) lines.push(...describeLeaving(worker))
-  for (const { address, sockets } of status.listeners) {
-    lines.push(`  ${address}`)
+  for (const { address, shared, activated, sockets } of status.listeners) {
+    const whose = activated ? 'given by socket activation, ' : ''
+    lines.push(`  ${address}${shared ? ` (${whose}shared by all workers)` : ''}`)
     for (const { slot, inode, queue, parked, holders } of sockets) {
       const waiting = queue === null ? '' : `queue ${queue}, `
       lines.push(`    slot ${slot}${parked ? ', parked' : ''}: inode ${inode}, ${waiting}held by ${holders.join(' ')}`)

@@ -5,6 +5,7 @@ import { clients, count, ports, text, texts, workers } from './values.js'
 
 /** Options of the launcher that a run of the program under test gets as well. */
 const PASSED_ON = [
+  'listen',
   'ports',
   'ready',
   'ready-timeout',

@@ -15,9 +15,9 @@ import {
   type RefusalCode,
   type Report,
   type SocketName,
-  type Speaks,
   type ToWorker,
 } from '../protocol.js'
+import type { Agents, HandAnswer } from './agents.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
 import { type Beat, Heartbeat, type Patience, pingEveryMs, WakingClock } from './heartbeat.js'
 import { doingOf } from './process-state.js'
@@ -62,7 +62,7 @@ type Nack = Extract<Report, { type: 'nack' }>
  * The launcher's end of all channels. Each worker has one channel per thread that listens; to the brain it is one worker: an order goes to
  * those it concerns and counts as answered when all of them have answered, claims are told apart by channel.
  */
-export class Channels {
+export class Channels implements Agents {
   readonly #native: Native = native()
   readonly #processes: Processes
   readonly #sockets: Sockets
@@ -127,6 +127,9 @@ export class Channels {
     this.#all.clear()
   }
 
+  /** Its agent will say hello. */
+  spawned(): void {}
+
   /** Answers a claim on the channel it came from, with the slot's socket. */
   answer(worker: number, claim: string, answer: ClaimAnswer): void {
     const [channelId, id] = claim.split(':').map(Number) as [number, number]
@@ -178,12 +181,7 @@ export class Channels {
    * Gives a worker a connection that nobody else has: to the server on `port`, or to the one that it opened first. The descriptor stays
    * the caller's. `answered` is called once, unless what is returned is called before.
    */
-  hand(
-    worker: number,
-    port: number | undefined,
-    fd: number,
-    answered: (answer: { speaks: Speaks } | { error: string }) => void,
-  ): () => void {
+  hand(worker: number, port: number | undefined, fd: number, answered: (answer: HandAnswer) => void): () => void {
     const found = this.#of(worker).flatMap((channel) =>
       [...channel.claims.values()].map((listener) => ({ channel, listener })),
     )
@@ -499,7 +497,7 @@ export class Channels {
     channel.isFirst = isFirst
     channel.send(
       { type: 'welcome', version: PROTOCOL_VERSION, ...standing, first: isFirst, fds: lend ? ['stderr-reader'] : [] },
-      lend ? [owner.stderrReader] : [],
+      lend && owner.stderrReader !== null ? [owner.stderrReader] : [],
     )
     this.#post({ type: 'hello', worker: owner.worker, pid: peer.pid })
   }

@@ -163,6 +163,20 @@ export function workerEnvironment(
   return Object.entries(env).map(([name, value]) => `${name}=${value}`)
 }
 
+/** The same for a program that is given its sockets, and has no agent. */
+export function foreignEnvironment(
+  spec: Spec,
+  { ready, notify, variables }: { ready: ReadySignal; notify: string; variables: Readonly<Record<string, string>> },
+): string[] {
+  const env = {
+    ...spec.env,
+    PWD: workingDirectory(spec),
+    ...(ready === 'notify' ? { NOTIFY_SOCKET: notify } : {}),
+    ...variables,
+  }
+  return Object.entries(env).map(([name, value]) => `${name}=${value}`)
+}
+
 function searchPath(name: string, cwd: string, path: string | undefined): string {
   // What execvp(3) does without a PATH.
   const places = [...new Set((path ?? '/bin:/usr/bin').split(delimiter))]

@@ -4,14 +4,18 @@ import { ReuseportError } from '../errors.js'
 import { type NetworkCounters, readNetworkCounters } from '../kernel-counters.js'
 import type { Log } from '../log.js'
 import type { HealthOptions, LauncherOptions } from '../options.js'
+import { listenerKey } from '../protocol.js'
 import { notUsable, type RuntimeDir, takeRuntimeDir } from '../runtime-dir.js'
 import { VERSION } from '../version.js'
+import type { Agents } from './agents.js'
 import type { Effect, Event, TimerId, WorkerEvent } from './brain/events.js'
 import { initialState, type State, type Worker } from './brain/state.js'
 import { step } from './brain/step.js'
 import { Channels, type Standing } from './channels.js'
 import { changesBetween, logicalDirectory, resolveCommand, type Spec } from './command.js'
 import { ControlServer } from './control-server.js'
+import type { Foreign } from './foreign.js'
+import { type Activation, type NamedSocket, takeListenFds } from './listen-fds.js'
 import type { NotifySocket } from './notify-socket.js'
 import { holdersOf } from './port-holder.js'
 import type { Hand } from './probe/attempt.js'
@@ -42,9 +46,12 @@ export class Launcher {
   readonly #log: Log
   readonly #directory: string
   readonly #runtime: RuntimeDir
-  readonly #sockets: Sockets = new Sockets()
+  readonly #sockets: Sockets
+  readonly #activation: Activation
   readonly #processes: Processes
-  readonly #channels: Channels
+  readonly #agents: Agents
+  /** In their place, with `--listen`. */
+  readonly #foreign: Foreign | undefined
   readonly #control: ControlServer
   readonly #specs = new Map<number, Spec>()
   readonly #timers = new Map<TimerId, NodeJS.Timeout>()
@@ -60,7 +67,14 @@ export class Launcher {
   #isStepping = false
   #lastReload: Verdict | null = null
 
-  private constructor(options: LauncherOptions, log: Log, runtime: RuntimeDir, directory: string, spec: Spec) {
+  private constructor(
+    options: LauncherOptions,
+    log: Log,
+    runtime: RuntimeDir,
+    directory: string,
+    spec: Spec,
+    activation: Activation,
+  ) {
     this.#options = options
     this.#log = log
     this.#directory = directory
@@ -69,8 +83,12 @@ export class Launcher {
     this.#ended = new Promise((resolve) => {
       this.#resolveEnded = resolve
     })
+    this.#activation = activation
+    this.#sockets = new Sockets(activation.sockets)
     this.#state = initialState({
       slots: options.workers,
+      agent: options.listen.length === 0,
+      given: activation.sockets.flatMap(({ keys }) => keys),
       ports: options.ports,
       readyTimeoutMs: options.readyTimeoutMs,
       drainTimeoutMs: options.drainTimeoutMs,
@@ -84,7 +102,7 @@ export class Launcher {
       surge: options.surge ?? null,
       bakeMs: options.bakeMs,
       bakeMax5xx: options.bakeMax5xx ?? null,
-      migrate: options.migrate,
+      migrate: options.migrate && options.listen.length === 0,
       bakeMigrate: options.bakeMigrate,
       alwaysSteers: options.balance !== 'hash',
       standby: options.standby,
@@ -99,15 +117,8 @@ export class Launcher {
       notify: runtime.notifySocket,
       post: (event) => this.#post(this.#withLastWords(event)),
     })
-    this.#channels = new Channels({
-      path: runtime.channelSocket,
-      processes: this.#processes,
-      sockets: this.#sockets,
-      standing: (worker) => this.#standing(worker),
-      post: (event) => this.#post(event),
-      patience: { timeoutMs: options.hangTimeoutMs, killMs: options.hangKillMs },
-      log,
-    })
+    this.#foreign = options.listen.length > 0 ? this.#makeForeign() : undefined
+    this.#agents = this.#foreign ?? this.#makeChannels()
     this.#notify = options.ready === 'notify' ? this.#makeNotifySocket() : undefined
     this.#prober = options.health && this.#makeProber(options.health)
     this.#control = new ControlServer({
@@ -120,17 +131,58 @@ export class Launcher {
     })
   }
 
+  #makeChannels(): Channels {
+    return new Channels({
+      path: this.#runtime.channelSocket,
+      processes: this.#processes,
+      sockets: this.#sockets,
+      standing: (worker) => this.#standing(worker),
+      post: (event) => this.#post(event),
+      patience: { timeoutMs: this.#options.hangTimeoutMs, killMs: this.#options.hangKillMs },
+      log: this.#log,
+    })
+  }
+
+  /** Loaded only when the program has no agent. */
+  #makeForeign(): Foreign {
+    const { Foreign } = require('./foreign.js') as typeof import('./foreign.js')
+    return new Foreign({
+      sockets: this.#sockets,
+      listens: this.#listens(),
+      aliveMs: this.#options.ready === 'alive' ? this.#options.aliveMs : undefined,
+      post: (event) => this.#post(event),
+      stop: (worker) => this.#terminate(worker),
+    })
+  }
+
+  /** What `--listen` asks for: addresses, and sockets that were given to us, by name. Throws ERR_ADDRESS. */
+  #listens(): NamedSocket[] {
+    return this.#options.listen.map(({ name, from }) => {
+      if (typeof from !== 'string') return { name, address: from }
+      const given = this.#activation.sockets.find((socket) => socket.name === from)
+      if (given !== undefined) return { name: name ?? from, address: given.address }
+      const there = this.#activation.sockets.map((socket) => socket.name)
+      throw new ReuseportError('ERR_ADDRESS', `no socket named ${JSON.stringify(from)} was given to the launcher`, {
+        facts: { given: there },
+        next: `LISTEN_FDNAMES has: ${there.length === 0 ? 'nothing' : there.join(', ')}. systemd names a socket by FileDescriptorName=.`,
+      })
+    })
+  }
+
   /**
    * Takes the name, opens the control socket and begins the first generation. Throws before anything is started: ERR_COMMAND_NOT_FOUND,
    * ERR_COMMAND_NOT_EXECUTABLE, ERR_NAME_TAKEN, ERR_RUNTIME_DIR, ERR_ADDON_NOT_FOUND.
    */
   static async start(options: LauncherOptions, log: Log): Promise<Launcher> {
+    // Before anything looks at the environment.
+    const activation = takeListenFds()
     const directory = logicalDirectory()
     const spec = resolveCommand(options.command, directory, options.envFiles)
     const runtime = takeRuntimeDir(options.name, { runtimeDir: options.runtimeDir, startedFrom: directory })
     let launcher: Launcher | undefined
     try {
-      launcher = new Launcher(options, log, runtime, directory, spec)
+      launcher = new Launcher(options, log, runtime, directory, spec, activation)
+      launcher.#openListens()
       await launcher.#control.listen(runtime.controlSocket)
       log('info', 'launcher.started', {
         name: options.name,
@@ -140,12 +192,15 @@ export class Launcher {
         control: runtime.controlSocket,
       })
       launcher.#tellShadowed(spec)
+      launcher.#tellActivation()
       launcher.#post({ type: 'start' })
       return launcher
     } catch (error) {
       if (launcher !== undefined) {
-        launcher.#channels.close()
+        launcher.#notify?.close()
+        launcher.#agents.close()
         launcher.#processes.close()
+        launcher.#sockets.closeAll()
       }
       runtime.release()
       throw error instanceof ReuseportError ? error : notUsable(runtime.directory, error)
@@ -158,14 +213,14 @@ export class Launcher {
   }
 
   async status(): Promise<Status> {
-    const connections = await this.#channels.connections()
+    const connections = await this.#agents.connections()
     return statusOf(this.#state, {
       name: this.#options.name,
       version: VERSION,
       sockets: this.#sockets,
       processes: this.#processes,
       lastReload: this.#lastReload,
-      held: (worker) => this.#channels.held(worker),
+      held: (worker) => this.#agents.held(worker),
       connections,
       warnings: this.#warnings(),
       now: performance.now(),
@@ -220,7 +275,21 @@ export class Launcher {
     this.#isStepping = false
   }
 
+  /** Bound and listening from here on: whoever comes early waits for the first worker. Throws what `Sockets` does. */
+  #openListens(): void {
+    for (let slot = 0; slot < this.#options.workers; slot++) this.#foreign?.handed(slot, 1)
+  }
+
+  #tellActivation(): void {
+    for (const { name, address } of this.#activation.sockets)
+      this.#log('info', 'activation.taken', { name, address: listenerKey(address) })
+    for (const reason of this.#activation.refused) this.#log('warn', 'activation.refused', { reason })
+  }
+
   #tellSurroundings(): void {
+    for (const { name, address, keys } of this.#activation.sockets)
+      if (!keys.some((key) => this.#state.listeners[key] !== undefined))
+        this.#log('warn', 'activation.unused', { name, address: listenerKey(address) })
     if (this.#options.balance !== 'hash' && !this.#state.steers)
       this.#log('warn', 'steering.refused', { reason: "--balance has no effect: the kernel's hash chooses" })
     for (const { text } of this.#warnings()) this.#log('warn', 'port.shared', { text })
@@ -249,7 +318,7 @@ export class Launcher {
   }
 
   #tryOn(worker: number, health: HealthOptions): Try {
-    const hand: Hand = (fd, answered) => this.#channels.hand(worker, health.port, fd, answered)
+    const hand: Hand = (fd, answered) => this.#agents.hand(worker, health.port, fd, answered)
     if (health.kind !== 'command') {
       const { Attempt } = require('./probe/attempt.js') as typeof import('./probe/attempt.js')
       return (done) => new Attempt(health, hand, done)
@@ -287,11 +356,11 @@ export class Launcher {
       case 'listen':
         return this.#listen(effect)
       case 'answer':
-        return this.#channels.answer(effect.worker, effect.claim, effect.answer)
+        return this.#agents.answer(effect.worker, effect.claim, effect.answer)
       case 'order':
-        return this.#channels.order(effect.worker, effect.seq, effect.order)
+        return this.#agents.order(effect.worker, effect.seq, effect.order)
       case 'lane':
-        return this.#channels.layLane(effect.listener, effect.from, effect.to)
+        return this.#agents.layLane(effect.listener, effect.from, effect.to)
       case 'close':
         for (const socket of effect.sockets) this.#sockets.close(socket)
         return
@@ -355,11 +424,14 @@ export class Launcher {
       })
   }
 
-  #spawn({ worker, generation, expendable }: Extract<Effect, { do: 'spawn' }>): void {
+  #spawn({ worker, slot, generation, expendable }: Extract<Effect, { do: 'spawn' }>): void {
     const spec = this.#specs.get(generation) as Spec
     try {
       const paths = this.#sockets.paths()
-      this.#outcome({ type: 'spawned', worker, pid: this.#processes.spawn(worker, spec, { expendable, paths }) })
+      const handed = this.#foreign?.handed(slot, generation)
+      const pid = this.#processes.spawn(worker, spec, { expendable, paths, handed })
+      this.#outcome({ type: 'spawned', worker, pid })
+      this.#agents.spawned(worker, pid)
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       this.#outcome({
@@ -426,7 +498,7 @@ export class Launcher {
   #terminate(worker: number): void {
     const signal = (): void => this.#processes.get(worker)?.terminate(this.#options.stopSignal)
     if (this.#options.compat !== 'pm2') return signal()
-    this.#channels.shutdown(worker, (heard) => {
+    this.#agents.shutdown(worker, (heard) => {
       if (!heard) signal()
     })
   }
@@ -434,7 +506,7 @@ export class Launcher {
   /** The end of a process may be known before what it said last is read. */
   #withLastWords(event: WorkerEvent): WorkerEvent {
     if (event.type !== 'exited' && event.type !== 'gone') return event
-    return { ...event, held: this.#channels.lastWords(event.worker) }
+    return { ...event, held: this.#agents.lastWords(event.worker) }
   }
 
   #setTimer(id: TimerId, ms: number): void {
@@ -487,7 +559,7 @@ export class Launcher {
     this.#timers.clear()
     this.#prober?.close()
     this.#notify?.close()
-    this.#channels.close()
+    this.#agents.close()
     this.#processes.close()
     this.#sockets.closeAll()
     this.#control.close()

@@ -4,11 +4,17 @@ import { constants } from 'node:os'
 import type { ReadySignal } from '../control-protocol.js'
 import { type Native, native, type Poller, READABLE } from '../native.js'
 import type { WorkerEvent } from './brain/events.js'
-import { type Spec, workerEnvironment } from './command.js'
+import { foreignEnvironment, type Spec, workerEnvironment } from './command.js'
 import { readOomKills } from './oom-kills.js'
 
 /** What a worker's process tells: posted to the launcher's queue. */
 type Post = (event: WorkerEvent) => void
+
+/** What a program without our agent gets at its start: descriptors from 3 on, and variables that say so. */
+export interface Handed {
+  readonly fds: readonly number[]
+  readonly variables: Readonly<Record<string, string>>
+}
 
 /** Lines of stderr that are kept of a candidate: what is shown when it fails. */
 const STDERR_LINES = 20
@@ -52,18 +58,29 @@ export class Processes {
     }
   }
 
-  /** Starts the process of a worker. `paths`: unix paths that are served now. Throws what posix_spawn gives. */
-  spawn(worker: number, spec: Spec, { expendable, paths }: { expendable: boolean; paths: readonly string[] }): number {
+  /**
+   * Starts the process of a worker. `paths`: unix paths that are served now. `handed`: what it gets in place of our agent. Throws what
+   * posix_spawn gives.
+   */
+  spawn(
+    worker: number,
+    spec: Spec,
+    { expendable, paths, handed }: { expendable: boolean; paths: readonly string[]; handed: Handed | undefined },
+  ): number {
     const token = randomBytes(16).toString('hex')
-    const env = workerEnvironment(spec, { ...this.#handed, token, paths })
-    const started = new WorkerProcess(worker, token, { ...spec, env }, (event) => {
+    const env =
+      handed === undefined
+        ? workerEnvironment(spec, { ...this.#handed, token, paths })
+        : foreignEnvironment(spec, { ...this.#handed, ...handed })
+    const started = new WorkerProcess(worker, token, { ...spec, env, fds: handed?.fds }, (event) => {
       if (event.type !== 'exited') return this.#post(event)
       this.#byWorker.delete(worker)
       this.#reapOrphans()
       this.#post({ ...event, oomKill: this.#hasKilledForMemory() })
     })
     this.#byWorker.set(worker, started)
-    if (expendable) started.adjustOomScore(CANDIDATE_OOM_SCORE)
+    // What a program without our agent has forked by the time it serves would keep it.
+    if (expendable && handed === undefined) started.adjustOomScore(CANDIDATE_OOM_SCORE)
     return started.pid
   }
 
@@ -125,8 +142,8 @@ export class WorkerProcess {
   readonly startedAt: Date = new Date()
   /** What the program said of itself last, by sd_notify's STATUS. */
   statusText: string | null = null
-  /** Read end of the pipe that is the worker's stderr until it serves. */
-  readonly stderrReader: number
+  /** Read end of the pipe that is the worker's stderr until it serves; null: it has ours from the start, for nobody could give it that later. */
+  readonly stderrReader: number | null
   readonly #native: Native = native()
   readonly #post: Post
   readonly #tail: string[] = []
@@ -134,13 +151,18 @@ export class WorkerProcess {
   #spawned: Watched | null
   #agent: Watched | null = null
   #ending: { code: number | null; signal: string | null } | null = null
-  #stderr: Poller | null
+  #stderr: Poller | null = null
 
-  constructor(worker: number, token: string, spec: Omit<Spec, 'env'> & { env: readonly string[] }, post: Post) {
+  constructor(
+    worker: number,
+    token: string,
+    spec: Omit<Spec, 'env'> & { env: readonly string[]; fds: readonly number[] | undefined },
+    post: Post,
+  ) {
     this.worker = worker
     this.token = token
     this.#post = post
-    const [reader, writer] = this.#native.pipe(true)
+    const [reader, writer] = spec.fds === undefined ? this.#native.pipe(true) : [null, null]
     const nothing = openSync('/dev/null', 'r')
     try {
       const { pid, pidfd } = this.#native.spawn({
@@ -148,18 +170,20 @@ export class WorkerProcess {
         argv: spec.argv,
         env: spec.env,
         cwd: spec.cwd,
-        stdio: [nothing, 1, writer],
+        stdio: [nothing, 1, writer ?? 2],
+        ...(spec.fds === undefined ? {} : { fds: spec.fds, pidVariable: 'LISTEN_PID' }),
       })
       this.pid = pid
       this.#spawned = this.#watch(pid, pidfd, () => this.#spawnedEnded())
     } catch (error) {
-      closeSync(reader)
+      if (reader !== null) closeSync(reader)
       throw error
     } finally {
       closeSync(nothing)
-      closeSync(writer)
+      if (writer !== null) closeSync(writer)
     }
     this.stderrReader = reader
+    if (reader === null) return
     this.#stderr = new this.#native.Poller(reader, () => this.#copyStderr())
     this.#stderr.start(READABLE)
   }
@@ -266,12 +290,13 @@ export class WorkerProcess {
 
   /** Passes on what the worker wrote, and keeps its last lines. Ends with the last process that holds the pipe. */
   #copyStderr(): void {
-    if (this.#stderr === null) return
+    const reader = this.stderrReader
+    if (this.#stderr === null || reader === null) return
     const chunk = Buffer.allocUnsafe(65_536)
     for (;;) {
       let length: number
       try {
-        length = readSync(this.stderrReader, chunk)
+        length = readSync(reader, chunk)
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return
         length = 0
@@ -287,7 +312,7 @@ export class WorkerProcess {
   }
 
   #closeStderr(): void {
-    if (this.#stderr === null) return
+    if (this.#stderr === null || this.stderrReader === null) return
     this.#stderr.close()
     this.#stderr = null
     closeSync(this.stderrReader)

@@ -2,7 +2,8 @@ import { fstatSync, linkSync, lstatSync, renameSync, statSync, unlinkSync } from
 
 import { ReuseportError } from '../errors.js'
 import { native, type SteerBy, type SteeredCanary } from '../native.js'
-import type { ListenAddress, SocketName } from '../protocol.js'
+import { type ListenAddress, type ListenerKey, listenerKey, type SocketName } from '../protocol.js'
+import type { GivenSocket } from './listen-fds.js'
 import { describeHolders, portHolders } from './port-holder.js'
 
 /**
@@ -11,17 +12,58 @@ import { describeHolders, portHolders } from './port-holder.js'
  */
 export class Sockets {
   readonly #sockets = new Map<string, OwnedSocket>()
+  readonly #given: readonly GivenSocket[]
+
+  /** `given`: sockets that are there already. They are kept for good, and whoever opens their address gets a copy. */
+  constructor(given: readonly GivenSocket[] = []) {
+    this.#given = given
+  }
 
   /** Makes and binds the socket of a slot unless it is there. Throws ERR_ADDRESS_IN_USE, ERR_PERMISSION, ERR_ADDRESS. */
   open(name: SocketName, address: ListenAddress): void {
     const id = idOf(name)
     const there = this.#sockets.get(id)
-    if (there === undefined) this.#sockets.set(id, address.kind === 'tcp' ? bindTcp(address) : bindPath(address.path))
+    if (there === undefined) this.#sockets.set(id, this.#copyOfGiven(name.listener, address) ?? bind(address))
     else there.relink?.()
+  }
+
+  /**
+   * For a program that is given its sockets when it is started: the descriptor of a socket that listens, lent for one call. Blocking, as
+   * systemd gives them; what a program makes of that is seen by all, the next generation too.
+   */
+  ready(address: ListenAddress, slot: number, backlog: number): number {
+    const listener = listenerKey(address)
+    const name = { listener, slot: address.kind === 'unix' || this.isGiven(listener) ? 0 : slot }
+    const isNew = !this.has(name)
+    this.open(name, address)
+    if (!isNew) return this.fd(name)
+    try {
+      const fd = this.fd(name)
+      if (!this.isGiven(listener)) native().setNonBlocking(fd, false)
+      this.listen(name, backlog)
+      return fd
+    } catch (error) {
+      this.close(name)
+      throw error
+    }
+  }
+
+  #copyOfGiven(listener: ListenerKey, address: ListenAddress): OwnedSocket | undefined {
+    const given = this.#given.find(({ keys }) => keys.includes(listener))
+    if (given === undefined) return undefined
+    const fd = native().dup(given.fd)
+    return address.kind === 'unix' ? { fd, kind: 'unix', path: address.path } : { fd, kind: address.kind }
+  }
+
+  /** Whether it was given to us: then there is one socket for all slots, and it is not ours to end. */
+  isGiven(listener: ListenerKey): boolean {
+    return this.#given.some(({ keys }) => keys.includes(listener))
   }
 
   /** listen(2). The order in which the sockets of a listener come here is their index in the reuseport group (kernel.md §3). */
   listen(name: SocketName, backlog: number): void {
+    // Datagrams come to whoever is bound; and the backlog of a socket that was given is its giver's choice.
+    if (name.listener.startsWith('udp ') || this.isGiven(name.listener)) return
     native().listen(this.fd(name), backlog > 0 ? backlog : DEFAULT_BACKLOG)
   }
 
@@ -72,7 +114,7 @@ export class Sockets {
 
   /** Of all TCP sockets. */
   inodes(): number[] {
-    return [...this.#sockets.values()].flatMap(({ fd, path }) => (path === undefined ? fstatSync(fd).ino : []))
+    return [...this.#sockets.values()].flatMap(({ fd, kind }) => (kind === 'tcp' ? fstatSync(fd).ino : []))
   }
 
   /** Connections that wait in this socket's queue; null when it does not listen, or is no TCP socket. */
@@ -100,6 +142,7 @@ export class Sockets {
       socket.unlink?.()
     }
     this.#sockets.clear()
+    for (const { fd } of this.#given) native().close(fd)
   }
 }
 
@@ -108,6 +151,7 @@ const DEFAULT_BACKLOG = 511
 
 interface OwnedSocket {
   readonly fd: number
+  readonly kind: ListenAddress['kind']
   /** Unix: where clients find it. */
   readonly path?: string
   /** Unix: puts the path back if the program has unlinked it before its listen(). */
@@ -120,33 +164,40 @@ function idOf({ listener, slot }: SocketName): string {
   return `${slot} ${listener}`
 }
 
-function bindTcp(address: Extract<ListenAddress, { kind: 'tcp' }>): OwnedSocket {
-  if (address.host !== null) return { fd: bindHost(address.host, address) }
+type InetAddress = Exclude<ListenAddress, { kind: 'unix' }>
+
+function bind(address: ListenAddress): OwnedSocket {
+  return address.kind === 'unix' ? bindPath(address.path) : { fd: bindInet(address), kind: address.kind }
+}
+
+function bindInet(address: InetAddress): number {
+  if (address.host !== null) return bindHost(address.host, address)
   try {
-    return { fd: bindHost('::', address) }
+    return bindHost('::', address)
   } catch (error) {
     // As Node does for listen(port): every address, or every IPv4 address where there is no IPv6.
     const { code } = (error as ReuseportError).cause as NodeJS.ErrnoException
     if (code === 'EADDRINUSE' || code === 'EACCES') throw error
-    return { fd: bindHost('0.0.0.0', address) }
+    return bindHost('0.0.0.0', address)
   }
 }
 
-function bindHost(host: string, { port, ipv6Only }: { port: number; ipv6Only: boolean }): number {
+function bindHost(host: string, { kind, port, ipv6Only }: InetAddress): number {
   const addon = native()
-  const fd = addon.socket(host.includes(':') ? 'inet6' : 'inet', 'stream')
+  const fd = addon.socket(host.includes(':') ? 'inet6' : 'inet', kind === 'tcp' ? 'stream' : 'datagram')
   try {
     if (host.includes(':')) addon.setOption(fd, 'ipv6Only', ipv6Only ? 1 : 0)
     addon.setOption(fd, 'reusePort', 1)
     // For the bind only, past connections in TIME_WAIT. Left on, another user could bind *and listen* beside a socket of ours that does
-    // not listen yet (prototypes.md i).
-    addon.setOption(fd, 'reuseAddress', 1)
+    // not listen yet (prototypes.md i). Of UDP it would let others take the datagrams.
+    if (kind === 'tcp') addon.setOption(fd, 'reuseAddress', 1)
     addon.bindInet(fd, host, port)
-    addon.setOption(fd, 'reuseAddress', 0)
+    if (kind === 'tcp') addon.setOption(fd, 'reuseAddress', 0)
     return fd
   } catch (cause) {
     addon.close(fd)
     throw addressError(
+      kind,
       host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
       port,
       cause as NodeJS.ErrnoException,
@@ -155,7 +206,18 @@ function bindHost(host: string, { port, ipv6Only }: { port: number; ipv6Only: bo
 }
 
 /** Dresses the error of a bind or listen for the one who has to mend it. */
-function addressError(address: string, port: number, cause: NodeJS.ErrnoException): ReuseportError {
+function addressError(
+  kind: InetAddress['kind'],
+  address: string,
+  port: number,
+  cause: NodeJS.ErrnoException,
+): ReuseportError {
+  if (cause.code === 'EADDRINUSE' && kind === 'udp')
+    return new ReuseportError('ERR_ADDRESS_IN_USE', `${address} is in use (UDP)`, {
+      facts: { address, port },
+      next: 'ss -lunp shows by whom.',
+      cause,
+    })
   if (cause.code === 'EADDRINUSE') {
     const holders = portHolders(port)
     return new ReuseportError('ERR_ADDRESS_IN_USE', `${address} is in use: held by ${describeHolders(holders)}`, {
@@ -221,6 +283,7 @@ function bindPath(path: string): OwnedSocket {
   }
   return {
     fd,
+    kind: 'unix',
     path,
     relink: () => place(own, path),
     unlink() {

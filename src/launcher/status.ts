@@ -75,6 +75,8 @@ export function statusOf(
     listeners: Object.values(state.listeners).map((listener) => ({
       address: listener.key,
       backlog: listener.backlog,
+      shared: listener.shared,
+      activated: facts.sockets.isGiven(listener.key),
       sockets: Object.keys(listener.sockets)
         .map(Number)
         .map((slot) => ({ listener: listener.key, slot }))
@@ -86,7 +88,9 @@ export function statusOf(
           parked: state.parked[socket.slot] !== undefined,
           holders: [
             process.pid,
-            ...workers.flatMap((worker) => (worker.pid !== null && holds(worker, socket) ? [worker.pid] : [])),
+            ...workers.flatMap((worker) =>
+              worker.pid !== null && holds(worker, socket, listener.shared) ? [worker.pid] : [],
+            ),
             ...(state.parked[socket.slot]?.holders ?? []),
           ],
         })),
@@ -127,10 +131,11 @@ function adopterOf(state: State, slot: number): number | null {
   return null
 }
 
-function holds(worker: Worker, socket: { listener: string; slot: number }): boolean {
-  const isOwn =
-    Object.values(worker.claims).some((claim) => claim.listener === socket.listener) && worker.slot === socket.slot
-  return isOwn || worker.spares.includes(`${socket.slot} ${socket.listener}`)
+function holds(worker: Worker, socket: { listener: string; slot: number }, isShared: boolean): boolean {
+  const isOwn = Object.values(worker.claims).some((claim) => claim.listener === socket.listener)
+  return (
+    (isOwn && (isShared || worker.slot === socket.slot)) || worker.spares.includes(`${socket.slot} ${socket.listener}`)
+  )
 }
 
 function progressOf(state: State, run: Run, now: number): ReloadProgress {

@@ -1,6 +1,6 @@
 import type { Fate } from '../meeting.js'
 import type { Native } from '../native.js'
-import type { AckResult, Order, OrderType, SocketName, ToLauncher } from '../protocol.js'
+import type { AckResult, ListenerKey, Order, OrderType, SocketName, ToLauncher } from '../protocol.js'
 import { Answers } from './answers.js'
 import type { Claim } from './claim.js'
 import { childrenOf, openIn, speaksOf } from './cluster/children.js'
@@ -209,12 +209,12 @@ function isOrder(message: Incoming['message']): message is Order {
 }
 
 /** `admit` and `resume` are the same deed: whatever was held or paused accepts. A drain that had begun is called off (an undo). */
-function serve(world: OrderWorld, { except }: { readonly except?: 'unix' }): Deed {
+function serve(world: OrderWorld, { except = [] }: { readonly except?: readonly ListenerKey[] }): Deed {
   if (world.drain !== undefined) tell(world, (fate) => fate.resumed())
   world.drain?.cancel()
   world.drain = undefined
   for (const claim of world.claims.values()) {
-    if (claim.facts.address.kind === except) continue
+    if (except.includes(claim.facts.listener)) continue
     Sender.of(claim.facts.server)?.callOff()
     claim.accept()
   }

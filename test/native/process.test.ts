@@ -49,6 +49,21 @@ describe('spawn', () => {
     for (const fd of all) addon.close(fd)
   })
 
+  it('gives it further descriptors from 3 on, and its own pid in a variable', () => {
+    const [read, write] = addon.pipe(false)
+    const sockets = addon.socketPair()
+    const { pid, output } = shell('echo "$OWN_PID $$"; echo four >&4; ls /proc/$$/fd; true', {
+      env: ['PATH=/usr/bin:/bin'],
+      fds: [sockets[0], write, sockets[1]],
+      pidVariable: 'OWN_PID',
+    })
+    expect(output).toBe(`${pid} ${pid}\n0\n1\n2\n3\n4\n5\n`)
+    for (const fd of [write, ...sockets]) addon.close(fd)
+    expect(readFileSync(read, 'utf8')).toBe('four\n')
+    addon.close(read)
+    expect(errorOf(() => shell('true', { fds: [9_999] }))).toMatchObject({ code: 'EBADF' })
+  })
+
   it('gives it default dispositions and an empty mask: Node ignores SIGPIPE and SIGXFSZ', () => {
     expect(readFileSync('/proc/self/status', 'utf8')).toMatch(/SigIgn:\s+0*1001000/)
     const { output } = shell('exec grep -E "^Sig(Blk|Ign)" /proc/self/status')

@@ -73,6 +73,28 @@ export function schedules(faults: boolean): fc.Arbitrary<Schedule> {
   })
 }
 
+/** Of a program without our agent: nobody holds it, and there is less that it can do wrong. */
+export function foreignSchedules(faults: boolean): fc.Arbitrary<Schedule> {
+  const foreign = fc.record({
+    agent: fc.constant(false),
+    ready: fc.constant('alive' as const),
+    migrate: fc.constant(false),
+    strategy: fc.constantFrom('all' as const, 'rolling' as const),
+    surge: fc.constantFrom(null, 1, 2),
+    bakeMs: fc.constantFrom(0, 5_000),
+    alwaysSteers: fc.boolean(),
+    steers: fc.constantFrom(true, true, false),
+  })
+  const versions = fc.constantFrom<Conduct[]>('good', 'good', 'never-drains', 'exits', 'never-says', 'dies-baking')
+  return fc.record({
+    moves: schedules(faults).map(({ moves }) => moves.filter((move) => move.do !== 'hang')),
+    versions: fc.array(versions, { minLength: 1, maxLength: 6 }),
+    settings: foreign,
+    order: fc.constantFrom('up' as const, 'down' as const),
+    refusesProgram: fc.constantFrom(false, false, false, true),
+  })
+}
+
 /** Runs it to the end of all things. Throws at the first step after which something is not as promised. */
 export function run(
   { moves, versions, settings: chosen, order, refusesProgram }: Schedule,
@@ -87,9 +109,11 @@ export function run(
   }
   const refuses = (version: Conduct): boolean =>
     REFUSED.includes(version) ||
-    (version === 'never-says' && chosen.ready === 'message') ||
+    (version === 'never-says' && chosen.ready !== 'listening') ||
     (version === 'fails-proof' && chosen.probes === true)
   const world = new World({ slots: SLOTS, ...chosen }, conduct, brain)
+  // Without agents nobody adopts: the queue of a version that dies when the old one has gone waits for its next start.
+  const isBare = chosen.agent === false && (chosen.strategy === 'rolling' || chosen.bakeMs === 0)
   world.refusesProgram = refusesProgram
   world.start(order)
   let caller = 0
@@ -105,7 +129,7 @@ export function run(
       if (!isJoining) must(world.sockets.has(`${slot} tcp *:3000`), 'a socket was let go')
     })
     // I2. Bad versions alone never leave a slot without somebody who accepts, but for the moment until their fault is noticed.
-    for (let slot = 0; slot < state.slots.length && !faults; slot++)
+    for (let slot = 0; slot < state.slots.length && !faults && !isBare; slot++)
       if (state.slots[slot]?.isJoining === false && !isUnnoticed(world, slot))
         must((world.acceptors.get(slot)?.size ?? 0) > 0, `nobody accepts in slot ${slot}`)
     // I3. What has not proven itself accepts nothing, and is never the working generation.
@@ -113,7 +137,7 @@ export function run(
     for (const id of [...world.acceptors.values()].flatMap((accepting) => [...accepting])) {
       const worker = state.workers[id]
       const version = worker && conduct(worker.generation, worker.slot)
-      if (version !== undefined && refuses(version) && version !== 'dies-admitted')
+      if (version !== undefined && refuses(version) && version !== 'dies-admitted' && chosen.agent !== false)
         must(false, `a version that ${version} accepts`)
     }
     // While a version bakes, whoever has paused for it can still be gone back to.

@@ -85,6 +85,8 @@ export class World {
     this.#step = brain
     this.state = initialState({
       slots: 2,
+      agent: true,
+      given: [],
       ports: undefined,
       readyTimeoutMs: 60_000,
       drainTimeoutMs: 30_000,
@@ -165,7 +167,9 @@ export class World {
 
   /** Moves the clock to the next timer and rings it. False when no timer runs. */
   ring(): boolean {
-    const [next] = [...this.timers].sort((a, b) => a[1] - b[1])
+    // The launcher's stand-in answers in its own turn: no answer of it is ever late.
+    const rings = ([id]: [string, number]): boolean => this.state.settings.agent || !id.startsWith('order:')
+    const [next] = [...this.timers].filter(rings).sort((a, b) => a[1] - b[1])
     if (next === undefined) return false
     this.timers.delete(next[0])
     this.now = Math.max(this.now, next[1])
@@ -468,6 +472,7 @@ export class World {
     const record = this.state.workers[worker]
     if (record === undefined || !this.alive.has(worker)) return
     const conduct = this.conduct(record.generation, record.slot)
+    if (!this.state.settings.agent) return this.#obeyForeign(effect, record, conduct)
     if (order.type === 'resume' && conduct === 'never-resumes') return
     const frozen = this.#frozen.get(worker)
     if (frozen !== undefined) return void frozen.orders.push(effect)
@@ -501,6 +506,13 @@ export class World {
         worker,
         event: { type: 'drained', worker, outcome: { ended: 1, closed: 0, cut: 0, moved: 2 } },
       })
+  }
+
+  /** As the launcher's stand-in does: every order is answered, and none is done but the last. */
+  #obeyForeign({ worker, seq, order }: Extract<Effect, { do: 'order' }>, record: Worker, conduct: Conduct): void {
+    this.pending.push({ worker, event: { type: 'acked', worker, seq } })
+    if (order.type === 'term' && order.working === record.generation) this.#turnBad(worker, conduct)
+    if (order.type === 'drain' && conduct !== 'never-drains') this.#end(worker, 'SIGTERM')
   }
 
   /** It has the service, and will show what it is. */

@@ -84,7 +84,7 @@ describe('the health check on the command line', () => {
     [['--health', 'tcp', '--health-header', 'A: b'], '--health-header belongs to --health PATH'],
     [['--health', '/', '--health-interval', '0'], '--health-interval "0" is too short'],
     [['--health', '/', '--liveness', '9ms'], '--liveness "9ms" is too short'],
-    [['--ready', 'soon'], '--ready "soon" is none of listening, message, notify'],
+    [['--ready', 'soon'], '--ready "soon" is none of listening, message, notify, alive:TIME'],
   ])('%j is refused', (words, message) => {
     expect(refused(...words)).toBe(message)
   })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
-import { run, schedules } from '../support/schedule.js'
+import { foreignSchedules, run, schedules } from '../support/schedule.js'
 
 /** Of each kind; a nightly run asks for more. */
 const RUNS = Number(process.env['SCHEDULES'] ?? 5_000)
@@ -21,5 +21,13 @@ describe('any schedule', () => {
       fc.property(schedules(true), (schedule) => void run(schedule, true)),
       OPTIONS,
     )
+  }, 600_000)
+
+  it('of a program without our agent: the same, with and without workers killed', () => {
+    for (const faults of [false, true])
+      fc.assert(
+        fc.property(foreignSchedules(faults), (schedule) => void run(schedule, faults)),
+        { ...OPTIONS, numRuns: Math.ceil(RUNS / 4) },
+      )
   }, 600_000)
 })

@@ -18,6 +18,12 @@ const LEAST_TIME_MS = 5
 
 /** Why there can be no canary. `isShared`: others are in one of our groups. */
 export function whyNoCanary({ state, listeners }: Draft, isShared = false): Refusal | null {
+  if (!state.settings.agent)
+    return {
+      reason: 'with --listen nobody can hold a worker back, so it has no share that could be set',
+      facts: { agent: false },
+      next: 'Reload without --canary (a bake undoes a version that ends, too).',
+    }
   if (!state.steers)
     return {
       reason: 'the kernel takes no steering program here, so no share of the connections can be set',
@@ -30,9 +36,10 @@ export function whyNoCanary({ state, listeners }: Draft, isShared = false): Refu
       facts: { shared: true },
       next: '`reuseport-run status` names it: stop it, or reload without --canary.',
     }
-  if (state.phase === 'running' && !listeners.some(({ address }) => address.kind === 'tcp'))
+  if (state.phase === 'running' && !listeners.some(({ shared }) => !shared))
     return {
-      reason: 'the program listens on no TCP port, and a unix socket is one queue for all workers',
+      reason:
+        'the program listens on no TCP port, and a unix socket is one queue for all workers; so is a socket that systemd has given',
       facts: { listeners: listeners.length },
       next: 'Reload without --canary.',
     }

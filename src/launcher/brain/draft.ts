@@ -115,10 +115,19 @@ export class Draft {
     return Object.values(worker.orders).includes(type)
   }
 
-  /** Whether connections may be in its hands: it serves or has served, or may have done the order to serve and not said so yet. */
+  /**
+   * Whether connections may be in its hands: it serves or has served, or may have done the order to serve and not said so yet, or nobody
+   * holds it.
+   */
   mayAccept(worker: Worker): boolean {
     const { state } = worker
-    return state === 'serving' || state === 'paused' || state === 'draining' || this.awaits(worker, 'admit')
+    return (
+      !this.state.settings.agent ||
+      state === 'serving' ||
+      state === 'paused' ||
+      state === 'draining' ||
+      this.awaits(worker, 'admit')
+    )
   }
 
   /** The stop signal, and SIGKILL when `killAfterMs` has passed. */
@@ -129,11 +138,16 @@ export class Draft {
     this.timer(`kill:${worker.id}`, this.state.settings.killAfterMs)
   }
 
-  /** SIGKILL at once: for workers that serve nobody, or that did not heed the stop signal. `failure`: what it did wrong, if it did. */
+  /**
+   * SIGKILL at once: for workers that serve nobody, or that did not heed the stop signal. One that serves nobody only as far as we know,
+   * since nobody holds it, may finish what it has. `failure`: what it did wrong, if it did.
+   */
   kill(worker: Worker, failure: string | null): void {
     worker.failure ??= failure
-    worker.state = 'stopping'
     this.cancel(`ready:${worker.id}`)
+    const isNew = worker.state === 'spawned' || worker.state === 'claimed' || worker.state === 'ready'
+    if (isNew && !this.state.settings.agent && this.state.stop?.pressure !== 'kill') return this.drain(worker, false)
+    worker.state = 'stopping'
     this.do({ do: 'kill', worker: worker.id })
   }
 

@@ -210,7 +210,7 @@ export type ClaimAnswer =
 /** An order as the brain gives it: sockets by name; the hands attach the descriptors. */
 export type BrainOrder =
   | { readonly type: 'pause' }
-  | { readonly type: 'admit' | 'resume'; readonly except?: 'unix' }
+  | { readonly type: 'admit' | 'resume'; readonly except?: readonly ListenerKey[] }
   | { readonly type: 'stderr' }
   | { readonly type: 'adopt'; readonly socket: SocketName }
   | { readonly type: 'seat'; readonly slot: number; readonly sockets: readonly SocketName[] }

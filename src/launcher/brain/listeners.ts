@@ -41,6 +41,7 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
   const listener = listeners[key] ?? {
     key,
     address,
+    shared: address.kind === 'unix' || settings.given.includes(key),
     backlog,
     sockets: {},
     order: [],
@@ -69,16 +70,17 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
 
 /**
  * A first worker of which nothing but 'listening' is wanted serves from its claim on, and so does a late claim of one that serves
- * already. All others are held, and whatever waits for its listener.ready().
+ * already, and whatever cannot be held. All others are held, and whatever waits for its listener.ready().
  */
 function goesLive(draft: Draft, worker: Worker, claim: Claim): boolean {
-  const { ready, probes } = draft.state.settings
-  if (isSilent(claim) || (worker.role === 'canary' && isUnix(draft, claim.listener))) return false
+  const { agent, ready, probes } = draft.state.settings
+  if (!agent) return true
+  if (isSilent(claim) || (worker.role === 'canary' && isShared(draft, claim.listener))) return false
   return worker.state === 'serving' || (worker.role === 'first' && ready === 'listening' && !probes && !worker.says)
 }
 
-function isUnix({ state }: Draft, key: ListenerKey): boolean {
-  return state.listeners[key]?.address.kind === 'unix'
+function isShared({ state }: Draft, key: ListenerKey): boolean {
+  return state.listeners[key]?.shared === true
 }
 
 /** The program has not said yet that this listener of the library may accept. */
@@ -89,12 +91,14 @@ export function isSilent({ says, said }: Claim): boolean {
 /** A worker that has been admitted is told to accept: from all that it had, and what it has said to be ready since. */
 export function acceptAgain(draft: Draft, worker: Worker): void {
   listenFor(draft, [worker])
-  draft.order(worker, { type: 'resume', ...exceptFor(worker) })
+  draft.order(worker, { type: 'resume', ...exceptFor(draft, worker) })
 }
 
-/** The one socket of a unix listener cannot be shared out: a canary accepts nothing from it. */
-function exceptFor({ role }: Worker): { except?: 'unix' } {
-  return role === 'canary' ? { except: 'unix' } : {}
+/** The one socket of a listener that all share cannot be shared out: a canary accepts nothing from it. */
+function exceptFor(draft: Draft, { role, claims }: Worker): { except?: readonly ListenerKey[] } {
+  if (role !== 'canary') return {}
+  const except = Object.values(claims).flatMap(({ listener }) => (isShared(draft, listener) ? listener : []))
+  return except.length === 0 ? {} : { except }
 }
 
 export function opened(draft: Draft, worker: Worker, event: OfType<'opened'>): void {
@@ -166,7 +170,7 @@ export function neverListened(draft: Draft, worker: Worker, key: ListenerKey): v
 export function admit(draft: Draft, workers: readonly Worker[]): void {
   const held = workers.filter((worker) => !draft.awaits(worker, 'admit'))
   listenFor(draft, held)
-  for (const worker of held) draft.order(worker, { type: 'admit', ...exceptFor(worker) })
+  for (const worker of held) draft.order(worker, { type: 'admit', ...exceptFor(draft, worker) })
 }
 
 export function released(draft: Draft, worker: Worker, event: OfType<'released'>): void {
@@ -209,8 +213,8 @@ export function disownAll(draft: Draft, generation: number): void {
 /** What only workers of slots that are gone listened on ends with them, as if the program had closed it: nobody would come for its queue. */
 export function disownGone(draft: Draft): void {
   const { slots, working } = draft.state
-  const isOfAll = ({ address, awaitedBy, sockets, key }: Listener): boolean =>
-    address.kind === 'unix'
+  const isOfAll = ({ shared, awaitedBy, sockets, key }: Listener): boolean =>
+    shared
       ? awaitedBy !== null || draft.members.some((worker) => hasClaim(worker, key))
       : Object.keys(sockets).some((slot) => Number(slot) < slots.length)
   for (const listener of draft.listeners)
@@ -256,13 +260,13 @@ function isBeingOpened(draft: Draft, key: ListenerKey): boolean {
  * has adopted the fewest; it is given back as soon as the slot's own worker serves. With nobody to adopt it the queue waits.
  */
 function cover(draft: Draft): void {
-  const { phase, run } = draft.state
-  if (phase !== 'running') return
+  const { phase, run, settings } = draft.state
+  if (phase !== 'running' || !settings.agent) return
   const { members } = draft
   // In a handover both generations hold the same sockets and one of them always accepts.
   const between = run?.step === 'handover' && !run.committed ? run.batch : []
   for (const listener of draft.listeners) {
-    if (listener.address.kind === 'unix') continue // One socket: whoever serves accepts from it.
+    if (listener.shared) continue
     const listening = members.filter((worker) => listensOn(worker, listener.key))
     // Told to resume is as good as accepting: its queue waits no longer than an order takes, and further orders come after that one.
     const serving = listening.filter((worker) => worker.state === 'serving' && !draft.awaits(worker, 'pause'))
@@ -333,7 +337,8 @@ export function forgetAdoptions(draft: Draft, worker: Worker): void {
 
 /** Every worker that speaks to us keeps a copy of every socket, so that launcher and one worker killed together lose nothing. */
 function spread(draft: Draft): void {
-  const { phase, parked } = draft.state
+  const { phase, parked, settings } = draft.state
+  if (!settings.agent) return
   const isKept = ({ slot }: SocketName): boolean => parked[slot] === undefined || parked[slot].step === 'parked'
   const sockets = phase === 'running' || phase === 'starting' ? allSockets(draft.listeners).filter(isKept) : []
   for (const worker of draft.workers) {
@@ -382,5 +387,5 @@ export function listensOn(worker: Worker, key: ListenerKey): boolean {
 
 function socketSlot(listener: Listener, slot: number): number {
   // A warm spare is held with some socket until it gets those of its slot.
-  return listener.address.kind === 'unix' || slot === NO_SLOT ? 0 : slot
+  return listener.shared || slot === NO_SLOT ? 0 : slot
 }

@@ -24,8 +24,8 @@ export function park(draft: Draft, slot: number): void {
 
 /** What never listened has nothing that could be lost. */
 function closeBound(draft: Draft, slot: number): void {
-  for (const { key, address, sockets } of draft.listeners) {
-    if (address.kind !== 'tcp' || sockets[slot] !== 'bound') continue
+  for (const { key, shared, sockets } of draft.listeners) {
+    if (shared || sockets[slot] !== 'bound') continue
     delete sockets[slot]
     draft.do({ do: 'close', sockets: [{ listener: key, slot }] })
   }
@@ -173,7 +173,7 @@ function leaveOrder(order: number[], slot: number): void {
 }
 
 function socketsOf(draft: Draft, slot: number): SocketName[] {
-  return draft.listeners.flatMap(({ key, address, sockets }) =>
-    address.kind === 'tcp' && sockets[slot] !== undefined ? [{ listener: key, slot }] : [],
+  return draft.listeners.flatMap(({ key, shared, sockets }) =>
+    !shared && sockets[slot] !== undefined ? [{ listener: key, slot }] : [],
   )
 }

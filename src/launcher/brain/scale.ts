@@ -27,8 +27,10 @@ export function requestScale(draft: Draft, { caller, workers, isRelative }: Scal
   const now = { from: state.slots.length, to: asked, callers, reason: null }
   if (state.phase === 'stopping' || state.phase === 'stopped')
     return tell(draft, { ...now, reason: STOPPED }, 'stopped')
-  if (to < 1 || to > MAX_WORKERS) {
-    const reason = `${to} workers: give 1 to ${MAX_WORKERS}`
+  const isNumber = to >= 1 && to <= MAX_WORKERS
+  if (!isNumber || !state.settings.agent) {
+    // A new socket gets connections at once, and nobody else could accept them if its worker fails; nor what one that goes leaves behind.
+    const reason = isNumber ? NO_AGENT : `${to} workers: give 1 to ${MAX_WORKERS}`
     draft.log('warn', 'scale.refused', { reason })
     return tell(draft, { ...now, reason }, 'refused')
   }
@@ -40,6 +42,8 @@ export function requestScale(draft: Draft, { caller, workers, isRelative }: Scal
 }
 
 const STOPPED = 'the launcher stops'
+const NO_AGENT =
+  'with --listen the number of workers is that of the start: workers of such a program cannot stand in for each other'
 
 /** Settled after each event. */
 export function settleScale(draft: Draft): void {

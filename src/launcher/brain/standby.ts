@@ -57,7 +57,7 @@ export function takeSlot(draft: Draft, slot: number, generation: number): boolea
   if (spare === undefined) return false
   const sockets = Object.values(spare.claims).flatMap(({ listener: key }) => {
     const listener = draft.state.listeners[key]
-    return listener === undefined || listener.address.kind === 'unix' ? [] : [listener]
+    return listener === undefined || listener.shared ? [] : [listener]
   })
   // A listener that this slot has not opened yet: whoever is started for it will.
   if (sockets.some((listener) => listener.sockets[slot] === undefined)) return false

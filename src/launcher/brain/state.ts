@@ -48,6 +48,10 @@ export interface State {
 
 export interface Settings {
   readonly slots: number
+  /** The workers have our agent. Without it nobody can hold, pause or resume one: it accepts from its start up to its stop signal. */
+  readonly agent: boolean
+  /** Listeners whose socket was given to the launcher: there is one for all slots. */
+  readonly given: readonly ListenerKey[]
   readonly ports: readonly number[] | undefined
   readonly readyTimeoutMs: number
   readonly drainTimeoutMs: number
@@ -150,8 +154,10 @@ export interface Claim {
 export interface Listener {
   readonly key: ListenerKey
   readonly address: ListenAddress
+  /** One socket for all slots, of slot 0: whoever serves accepts from it. */
+  readonly shared: boolean
   backlog: number
-  /** By slot. A unix listener has one socket, of slot 0. */
+  /** By slot. */
   sockets: Record<number, 'bound' | 'listening'>
   /** Slots in the order of their listen(2): the index of a socket in the reuseport group (kernel.md §3). */
   order: number[]

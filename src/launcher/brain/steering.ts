@@ -19,17 +19,23 @@ export function settleSteering(draft: Draft): void {
   const { phase, steers } = draft.state
   if (!steers || phase !== 'running') return
   for (const listener of draft.listeners) {
-    if (listener.address.kind === 'unix') continue
+    // Datagrams of one client belong together, whatever the hash has chosen.
+    if (listener.shared || listener.address.kind === 'udp') continue
     const weights = weightsOf(draft, listener)
     steer(draft, listener, { weights, canary: weights === null ? null : shareOf(draft, listener) })
   }
 }
 
 /** Of a canary, its slot alone has a share of another kind. A program is there before its socket is: without one the hash would choose it. */
-function weightsOf({ state }: Draft, { order, adoptedBy }: Listener, leaving?: number): number[] | null {
+function weightsOf(draft: Draft, { order, adoptedBy }: Listener, leaving?: number): number[] | null {
+  const { state } = draft
   const canary = state.run?.canary?.slot
   const stays = (slot: number): boolean => state.parked[slot] === undefined && slot !== leaving && slot !== canary
-  const isWhole = (slot: number): boolean => stays(slot) && adoptedBy[slot] === undefined
+  // Without agents nobody adopts: a slot is whole when its own worker serves.
+  const accepts = ({ state: at }: Worker): boolean => at === 'serving' || at === 'paused'
+  const serves = (slot: number): boolean =>
+    state.settings.agent || draft.members.some((worker) => worker.slot === slot && accepts(worker))
+  const isWhole = (slot: number): boolean => stays(slot) && adoptedBy[slot] === undefined && serves(slot)
   const chosen = order.filter(order.some(isWhole) ? isWhole : stays)
   const isAll = chosen.length === order.length && canary === undefined
   // What only the canary listens on is its own.

@@ -50,7 +50,7 @@ export function listen(child: Worker, hear: (tell: Tell) => void): () => void {
 }
 
 export async function speaksOf(address: ListenAddress): Promise<Speaks | undefined> {
-  const where = address.kind === 'tcp' ? address.port : address.path
+  const where = address.kind === 'unix' ? address.path : address.port
   const answers = await Promise.all(childrenOf().map((child) => ask(child, { ask: 'speaks', where })))
   return answers.find((answer) => answer?.speaks)?.speaks ?? undefined
 }

@@ -1,0 +1,27 @@
+import type { Held, ListenerKey, Speaks } from '../protocol.js'
+import type { BrainOrder, ClaimAnswer } from './brain/events.js'
+
+/**
+ * Who speaks for the workers: their agents, by channels (channels.ts); or for programs that have none, a stand-in that knows what can be
+ * done for them from outside (foreign.ts). To the brain they are the same.
+ */
+export interface Agents {
+  /** Its process runs. */
+  spawned(worker: number, pid: number): void
+  answer(worker: number, claim: string, answer: ClaimAnswer): void
+  order(worker: number, seq: number, order: BrainOrder): void
+  /** Gives a worker a connection that nobody else has. Returns what takes the order back. */
+  hand(worker: number, port: number | undefined, fd: number, answered: (answer: HandAnswer) => void): () => void
+  layLane(listener: ListenerKey, from: number, to: number): void
+  /** What a worker that drains has in hand. */
+  held(worker: number): Held
+  /** The same of one that has ended. */
+  lastWords(worker: number): Held
+  /** Open connections of each worker; null or missing: not known. */
+  connections(): Promise<ReadonlyMap<number, number | null>>
+  /** PM2's message in place of the stop signal; `heard`: the program listens for it. */
+  shutdown(worker: number, answered: (heard: boolean) => void): void
+  close(): void
+}
+
+export type HandAnswer = { readonly speaks: Speaks } | { readonly error: string }

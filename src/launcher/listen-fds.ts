@@ -1,0 +1,117 @@
+import { native } from '../native.js'
+import { type ListenAddress, type ListenerKey, listenerKey } from '../protocol.js'
+
+/**
+ * Sockets that come and go as descriptors from 3 on, with variables that say so: systemd's (sd_listen_fds(3)), and Server::Starter's.
+ */
+
+/** Where descriptors that are handed over begin (SD_LISTEN_FDS_START). */
+const FIRST = 3
+/** What systemd calls a socket that has no name. */
+const NAMELESS = 'unknown'
+
+const VARIABLES = ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES', 'LISTEN_PIDFDID'] as const
+
+/** A socket that the launcher was given. */
+export interface GivenSocket {
+  /** Close-on-exec, and no longer one of the first numbers. */
+  readonly fd: number
+  readonly name: string
+  /** As the one who binds it would word it. */
+  readonly address: ListenAddress
+  /** The addresses of a program's listen() that it answers. */
+  readonly keys: readonly ListenerKey[]
+}
+
+export interface Activation {
+  readonly sockets: readonly GivenSocket[]
+  /** Why something that was given is of no use, in words. */
+  readonly refused: readonly string[]
+}
+
+/** Takes what this process was given out of its environment: neither variables nor descriptors go any further. */
+export function takeListenFds(env: NodeJS.ProcessEnv = process.env): Activation {
+  const [pid, count, names] = VARIABLES.map((name) => env[name])
+  for (const name of VARIABLES) delete env[name]
+  if (count === undefined) return { sockets: [], refused: [] }
+  // Who was started by a shell or npm has got the variables of its parent, and none of its descriptors.
+  if (pid !== String(process.pid))
+    return { sockets: [], refused: [`LISTEN_PID is ${pid ?? 'missing'}, and this is process ${process.pid}`] }
+  if (!/^[1-9]\d{0,3}$/.test(count)) return { sockets: [], refused: [`LISTEN_FDS is ${JSON.stringify(count)}`] }
+  const named = names?.split(':') ?? []
+  const sockets: GivenSocket[] = []
+  const refused: string[] = []
+  for (let index = 0; index < Number(count); index++) {
+    const name = named[index] || NAMELESS
+    try {
+      sockets.push(take(FIRST + index, name))
+    } catch (error) {
+      refused.push(`descriptor ${FIRST + index} (${name}): ${(error as Error).message}`)
+    }
+  }
+  return { sockets, refused }
+}
+
+function take(given: number, name: string): GivenSocket {
+  // First of all: a number that was not passed after all may be one that Node uses itself.
+  const { address, keys } = addressOf(given)
+  const fd = native().dup(given)
+  native().close(given)
+  return { fd, name, address, keys }
+}
+
+/** SO_TYPE (socket(2)). */
+const [SOCK_STREAM, SOCK_DGRAM] = [1, 2]
+
+function addressOf(fd: number): Pick<GivenSocket, 'address' | 'keys'> {
+  const addon = native()
+  const type = addon.getOption(fd, 'type')
+  if (type === SOCK_STREAM && addon.getOption(fd, 'acceptConnections') !== 1) throw new Error('it does not listen')
+  const local = addon.localAddress(fd)
+  if ('path' in local) {
+    if (type !== SOCK_STREAM || !local.path.startsWith('/')) throw new Error('it is no stream socket with a path')
+    const address: ListenAddress = { kind: 'unix', path: local.path }
+    return { address, keys: [listenerKey(address)] }
+  }
+  if (type !== SOCK_STREAM && type !== SOCK_DGRAM) throw new Error('it is neither TCP nor UDP')
+  const kind = type === SOCK_STREAM ? 'tcp' : 'udp'
+  const { host, port } = local
+  if (port === 0) throw new Error('it has no port')
+  const ipv6Only = local.family === 6 && addon.getOption(fd, 'ipv6Only') === 1
+  const exact: ListenAddress = { kind, host, port, ipv6Only }
+  // What Node binds for listen(port): every address, or every one of IPv4 where there is no IPv6.
+  const isEvery = (host === '::' && !ipv6Only) || host === '0.0.0.0'
+  const every: ListenAddress = { kind, host: null, port, ipv6Only: false }
+  return isEvery
+    ? { address: host === '::' ? every : exact, keys: [listenerKey(every), listenerKey(exact)] }
+    : { address: exact, keys: [listenerKey(exact)] }
+}
+
+/** A socket that a program is to be given. */
+export interface NamedSocket {
+  readonly name: string | null
+  readonly address: ListenAddress
+}
+
+/** The variables for a program that gets these sockets as descriptors from 3 on. LISTEN_PID is its own, which only its process knows. */
+export function listenVariables(sockets: readonly NamedSocket[], generation: number): Record<string, string> {
+  const starter = sockets.flatMap(({ address }, index) => {
+    const where = starterName(address)
+    return where === null ? [] : [`${where}=${FIRST + index}`]
+  })
+  return {
+    LISTEN_FDS: String(sockets.length),
+    LISTEN_FDNAMES: sockets.map(({ name }) => name ?? NAMELESS).join(':'),
+    SERVER_STARTER_PORT: starter.join(';'),
+    SERVER_STARTER_GENERATION: String(generation),
+  }
+}
+
+/** As start_server(1) words it: a path, a port, or host and port. It has no word for UDP that its readers know. */
+function starterName(address: ListenAddress): string | null {
+  if (address.kind === 'udp') return null
+  if (address.kind === 'unix') return address.path
+  const { host, port } = address
+  if (host === null) return String(port)
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
