@@ -9,6 +9,7 @@ import { availableParallelism, release } from 'node:os'
 import { join } from 'node:path'
 import { root } from './build.mjs'
 import { bold, campaign, number, table } from './campaign.mjs'
+import { nodeOf, SUPPORTED } from './nodes.mjs'
 
 const PIECE_MS = 175_000
 const directory = join('scripts', 'steering')
@@ -44,10 +45,16 @@ const sorts = (denied) => {
       part: 'scale',
       plan: { does: 'scale', rounds: 50, parkMs: 300, denied },
     })),
-    ...several(2, (part) => ({
+    ...several(4, (part) => ({
       id: `far-${part}${suffix}`,
       part: 'scale',
-      plan: { does: 'scale', rounds: 50, parkMs: 1_000, rttMs: 200, fresh: 256, kept: 64, denied },
+      plan: { does: 'scale', rounds: 25, parkMs: 1_000, rttMs: 200, fresh: 256, kept: 64, denied },
+    })),
+    ...SUPPORTED.map((node) => ({
+      id: `chaos-${node}${suffix}`,
+      part: 'chaos',
+      node,
+      plan: { does: 'chaos', seconds: 60, seed: Number(node), standby: node % 4 === 0 ? 1 : 0, denied },
     })),
   ]
 }
@@ -66,15 +73,12 @@ const PIECES = [
   canary('canary-denied', { how: 'refused', rounds: 5, denied: true }),
 ]
 
-const versions = () => ({
-  node: process.version,
-  commit: execFileSync('git', ['describe', '--always', '--dirty'], { cwd: root, encoding: 'utf8' }).trim(),
-})
+const commit = () => execFileSync('git', ['describe', '--always', '--dirty'], { cwd: root, encoding: 'utf8' }).trim()
 
-function run({ id, plan }) {
+function run({ id, plan, node }) {
   console.error(`\n=== ${id}: ${JSON.stringify(plan)}`)
   const argv = [join(root, directory, 'piece.mjs'), JSON.stringify(plan)]
-  const { stdout, signal } = spawnSync(process.execPath, argv, {
+  const { stdout, signal } = spawnSync(node === undefined ? process.execPath : nodeOf(node), argv, {
     cwd: root,
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -87,7 +91,7 @@ function run({ id, plan }) {
   const isGood = report.reasons.length === 0
   console.error(`${isGood ? 'passed' : 'FAILED'}: ${JSON.stringify(report.figures)}`)
   for (const reason of report.reasons) console.error(`  ${reason}`)
-  return { ...report, ...versions() }
+  return { ...report, commit: commit() }
 }
 
 const passed = ({ reasons }) => reasons.length === 0
@@ -134,6 +138,33 @@ sibling began to accept from it, and when that was.`,
       number(figures.rescued),
       `${ms(figures.rescue.median)} / ${ms(figures.rescue.worst)}`,
       kernel(figures.counters),
+    ],
+  },
+  chaos: {
+    title: 'Everything at once',
+    text: `For a minute workers are killed, and stopped for up to 1.5 s, their number changes between 1 and 4, and the version is reloaded, in a random
+order that the seed gives; nobody waits for the end of one thing before the next. \`--hang-timeout\` is 500 ms, \`--bake\` and \`--park\` are 300 ms. "In hand":
+lost with the workers that were killed; "lost" and "closed" is everything else. Waits are those of new connections, also while all workers there were stood still.`,
+    head: [
+      ...[
+        'piece',
+        'Node',
+        'seed',
+        'spares',
+        'kills / stops / scales / reloads',
+        'requests',
+        'in hand',
+        'lost',
+        'closed',
+      ],
+      'wait, ms: median / 95 % / worst',
+    ],
+    row: ({ plan }, { deeds, ...figures }, { node }) => [
+      ...[node.slice(1), figures.seed, plan.standby],
+      [deeds.kill, deeds.stop, deeds.scale, deeds.reload].join(' / '),
+      ...[figures.requests, figures.lostInHand].map(number),
+      ...[figures.lost, figures.closed].map(bold),
+      three(figures.wait),
     ],
   },
   canary: {
@@ -189,7 +220,7 @@ function section(part, done, resultOf) {
   if (pieces.length === 0) return ''
   const { title, text, head, row } = PARTS[part]
   const measured = pieces.filter((piece) => resultOf(piece).figures !== undefined)
-  const rows = measured.map((piece) => [piece.id, ...row(piece, resultOf(piece).figures)])
+  const rows = measured.map((piece) => [piece.id, ...row(piece, resultOf(piece).figures, resultOf(piece))])
   const failed = pieces.filter((piece) => !passed(resultOf(piece)))
   return `
 ## ${title}
@@ -201,10 +232,13 @@ ${failed.map((piece) => `\n\`${piece.id}\` **failed**: ${resultOf(piece).reasons
 }
 
 function page(done, resultOf) {
-  const all = [...new Set(done.map((piece) => `Node ${resultOf(piece).node}, commit ${resultOf(piece).commit}`))]
+  const results = done.map(resultOf)
+  const commits = [...new Set(results.map((result) => result.commit))]
+  const nodes = [...new Set(results.filter((_, index) => done[index].node === undefined).flatMap(({ node }) => node ?? []))]
   return `# What crashes, hangs and scales cost
 
-Written by \`node scripts/steering-campaign.mjs\` (${all.join('; ')}), on Linux ${release()} with ${availableParallelism()} processors, which the
+Written by \`node scripts/steering-campaign.mjs\` at commit ${commits.join(', ')}, with Node ${nodes.join(', ')} where no other is named, on
+Linux ${release()} with ${availableParallelism()} processors, which the
 clients share with the program. Launcher and workers run as a user without any privilege; each row in a network namespace of its own. The clients never
 retry. Rows that end in \`-denied\`: every setsockopt for a steering program fails, as a seccomp filter may make it.
 ${Object.keys(PARTS)

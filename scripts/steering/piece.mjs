@@ -4,4 +4,4 @@ import { alone } from './service.mjs'
 const { does, ...plan } = JSON.parse(process.argv[2])
 alone()
 const { [does]: run } = await import(`./${does}.mjs`)
-process.stdout.write(`${JSON.stringify(await run(plan))}\n`)
+process.stdout.write(`${JSON.stringify({ ...(await run(plan)), node: process.version })}\n`)
