@@ -142,7 +142,8 @@ sibling began to accept from it, and when that was.`,
   },
   chaos: {
     title: 'Everything at once',
-    text: `For a minute workers are killed, and stopped for up to 1.5 s, their number changes between 1 and 4, and the version is reloaded, in a random
+    text: `For a minute workers are killed, and stopped for up to 1.5 s, their number changes between 1 and 4, and the version is reloaded,
+sometimes with a canary, in a random
 order that the seed gives; nobody waits for the end of one thing before the next. \`--hang-timeout\` is 500 ms, \`--bake\` and \`--park\` are 300 ms. "In hand":
 lost with the workers that were killed; "lost" and "closed" is everything else. Waits are those of new connections, also while all workers there were stood still.`,
     head: [
@@ -151,7 +152,7 @@ lost with the workers that were killed; "lost" and "closed" is everything else. 
         'Node',
         'seed',
         'spares',
-        'kills / stops / scales / reloads',
+        'kills / stops / scales / reloads / with canary',
         'requests',
         'in hand',
         'lost',
@@ -161,7 +162,7 @@ lost with the workers that were killed; "lost" and "closed" is everything else. 
     ],
     row: ({ plan }, { deeds, ...figures }, { node }) => [
       ...[node.slice(1), figures.seed, plan.standby],
-      [deeds.kill, deeds.stop, deeds.scale, deeds.reload].join(' / '),
+      [deeds.kill, deeds.stop, deeds.scale, deeds.reload, deeds.canary].join(' / '),
       ...[figures.requests, figures.lostInHand].map(number),
       ...[figures.lost, figures.closed].map(bold),
       three(figures.wait),
@@ -234,7 +235,9 @@ ${failed.map((piece) => `\n\`${piece.id}\` **failed**: ${resultOf(piece).reasons
 function page(done, resultOf) {
   const results = done.map(resultOf)
   const commits = [...new Set(results.map((result) => result.commit))]
-  const nodes = [...new Set(results.filter((_, index) => done[index].node === undefined).flatMap(({ node }) => node ?? []))]
+  const nodes = [
+    ...new Set(results.filter((_, index) => done[index].node === undefined).flatMap(({ node }) => node ?? [])),
+  ]
   return `# What crashes, hangs and scales cost
 
 Written by \`node scripts/steering-campaign.mjs\` at commit ${commits.join(', ')}, with Node ${nodes.join(', ')} where no other is named, on

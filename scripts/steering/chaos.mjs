@@ -1,5 +1,5 @@
 /**
- * Everything at once: workers are killed, stopped and let go on, their number changes, the version is reloaded, in a random order that a seed gives, and
+ * Everything at once: workers are killed, stopped and let go on, their number changes, the version is reloaded, sometimes with a canary, in a random order that a seed gives, and
  * nobody waits for the end of one thing before the next. Lost may only be what a killed worker had in hand.
  */
 import { createRequire } from 'node:module'
@@ -10,6 +10,7 @@ const require = createRequire(import.meta.url)
 const { monotonicMs } = require('../../dist/verify/load/clock.js')
 
 const MOST = 4
+const CANARY = { share: 0.3, by: 'random', forMs: 500, max5xx: null, maxLatency: null }
 /** A reset reaches its client at once; on a busy machine the client may look late. */
 const NOTICED_MS = 2_000
 const UNNOTED = 1
@@ -19,7 +20,7 @@ export async function chaos({ seconds, seed = Math.floor(Math.random() * 2 ** 31
   const service = await Service.start({ workers: 2, options, denied })
   const random = generator(seed)
   const pick = (list) => list[Math.floor(random() * list.length)]
-  const deeds = { kill: 0, stop: 0, scale: 0, reload: 0 }
+  const deeds = { kill: 0, stop: 0, scale: 0, reload: 0, canary: 0 }
   const kills = []
   const [orders, pauses] = [new Set(), new Set()]
   const found = { lost: [], closed: [], results: {} }
@@ -52,14 +53,16 @@ export async function chaos({ seconds, seed = Math.floor(Math.random() * 2 ** 31
     },
     scale: () => ordered('scale', service.control.scale({ to: 1 + Math.floor(random() * MOST) })),
     reload: () => ordered('reload', service.control.reload()),
+    canary: () => ordered('canary', service.control.reload({ canary: CANARY })),
   }
   try {
     const clients = await service.load({ fresh: 8, kept: 16 })
     for (const end = monotonicMs() + seconds * 1_000; monotonicMs() < end; ) {
       const { slots } = await service.status()
       const pids = slots.flatMap(({ worker }) => worker?.pid ?? [])
-      const deed = pick(['kill', 'stop', 'scale', 'scale', 'scale', 'reload'])
-      if (deed === 'scale' || deed === 'reload' || pids.length > 0) {
+      const reload = denied ? 'reload' : pick(['reload', 'canary'])
+      const deed = pick(['kill', 'stop', 'scale', 'scale', 'scale', reload])
+      if ((deed !== 'kill' && deed !== 'stop') || pids.length > 0) {
         DEEDS[deed](pick(pids))
         deeds[deed]++
       }
