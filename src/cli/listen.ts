@@ -19,8 +19,8 @@ const OF_THE_AGENT = [
   'drain-spread',
   'hang-timeout',
   'hang-kill',
-  'health',
   'health-command',
+  'health-port',
 ] as const
 
 /** Bytes of sun_path that are left for a name beside it (unix(7): 108 with its zero). */

@@ -10,6 +10,8 @@ export interface Agents {
   spawned(worker: number, pid: number): void
   answer(worker: number, claim: string, answer: ClaimAnswer): void
   order(worker: number, seq: number, order: BrainOrder): void
+  /** How a health check reaches this worker and no other. */
+  wayTo(worker: number, port: number | undefined): Connect
   /** Gives a worker a connection that nobody else has. Returns what takes the order back. */
   hand(worker: number, port: number | undefined, fd: number, answered: (answer: HandAnswer) => void): () => void
   layLane(listener: ListenerKey, from: number, to: number): void
@@ -25,3 +27,16 @@ export interface Agents {
 }
 
 export type HandAnswer = { readonly speaks: Speaks } | { readonly error: string }
+
+/** A connection whose other end only the worker in question gets. */
+export interface Way {
+  /** Ours; the caller's from then on. */
+  readonly fd: number
+  /** Stops waiting for the other end to be taken. */
+  stop(): void
+  /** Why it is not taken, most likely. */
+  readonly whyNot: string
+}
+
+/** Makes one. `answered` is called once, later: it has been taken, and this is how to speak; or it will not be. Throws what the kernel says. */
+export type Connect = (answered: (answer: HandAnswer) => void) => Way

@@ -17,7 +17,7 @@ import {
   type SocketName,
   type ToWorker,
 } from '../protocol.js'
-import type { Agents, HandAnswer } from './agents.js'
+import type { Agents, Connect, HandAnswer } from './agents.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
 import { type Beat, Heartbeat, type Patience, pingEveryMs, WakingClock } from './heartbeat.js'
 import { doingOf } from './process-state.js'
@@ -175,6 +175,11 @@ export class Channels implements Agents {
       default:
         return [{ ...order, seq }, []]
     }
+  }
+
+  wayTo(worker: number, port: number | undefined): Connect {
+    const { handing } = require('./probe/pair.js') as typeof import('./probe/pair.js')
+    return handing((fd, answered) => this.hand(worker, port, fd, answered))
   }
 
   /**

@@ -1,5 +1,6 @@
-import type { Held, ListenerKey } from '../protocol.js'
-import type { Agents, HandAnswer } from './agents.js'
+import { type InetAddress, native, WRITABLE } from '../native.js'
+import type { Held, ListenAddress, ListenerKey } from '../protocol.js'
+import type { Agents, Connect, HandAnswer } from './agents.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
 import { listenVariables, type NamedSocket } from './listen-fds.js'
 import type { Handed } from './processes.js'
@@ -7,6 +8,35 @@ import type { Sockets } from './sockets.js'
 
 /** Node's default; a program that calls listen(2) itself has the last word. */
 const BACKLOG = 511
+
+/** LISTEN_FDNAMES has it as the last one. */
+const DOOR = 'health'
+/** Connections that may wait at a door: checks of ours, one at a time. */
+const DOOR_BACKLOG = 16
+/** Whether a connection was accepted the kernel does not tell by itself. */
+const LOOK_EVERY_MS = 10
+
+/** A socket that only one worker accepts from: its neighbours share all others with it. */
+interface Door {
+  readonly fd: number
+  readonly host: string
+  readonly port: number
+}
+
+function openDoor(): Door {
+  const addon = native()
+  const fd = addon.socket('inet', 'stream')
+  try {
+    addon.bindInet(fd, '127.0.0.1', 0)
+    addon.setNonBlocking(fd, false)
+    addon.listen(fd, DOOR_BACKLOG)
+    const { host, port } = addon.localAddress(fd) as InetAddress
+    return { fd, host, port }
+  } catch (error) {
+    addon.close(fd)
+    throw error
+  }
+}
 
 /**
  * Stands in for the agents of programs that have none: any program, in any language, that is given its sockets from its start on. What it
@@ -23,10 +53,15 @@ export class Foreign implements Agents {
   readonly #post: (event: WorkerEvent) => void
   readonly #stop: (worker: number) => void
   readonly #timers = new Map<number, NodeJS.Timeout>()
+  readonly #hasDoor: boolean
+  /** By worker. */
+  readonly #doors = new Map<number, Door>()
 
   constructor(options: {
     sockets: Sockets
     listens: readonly NamedSocket[]
+    /** Health checks are asked for. */
+    hasDoor: boolean
     /** Ready is who has not ended for so long; undefined: who says so. */
     aliveMs: number | undefined
     post: (event: WorkerEvent) => void
@@ -36,14 +71,27 @@ export class Foreign implements Agents {
     this.#sockets = options.sockets
     this.#listens = options.listens
     this.#aliveMs = options.aliveMs
+    this.#hasDoor = options.hasDoor
     this.#post = options.post
     this.#stop = options.stop
   }
 
-  /** What the program of a slot gets: sockets that listen. Makes those that are not there yet, and throws what `Sockets` does. */
-  handed(slot: number, generation: number): Handed {
-    const fds = this.#listens.map(({ address }) => this.#sockets.ready(address, slot, BACKLOG))
-    return { fds, variables: listenVariables(this.#listens, generation) }
+  /** The sockets of a slot: they listen. Makes those that are not there yet, and throws what `Sockets` does. */
+  open(slot: number): number[] {
+    return this.#listens.map(({ address }) => this.#sockets.ready(address, slot, BACKLOG))
+  }
+
+  /** What a worker gets: the sockets of its slot, and behind them its door, if there is a health check. */
+  handed(worker: number, slot: number, generation: number): Handed {
+    const fds = this.open(slot)
+    if (!this.#hasDoor) return { fds, variables: listenVariables(this.#listens, generation) }
+    const door = openDoor()
+    this.#doors.set(worker, door)
+    const address: ListenAddress = { kind: 'tcp', host: door.host, port: door.port, ipv6Only: false }
+    return {
+      fds: [...fds, door.fd],
+      variables: listenVariables([...this.#listens, { name: DOOR, address }], generation),
+    }
   }
 
   spawned(worker: number, pid: number): void {
@@ -73,6 +121,7 @@ export class Foreign implements Agents {
   lastWords(worker: number): Held {
     clearTimeout(this.#timers.get(worker))
     this.#timers.delete(worker)
+    this.#closeDoor(worker)
     return {}
   }
 
@@ -82,6 +131,42 @@ export class Foreign implements Agents {
 
   connections(): Promise<ReadonlyMap<number, number | null>> {
     return Promise.resolve(new Map())
+  }
+
+  /**
+   * By its door. Its kernel takes the connection at once, so what shows that the program has it is that it waits no more. What it speaks is not
+   * known: HTTP/1.1 is what is asked.
+   */
+  wayTo(worker: number): Connect {
+    return (answered) => {
+      const door = this.#doors.get(worker)
+      if (door === undefined) throw new Error('it has ended')
+      const fd = native().socket('inet', 'stream')
+      try {
+        native().connectInet(fd, door.host, door.port)
+      } catch (error) {
+        native().close(fd)
+        throw error
+      }
+      let looks = 0
+      const look = setInterval(() => {
+        if (native().pollSync(fd, WRITABLE, 0) === 0 || this.#doors.get(worker) !== door) return
+        looks = native().acceptQueue(door.fd).length > 0 ? 0 : looks + 1
+        // The last packet of the handshake may be on its way when our end is connected: then nothing waits yet.
+        if (looks < 2) return
+        clearInterval(look)
+        answered({ speaks: 'http' })
+      }, LOOK_EVERY_MS)
+      const whyNot = `it does not accept from the socket named ${DOOR}, the last one that it was given`
+      return { fd, stop: () => clearInterval(look), whyNot }
+    }
+  }
+
+  #closeDoor(worker: number): void {
+    const door = this.#doors.get(worker)
+    if (door === undefined) return
+    this.#doors.delete(worker)
+    native().close(door.fd)
   }
 
   hand(_worker: number, _port: number | undefined, _fd: number, answered: (answer: HandAnswer) => void): () => void {
@@ -98,5 +183,6 @@ export class Foreign implements Agents {
   close(): void {
     for (const timer of this.#timers.values()) clearTimeout(timer)
     this.#timers.clear()
+    for (const worker of [...this.#doors.keys()]) this.#closeDoor(worker)
   }
 }

@@ -149,6 +149,7 @@ export class Launcher {
     return new Foreign({
       sockets: this.#sockets,
       listens: this.#listens(),
+      hasDoor: this.#options.health !== undefined,
       aliveMs: this.#options.ready === 'alive' ? this.#options.aliveMs : undefined,
       post: (event) => this.#post(event),
       stop: (worker) => this.#terminate(worker),
@@ -277,7 +278,7 @@ export class Launcher {
 
   /** Bound and listening from here on: whoever comes early waits for the first worker. Throws what `Sockets` does. */
   #openListens(): void {
-    for (let slot = 0; slot < this.#options.workers; slot++) this.#foreign?.handed(slot, 1)
+    for (let slot = 0; slot < this.#options.workers; slot++) this.#foreign?.open(slot)
   }
 
   #tellActivation(): void {
@@ -318,11 +319,11 @@ export class Launcher {
   }
 
   #tryOn(worker: number, health: HealthOptions): Try {
-    const hand: Hand = (fd, answered) => this.#agents.hand(worker, health.port, fd, answered)
     if (health.kind !== 'command') {
       const { Attempt } = require('./probe/attempt.js') as typeof import('./probe/attempt.js')
-      return (done) => new Attempt(health, hand, done)
+      return (done) => new Attempt(health, this.#agents.wayTo(worker, health.port), done)
     }
+    const hand: Hand = (fd, answered) => this.#agents.hand(worker, health.port, fd, answered)
     const { CommandAttempt } = require('./probe/command.js') as typeof import('./probe/command.js')
     return (done) => new CommandAttempt(health, this.#placeOf(worker), hand, done)
   }
@@ -428,12 +429,13 @@ export class Launcher {
     const spec = this.#specs.get(generation) as Spec
     try {
       const paths = this.#sockets.paths()
-      const handed = this.#foreign?.handed(slot, generation)
+      const handed = this.#foreign?.handed(worker, slot, generation)
       const pid = this.#processes.spawn(worker, spec, { expendable, paths, handed })
       this.#outcome({ type: 'spawned', worker, pid })
       this.#agents.spawned(worker, pid)
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
+      this.#agents.lastWords(worker)
       this.#outcome({
         type: 'spawn-failed',
         worker,

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -204,6 +204,58 @@ test('a version that ends in the bake is undone; the old one has accepted all th
   expect(await reload).toMatchObject({ result: 'undone', step: 'bake', reason: expect.stringContaining('code 4') })
   expect(await launcher.pids()).toEqual([pid])
   expect(await ask(port)).toBe(`good ${pid}`)
+  await launcher.stop()
+})
+
+test('a health check goes to a socket that only one worker has', async () => {
+  const port = await freePort()
+  const versions = new Versions('good')
+  const health = [
+    '--health',
+    '/healthz',
+    '--health-interval',
+    '50ms',
+    '--health-timeout',
+    '300ms',
+    '--ready-timeout',
+    '1s',
+    '--bake',
+    '10s',
+  ]
+  const launcher = await start([`web=tcp:${port}`], ['-n', '2', ...health], versions)
+  const { lines } = await givenTo(port)
+  expect(lines.find((line) => line.startsWith('SERVER_STARTER_PORT='))).toMatch(/;127\.0\.0\.1:\d+=4$/)
+  const open = (): number => readdirSync(`/proc/${launcher.pid}/fd`).length
+  const before = open()
+  expect(lines).toEqual(
+    expect.arrayContaining(['LISTEN_FDS=2', 'LISTEN_FDNAMES=web:health', 'fd 3', 'fd 4', 'blocking 1']),
+  )
+  expect(lines).not.toContain('fd 5')
+  const pids = await launcher.pids()
+
+  versions.deploy('unwell')
+  expect(await launcher.reload('baked')).toMatchObject({
+    result: 'aborted',
+    step: 'probe',
+    reason: expect.stringContaining('it answered GET /healthz with 503'),
+  })
+  versions.deploy('single')
+  expect(await launcher.reload('baked')).toMatchObject({
+    result: 'aborted',
+    reason: expect.stringContaining('it does not accept from the socket named health'),
+  })
+  versions.deploy('ill')
+  expect(await launcher.reload('baked')).toMatchObject({
+    result: 'undone',
+    step: 'bake',
+    reason: expect.stringContaining('its health check failed: it answered GET /healthz with 503'),
+  })
+  expect(await launcher.pids()).toEqual(pids)
+  // What was made for those workers has gone with them.
+  await until(
+    'as many descriptors as before',
+    async () => (await launcher.status()).leaving.length === 0 && open() <= before,
+  )
   await launcher.stop()
 })
 

@@ -85,8 +85,8 @@ describe('--listen', () => {
     ['--drain-spread', '1s'],
     ['--hang-timeout', '1s'],
     ['--hang-kill', '1s'],
-    ['--health', 'tcp'],
     ['--health-command', 'true'],
+    ['--health-port', '80', '--health', '/'],
   ])('does not go with %s', (...words) => {
     expect(refused('--listen', 'tcp:80', ...words)).toBe(`${words[0]} has no effect with --listen`)
   })

@@ -2,11 +2,11 @@ import { Socket } from 'node:net'
 import { type Native, native, READABLE } from '../../native.js'
 import type { HealthOptions } from '../../options.js'
 import type { Speaks } from '../../protocol.js'
+import type { Connect, HandAnswer, Way } from '../agents.js'
 import { type Answer, cannotAsk, describe } from './answer.js'
-import { loopbackPair } from './pair.js'
 
 /** Gives the worker its end of the connection, and says what came of it. The descriptor stays the caller's. Returns what stops waiting. */
-export type Hand = (fd: number, answered: (answer: { speaks: Speaks } | { error: string }) => void) => () => void
+export type Hand = (fd: number, answered: (answer: HandAnswer) => void) => () => void
 
 /** A conversation over a connection: calls `done` once. Gives what takes leave politely, at any moment of it. */
 export type Ask = (connection: Socket, health: HealthOptions, done: (answer: Answer) => void) => () => void
@@ -23,25 +23,20 @@ export class Attempt {
   readonly #health: HealthOptions
   readonly #done: (answer: Answer) => void
   readonly #timer: NodeJS.Timeout
-  #stopWaiting: (() => void) | undefined
+  #way: Way | undefined
   /** Our end: a bare descriptor until it is known how to speak. */
   #fd: number | undefined
   #connection: Socket | undefined
   #leave: (() => void) | undefined
   #isOver = false
 
-  constructor(health: HealthOptions, hand: Hand, done: (answer: Answer) => void) {
+  constructor(health: HealthOptions, connect: Connect, done: (answer: Answer) => void) {
     this.#health = health
     this.#done = done
     this.#timer = setTimeout(() => this.#late(), health.timeoutMs)
     try {
-      const [ours, theirs] = loopbackPair(this.#native)
-      this.#fd = ours
-      try {
-        this.#stopWaiting = hand(theirs, (answer) => this.#taken(answer))
-      } finally {
-        this.#native.close(theirs)
-      }
+      this.#way = connect((answer) => this.#taken(answer))
+      this.#fd = this.#way.fd
     } catch (error) {
       // Not now: who starts an attempt wants to know it first.
       setImmediate(() => this.#end(`no connection for the health check: ${(error as Error).message}`))
@@ -52,7 +47,7 @@ export class Attempt {
     if (this.#isOver) return
     this.#isOver = true
     clearTimeout(this.#timer)
-    this.#stopWaiting?.()
+    this.#way?.stop()
     this.#close()
   }
 
@@ -88,9 +83,8 @@ export class Attempt {
     this.#done(answer)
   }
 
-  #taken(answer: { speaks: Speaks } | { error: string }): void {
+  #taken(answer: HandAnswer): void {
     if (this.#isOver) return
-    this.#stopWaiting = undefined
     if ('error' in answer) return this.#end(answer.error)
     const fd = this.#fd as number
     if (this.#health.kind === 'tcp') return this.#end(this.#isDropped(fd) ? 'it closed the connection at once' : null)
@@ -118,7 +112,7 @@ export class Attempt {
     const what = describe(this.#health)
     this.#end(
       this.#connection === undefined
-        ? `it did not take the connection of the health check within ${timeoutMs} ms: its event loop is busy`
+        ? `it did not take the connection of the health check within ${timeoutMs} ms: ${this.#way?.whyNot}`
         : `it did not answer ${what} within ${timeoutMs} ms`,
     )
   }

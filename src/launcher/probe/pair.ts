@@ -1,4 +1,6 @@
-import { type InetAddress, type Native, READABLE } from '../../native.js'
+import { type InetAddress, type Native, native, READABLE } from '../../native.js'
+import type { Connect } from '../agents.js'
+import type { Hand } from './attempt.js'
 
 /** Connecting over loopback is done when connect(2) returns; a kernel that is very busy may need its softirq thread for it. */
 const CONNECT_MS = 1_000
@@ -24,6 +26,21 @@ export function loopbackPair(native: Native): [ours: number, theirs: number] {
     throw error
   } finally {
     native.close(listener)
+  }
+}
+
+/** A pair of which the worker is handed one end. */
+export function handing(hand: Hand): Connect {
+  return (answered) => {
+    const [fd, theirs] = loopbackPair(native())
+    try {
+      return { fd, stop: hand(theirs, answered), whyNot: 'its event loop is busy' }
+    } catch (error) {
+      native().close(fd)
+      throw error
+    } finally {
+      native().close(theirs)
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Answer } from '../../../src/launcher/probe/answer.js'
 import { Attempt, type Hand } from '../../../src/launcher/probe/attempt.js'
+import { handing } from '../../../src/launcher/probe/pair.js'
 import { HEALTH_DEFAULTS, type HealthOptions } from '../../../src/options.js'
 import type { FakeWorker } from './fake-launcher.js'
 
@@ -27,5 +28,5 @@ export function handTo(worker: FakeWorker, listener: string): Hand {
 
 /** One attempt on this worker, to its end. */
 export function attempt(hand: Hand, health: HealthOptions): Promise<Answer> {
-  return new Promise((done) => new Attempt(health, hand, done))
+  return new Promise((done) => new Attempt(health, handing(hand), done))
 }
