@@ -78,6 +78,7 @@ export class Foreign implements Agents {
 
   /** The sockets of a slot: they listen. Makes those that are not there yet, and throws what `Sockets` does. */
   open(slot: number): number[] {
+    this.#sockets.restorePaths()
     return this.#listens.map(({ address }) => this.#sockets.ready(address, slot, BACKLOG))
   }
 
@@ -117,8 +118,9 @@ export class Foreign implements Agents {
     if (type === 'drain') this.#stop(worker)
   }
 
-  /** Its end is known. */
+  /** Its end is known. Some programs unlink the path of a socket that they close, whoever else has it. */
   lastWords(worker: number): Held {
+    this.#sockets.restorePaths()
     clearTimeout(this.#timers.get(worker))
     this.#timers.delete(worker)
     this.#closeDoor(worker)

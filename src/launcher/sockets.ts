@@ -1,4 +1,4 @@
-import { fstatSync, linkSync, lstatSync, renameSync, statSync, unlinkSync } from 'node:fs'
+import { fstatSync, linkSync, lstatSync, renameSync, type Stats, statSync, unlinkSync } from 'node:fs'
 
 import { ReuseportError } from '../errors.js'
 import { native, type SteerBy, type SteeredCanary } from '../native.js'
@@ -34,9 +34,8 @@ export class Sockets {
   ready(address: ListenAddress, slot: number, backlog: number): number {
     const listener = listenerKey(address)
     const name = { listener, slot: address.kind === 'unix' || this.isGiven(listener) ? 0 : slot }
-    const isNew = !this.has(name)
+    if (this.has(name)) return this.fd(name)
     this.open(name, address)
-    if (!isNew) return this.fd(name)
     try {
       const fd = this.fd(name)
       if (!this.isGiven(listener)) native().setNonBlocking(fd, false)
@@ -45,6 +44,17 @@ export class Sockets {
     } catch (error) {
       this.close(name)
       throw error
+    }
+  }
+
+  /** Puts back every path that somebody has taken away. */
+  restorePaths(): void {
+    for (const socket of this.#sockets.values()) {
+      try {
+        socket.relink?.()
+      } catch {
+        // The directory has gone, both names have, or another process has the path by now: whoever opens it next is told.
+      }
     }
   }
 
@@ -264,6 +274,7 @@ function bindPath(path: string): OwnedSocket {
       cause,
     })
   }
+  let file: Stats
   try {
     try {
       unlinkSync(own)
@@ -271,7 +282,8 @@ function bindPath(path: string): OwnedSocket {
       // The usual case: no predecessor with our pid left one.
     }
     addon.bindUnix(fd, own)
-    place(own, path)
+    file = statSync(own)
+    place(own, path, file)
   } catch (cause) {
     addon.close(fd)
     try {
@@ -285,16 +297,19 @@ function bindPath(path: string): OwnedSocket {
     fd,
     kind: 'unix',
     path,
-    relink: () => place(own, path),
+    relink: () => place(own, path, file),
     unlink() {
-      if (isSame(own, path)) unlinkSync(path)
-      unlinkSync(own)
+      for (const name of [path, own]) if (isAt(name, file)) unlinkSync(name)
     },
   }
 }
 
-function place(own: string, path: string): void {
-  if (isSame(own, path)) return
+function place(own: string, path: string, file: Stats): void {
+  if (isAt(path, file)) {
+    // A program that asks the kernel for the name of its socket is told our own one, and may take that away.
+    if (!isAt(own, file)) linkSync(path, own)
+    return
+  }
   try {
     linkSync(own, path)
   } catch (error) {
@@ -312,10 +327,10 @@ function inUse(error: unknown): unknown {
     : error
 }
 
-function isSame(own: string, path: string): boolean {
+function isAt(name: string, file: Stats): boolean {
   try {
-    const [a, b] = [statSync(own), lstatSync(path)]
-    return a.ino === b.ino && a.dev === b.dev
+    const { ino, dev } = lstatSync(name)
+    return ino === file.ino && dev === file.dev
   } catch {
     return false
   }

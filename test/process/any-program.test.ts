@@ -259,6 +259,19 @@ test('a health check goes to a socket that only one worker has', async () => {
   await launcher.stop()
 })
 
+test('the path of a unix socket outlives whoever takes it away', async () => {
+  const path = join(temporaryDirectory(), 'app.sock')
+  const launcher = await start([`unix:${path}`], ['-n', '2'], new Versions('tidy'))
+  expect((await launcher.reload('retired')).result).toBe('done')
+  expect(await ask(0, '/', { socketPath: path })).toMatch(/^tidy/)
+  rmSync(path)
+  process.kill((await launcher.pids())[0] as number, 'SIGKILL')
+  await until('it is back', () => existsSync(path))
+  expect(await ask(0, '/', { socketPath: path })).toMatch(/^tidy/)
+  await launcher.stop()
+  expect(existsSync(path)).toBe(false)
+})
+
 test('who does not heed the stop signal is killed at the deadlines', async () => {
   const port = await freePort()
   const launcher = await start(
