@@ -10,12 +10,12 @@ import {
   readFileSync,
   rmdirSync,
   rmSync,
-  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs'
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import { ReuseportError } from './errors.js'
+import { lockFile } from './lock-file.js'
 import { native } from './native.js'
 
 /**
@@ -288,31 +288,17 @@ interface LockRecord {
 function takeLock(directory: string, name: string, startedFrom: string): number {
   const path = join(directory, 'lock')
   for (;;) {
-    let fd: number
     try {
       makePrivate(directory)
-      fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
+      const fd = lockFile(native(), path)
+      if (fd !== undefined) return fd
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') continue // Its last holder has just removed the directory.
       if (cause instanceof ReuseportError) throw cause
       removeEmpty(directory)
       throw notUsable(path, cause)
     }
-    if (!native().tryLock(fd)) {
-      const holder = readLock(path)
-      closeSync(fd)
-      throw nameTaken(name, holder, startedFrom)
-    }
-    if (isAt(fd, path)) return fd
-    closeSync(fd) // Its last holder removed it between our open and our lock.
-  }
-}
-
-function isAt(fd: number, path: string): boolean {
-  try {
-    return statSync(path).ino === fstatSync(fd).ino
-  } catch {
-    return false
+    throw nameTaken(name, readLock(path), startedFrom)
   }
 }
 

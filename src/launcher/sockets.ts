@@ -1,5 +1,6 @@
 import { fstatSync, linkSync, lstatSync, renameSync, type Stats, statSync, unlinkSync } from 'node:fs'
 
+import { bindInet, isStaleSocket } from '../bind.js'
 import { ReuseportError } from '../errors.js'
 import { native, type SteerBy, type SteeredCanary } from '../native.js'
 import { type ListenAddress, type ListenerKey, listenerKey, type SocketName } from '../protocol.js'
@@ -177,41 +178,12 @@ function idOf({ listener, slot }: SocketName): string {
 type InetAddress = Exclude<ListenAddress, { kind: 'unix' }>
 
 function bind(address: ListenAddress): OwnedSocket {
-  return address.kind === 'unix' ? bindPath(address.path) : { fd: bindInet(address), kind: address.kind }
-}
-
-function bindInet(address: InetAddress): number {
-  if (address.host !== null) return bindHost(address.host, address)
+  if (address.kind === 'unix') return bindPath(address.path)
   try {
-    return bindHost('::', address)
+    return { fd: bindInet(native(), address), kind: address.kind }
   } catch (error) {
-    // As Node does for listen(port): every address, or every IPv4 address where there is no IPv6.
-    const { code } = (error as ReuseportError).cause as NodeJS.ErrnoException
-    if (code === 'EADDRINUSE' || code === 'EACCES') throw error
-    return bindHost('0.0.0.0', address)
-  }
-}
-
-function bindHost(host: string, { kind, port, ipv6Only }: InetAddress): number {
-  const addon = native()
-  const fd = addon.socket(host.includes(':') ? 'inet6' : 'inet', kind === 'tcp' ? 'stream' : 'datagram')
-  try {
-    if (host.includes(':')) addon.setOption(fd, 'ipv6Only', ipv6Only ? 1 : 0)
-    addon.setOption(fd, 'reusePort', 1)
-    // For the bind only, past connections in TIME_WAIT. Left on, another user could bind *and listen* beside a socket of ours that does
-    // not listen yet (prototypes.md i). Of UDP it would let others take the datagrams.
-    if (kind === 'tcp') addon.setOption(fd, 'reuseAddress', 1)
-    addon.bindInet(fd, host, port)
-    if (kind === 'tcp') addon.setOption(fd, 'reuseAddress', 0)
-    return fd
-  } catch (cause) {
-    addon.close(fd)
-    throw addressError(
-      kind,
-      host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
-      port,
-      cause as NodeJS.ErrnoException,
-    )
+    const cause = error as NodeJS.ErrnoException & { address: string }
+    throw addressError(address.kind, cause.address, address.port, cause)
   }
 }
 
@@ -313,7 +285,7 @@ function place(own: string, path: string, file: Stats): void {
   try {
     linkSync(own, path)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !isStaleSocket(path)) throw inUse(error)
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !isStaleSocket(native(), path)) throw inUse(error)
     const link = `${own}~`
     linkSync(own, link)
     renameSync(link, path)
@@ -333,19 +305,5 @@ function isAt(name: string, file: Stats): boolean {
     return ino === file.ino && dev === file.dev
   } catch {
     return false
-  }
-}
-
-function isStaleSocket(path: string): boolean {
-  if (!lstatSync(path).isSocket()) return false
-  const addon = native()
-  const fd = addon.socket('unix', 'stream')
-  try {
-    addon.connectUnix(fd, path)
-    return false
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ECONNREFUSED'
-  } finally {
-    addon.close(fd)
   }
 }

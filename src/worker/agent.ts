@@ -9,28 +9,24 @@ import {
   type SocketName,
   type ToLauncher,
 } from '../protocol.js'
+import { Claim } from '../serving/claim.js'
+import type { Draining } from '../serving/drain/drain.js'
+import { trackSessions } from '../serving/drain/http2.js'
+import { trackUpgrades } from '../serving/drain/upgrades.js'
+import type { Server } from '../serving/handles.js'
+import { KeepAlive } from '../serving/keep-alive.js'
+import type { ClaimAnswer } from '../serving/listen.js'
+import { Adopted } from '../serving/migrate/adopted.js'
+import { makeRoom } from '../serving/migrate/room.js'
+import { Sender } from '../serving/migrate/sender.js'
+import type { ReceivedFds } from '../serving/received-fds.js'
 import { loadAddon } from './addon.js'
-import { Claim } from './claim.js'
-import type { Draining } from './drain/drain.js'
-import { trackSessions } from './drain/http2.js'
-import { trackUpgrades } from './drain/upgrades.js'
 import type { Handed } from './environment.js'
-import type { Server } from './handles.js'
-import { KeepAlive } from './keep-alive.js'
 import { LauncherLink } from './launcher-link.js'
 import type { OpenPlace } from './library-servers.js'
-import { Adopted } from './migrate/adopted.js'
-import { makeRoom } from './migrate/room.js'
-import { Sender } from './migrate/sender.js'
 import { heldSockets, type OrderWorld, obey } from './orders.js'
-import type { ReceivedFds } from './received-fds.js'
 import { Spares } from './spares.js'
 import { guardPath } from './unlink-guard.js'
-
-export type ClaimAnswer =
-  | { readonly mode: 'managed'; readonly claim: Claim; readonly bound: InetAddress | undefined }
-  | { readonly mode: 'plain' }
-  | { readonly mode: 'failed'; readonly errno: number; readonly code: string }
 
 /** Half of a packet: the rest of `hello` is far smaller than the other half. */
 const MAX_HELLO_SOCKETS_BYTES: number = MAX_MESSAGE_BYTES / 2

@@ -1,9 +1,9 @@
 import { Channel } from '../channel.js'
 import { ReuseportError } from '../errors.js'
 import type { Native } from '../native.js'
-import type { Claimed, Hello, Reply, ToLauncher } from '../protocol.js'
-import { type Incoming, type Malformed, parsePacket } from './incoming.js'
-import type { ReceivedFds } from './received-fds.js'
+import type { Claimed, Hello, Reply, ToLauncher, ToWorker } from '../protocol.js'
+import { type Incoming, type Malformed, parsePacket } from '../serving/incoming.js'
+import type { ReceivedFds } from '../serving/received-fds.js'
 import { Reconnect } from './reconnect.js'
 import { say } from './say.js'
 
@@ -23,7 +23,7 @@ export interface LinkEvents {
   hello(): Hello
   welcomed(welcome: Welcome, fds: ReceivedFds): void
   /** Every message that is not part of a greeting or a claim. */
-  message(incoming: Incoming): void
+  message(incoming: Incoming<ToWorker>): void
 }
 
 /** What there is between this thread and the launcher: `refused` and nothing else is for good. */
@@ -43,7 +43,7 @@ export class LauncherLink {
   #everJoined = false
   #greetingTimer: NodeJS.Timeout | undefined
   /** What came while `listen()` was waiting for something else. */
-  #postponed: Incoming[] = []
+  #postponed: Incoming<ToWorker>[] = []
   #awaitedClaim: number | undefined
   #answer: { reply: Claimed; fds: ReceivedFds } | undefined
 
@@ -145,16 +145,16 @@ export class LauncherLink {
     }
   }
 
-  #receive(): Incoming | Malformed | 'empty' | 'end' | undefined {
+  #receive(): Incoming<ToWorker> | Malformed | 'empty' | 'end' | undefined {
     const packet = this.#channel?.receive()
-    return typeof packet === 'object' ? parsePacket(this.#native, packet) : packet
+    return typeof packet === 'object' ? parsePacket<ToWorker>(this.#native, packet) : packet
   }
 
   #deliverPostponed(): void {
     for (const incoming of this.#postponed.splice(0)) this.#events.message(incoming)
   }
 
-  #take(incoming: Incoming | Malformed, postpone: boolean): void {
+  #take(incoming: Incoming<ToWorker> | Malformed, postpone: boolean): void {
     if ('malformed' in incoming) {
       this.#complain(incoming)
       return

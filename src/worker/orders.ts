@@ -1,24 +1,23 @@
 import type { Fate } from '../meeting.js'
 import type { Native } from '../native.js'
-import type { AckResult, ListenerKey, Order, OrderType, SocketName, ToLauncher } from '../protocol.js'
+import type { AckResult, ListenerKey, Order, OrderType, SocketName, ToLauncher, ToWorker } from '../protocol.js'
+import { acceptTheRest } from '../serving/accept-the-rest.js'
+import type { Claim } from '../serving/claim.js'
+import { Drain, type DrainEvents, type Draining } from '../serving/drain/drain.js'
+import type { Incoming } from '../serving/incoming.js'
+import type { Adopted } from '../serving/migrate/adopted.js'
+import { Receiver } from '../serving/migrate/receiver.js'
+import { Sender } from '../serving/migrate/sender.js'
+import type { ReceivedFds } from '../serving/received-fds.js'
+import { speaks } from '../serving/speaks.js'
 import { Answers } from './answers.js'
-import type { Claim } from './claim.js'
 import { childrenOf, openIn, speaksOf } from './cluster/children.js'
 import { ClusterDrain } from './cluster/drain.js'
-import { Drain, type DrainEvents, type Draining } from './drain/drain.js'
-import type { Incoming } from './incoming.js'
-import type { Adopted } from './migrate/adopted.js'
-import { Receiver } from './migrate/receiver.js'
-import { Sender } from './migrate/sender.js'
-import type { ReceivedFds } from './received-fds.js'
 import { type Spares, textOf } from './spares.js'
-import { speaks } from './speaks.js'
 import { replaceStderr } from './stderr.js'
 
 /** Below SCM_MAX_FD (253), as a sum of descriptors in flight counts against RLIMIT_NOFILE (kernel.md §7). */
 const SOCKETS_PER_MESSAGE = 200
-/** Accepting a whole queue takes milliseconds; under a flood it would never be empty, and a stop has to end. */
-const ACCEPT_REST_MS = 1_000
 
 /** What the orders act on. */
 export interface OrderWorld {
@@ -184,7 +183,7 @@ const handlers = {
 } satisfies Handlers
 
 /** Does what the message says and answers it: `ack` after the deed, `nack` with the reason, `unknown` when it is from a newer launcher. */
-export async function obey(world: OrderWorld, { message, fds }: Incoming): Promise<void> {
+export async function obey(world: OrderWorld, { message, fds }: Incoming<ToWorker>): Promise<void> {
   if (!isOrder(message)) {
     fds.closeRest()
     // An `unknown` of theirs is not answered: two peers that do not know each other would do nothing else.
@@ -204,7 +203,7 @@ export async function obey(world: OrderWorld, { message, fds }: Incoming): Promi
   }
 }
 
-function isOrder(message: Incoming['message']): message is Order {
+function isOrder(message: Incoming<ToWorker>['message']): message is Order {
   return Object.hasOwn(handlers, message.type)
 }
 
@@ -220,19 +219,6 @@ function serve(world: OrderWorld, { except = [] }: { readonly except?: readonly 
   }
   world.state = 'serving'
   return undefined
-}
-
-/**
- * Begin of the service's end: what the kernel has already completed for a client is still accepted, and then our copies are closed, so
- * that later clients are refused instead of left waiting.
- */
-async function acceptTheRest(claims: readonly Claim[]): Promise<void> {
-  const deadline = performance.now() + ACCEPT_REST_MS
-  while (claims.some((claim) => !claim.isQueueEmpty()) && performance.now() < deadline) await new Promise(setImmediate)
-  for (const claim of claims) {
-    claim.pause('draining')
-    claim.letGo()
-  }
 }
 
 /** The program's listeners of the library. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { CLOSE_1012, Frames } from '../../src/worker/drain/frames.js'
+import { CLOSE_1012, Frames } from '../../src/serving/drain/frames.js'
 
 const frame = (first: number, length: number, fill = 0x70): Buffer => {
   const head =

@@ -1,6 +1,6 @@
 import { subscribe } from 'node:diagnostics_channel'
-import type { Drain as DrainType } from '../drain/drain.js'
-import type { Server } from '../handles.js'
+import type { Drain as DrainType } from '../../serving/drain/drain.js'
+import type { Server } from '../../serving/handles.js'
 import { type Answer, type Ask, CMD, isConnection, isOurs, type Tell } from './messages.js'
 
 const LISTEN_STARTS = 'tracing:net.server.listen:asyncStart'
@@ -39,8 +39,9 @@ export class ClusterChild {
     if (exclusive === true || this.#servers.has(server)) return
     if (typeof path !== 'string' && !(Number(port) > 0)) return
     this.#servers.add(server)
-    const { trackSessions } = require('../drain/http2.js') as typeof import('../drain/http2.js')
-    const { trackUpgrades } = require('../drain/upgrades.js') as typeof import('../drain/upgrades.js')
+    const { trackSessions } = require('../../serving/drain/http2.js') as typeof import('../../serving/drain/http2.js')
+    const { trackUpgrades } =
+      require('../../serving/drain/upgrades.js') as typeof import('../../serving/drain/upgrades.js')
     trackSessions(server)
     trackUpgrades(server)
   }
@@ -55,7 +56,7 @@ export class ClusterChild {
   }
 
   #speaks(where: number | string): Answer['speaks'] {
-    const { speaks } = require('../speaks.js') as typeof import('../speaks.js')
+    const { speaks } = require('../../serving/speaks.js') as typeof import('../../serving/speaks.js')
     for (const server of this.#servers) {
       const address = server.address()
       if ((typeof address === 'object' ? address?.port : address) === where) return speaks(server)
@@ -66,7 +67,7 @@ export class ClusterChild {
   #begin({ deadlineMs, spreadMs }: Extract<Ask, { ask: 'drain' }>): void {
     if (this.#drain !== undefined) return this.#drain.setDeadline(deadlineMs)
     const { loadAddon } = require('../addon.js') as typeof import('../addon.js')
-    const { Drain } = require('../drain/drain.js') as typeof import('../drain/drain.js')
+    const { Drain } = require('../../serving/drain/drain.js') as typeof import('../../serving/drain/drain.js')
     loadAddon(this.#binding)
     this.#drain = new Drain(
       [...this.#servers],

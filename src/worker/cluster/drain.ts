@@ -1,7 +1,7 @@
 import type { Worker } from 'node:cluster'
 import { addHeld, addOutcomes } from '../../outcomes.js'
 import type { DrainOutcome, Fates, Held } from '../../protocol.js'
-import type { DrainEvents, Draining, DrainPlan } from '../drain/drain.js'
+import type { DrainEvents, Draining, DrainPlan } from '../../serving/drain/drain.js'
 import { ask, handedOut, listen, PATIENCE_MS } from './children.js'
 
 /** Longer than a child's own drain takes after its deadline, shorter than the launcher waits. */

@@ -1,11 +1,10 @@
 import type { Packet } from '../channel.js'
 import type { Native } from '../native.js'
-import type { ToWorker } from '../protocol.js'
 import { ReceivedFds } from './received-fds.js'
 
-export interface Incoming {
-  /** Any `type` may come: a newer launcher knows orders that we do not. */
-  readonly message: ToWorker | { readonly type: string; readonly seq?: number }
+export interface Incoming<M> {
+  /** Any `type` may come: a newer peer knows messages that we do not. */
+  readonly message: M | { readonly type: string; readonly seq?: number }
   readonly fds: ReceivedFds
 }
 
@@ -15,8 +14,8 @@ export interface Malformed {
   readonly seq: number | undefined
 }
 
-/** A packet from the launcher as a message with its descriptors; those of a malformed one are closed. */
-export function parsePacket(native: Native, packet: Packet): Incoming | Malformed {
+/** A packet as a message with its descriptors; those of a malformed one are closed. What the message says is not looked at. */
+export function parsePacket<M>(native: Native, packet: Packet): Incoming<M> | Malformed {
   const fds = new ReceivedFds(native, packet.fds)
   const refuse = (malformed: string, seq?: unknown): Malformed => {
     fds.closeRest()
@@ -36,5 +35,5 @@ export function parsePacket(native: Native, packet: Packet): Incoming | Malforme
     const named = Array.isArray(manifest) ? manifest.length : 'no'
     return refuse(`${type}: ${named} descriptors named, ${fds.count} attached`, seq)
   }
-  return { message: message as Incoming['message'], fds }
+  return { message: message as Incoming<M>['message'], fds }
 }

@@ -1,4 +1,5 @@
 import { Socket } from 'node:net'
+import type { Fate } from '../meeting.js'
 import { type Native, READABLE } from '../native.js'
 import type { ListenAddress, ListenerKey, SocketName } from '../protocol.js'
 import {
@@ -12,7 +13,6 @@ import {
   undress,
 } from './handles.js'
 import type { KeepAlive } from './keep-alive.js'
-import type { OpenPlace } from './library-servers.js'
 
 export type ClaimState = 'held' | 'live' | 'paused' | 'draining' | 'released'
 
@@ -24,7 +24,7 @@ export interface ClaimFacts {
   readonly server: Server
   readonly backlog: number
   /** Of a listener of the library. */
-  readonly place: OpenPlace | undefined
+  readonly place: { readonly fate: Fate | undefined } | undefined
 }
 
 export interface ClaimWorld {
