@@ -1,6 +1,7 @@
 import type { AddressInfo, Server } from 'node:net'
 import { ReuseportError } from '../errors.js'
 import { MEETING, MEETING_VERSION, type Meeting } from '../meeting.js'
+import type { Server as HandleServer } from '../serving/handles.js'
 import { Listener, type ListenerEvents, type ReusePortListener } from './listener.js'
 import { sharesPort } from './reuse-port.js'
 
@@ -16,9 +17,23 @@ export interface ListenReusePortOptions {
   readonly backlog?: number | undefined
   /** The address `::` without IPv4. Default: false. */
   readonly ipv6Only?: boolean | undefined
+  /**
+   * Path of a unix socket by which the next process of this program finds this one, and takes the listener over. Under a launcher, which does
+   * that itself, and off Linux, it is nothing.
+   */
+  readonly handover?: string | undefined
+  /** With `handover`: a new process that is not ready by then is sent away. Milliseconds; default: 60,000. */
+  readonly readyTimeoutMs?: number | undefined
+  /** With `handover`: what is open when another process has taken over has so long. Milliseconds; default: 30,000. */
+  readonly drainTimeoutMs?: number | undefined
+  /** With `handover`: idle HTTP/1.1 connections go on in the other process. Default: true. */
+  readonly migrate?: boolean | undefined
   /** Hears 'drain', as a listener that was added before there can be any. */
   readonly onDrain?: ((...event: ListenerEvents['drain']) => void) | undefined
 }
+
+/** As the launcher's --ready-timeout and --drain-timeout. */
+const HANDOVER_DEFAULTS = { readyTimeoutMs: 60_000, drainTimeoutMs: 30_000, migrate: true }
 
 /**
  * server.listen() for a server whose process will be replaced: of net, http, https, http2, or a framework. Resolves at 'listening', rejects
@@ -29,9 +44,16 @@ export async function listenReusePort(server: Server, options: ListenReusePortOp
   const meeting = findMeeting()
   const listener = new Listener(server)
   if (options.onDrain !== undefined) listener.events.on('drain', options.onDrain)
+  if (options.handover !== undefined && meeting === undefined && process.platform === 'linux') {
+    const { listenWithHandover } = require('./handover/listen.js') as typeof import('./handover/listen.js')
+    const { handover, readyTimeoutMs, drainTimeoutMs, migrate } = options
+    const asked = { ...HANDOVER_DEFAULTS, ...given({ readyTimeoutMs, drainTimeoutMs, migrate }) }
+    const listen = (): Promise<void> => listening(server, asNode(options, false))
+    return listener.open(await listenWithHandover(server as HandleServer, listener, handover, asked, listen))
+  }
   const place = meeting?.announce(server, listener.fate)
   try {
-    await listening(server, asNode(options, meeting !== undefined))
+    await listening(server, asNode(options, options.path === undefined && sharesPort(meeting !== undefined)))
   } finally {
     meeting?.forget(server)
   }
@@ -44,12 +66,13 @@ export async function listenReusePort(server: Server, options: ListenReusePortOp
   })
 }
 
-function asNode(options: ListenReusePortOptions, isLaunched: boolean): object {
-  const { port, host, path, backlog, ipv6Only } = options
-  const given = Object.entries({ port, host, path, backlog, ipv6Only }).filter(([, value]) => value !== undefined)
-  // To Node a port that is there and undefined is a random one.
-  const asked = Object.fromEntries(given)
-  return path === undefined && sharesPort(isLaunched) ? { ...asked, reusePort: true } : asked
+function asNode({ port, host, path, backlog, ipv6Only }: ListenReusePortOptions, reusePort: boolean): object {
+  return given({ port, host, path, backlog, ipv6Only, reusePort: reusePort || undefined })
+}
+
+/** To Node a port that is there and undefined is a random one. */
+function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never
 }
 
 /** undefined: no launcher has started this process. */

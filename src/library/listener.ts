@@ -15,17 +15,17 @@ export interface ListenerEvents {
 }
 
 /** Where the socket of a listener comes from. 'none': it is this process's own. */
-export type Inherited = 'launcher' | 'none'
+export type Inherited = 'launcher' | 'predecessor' | 'none'
 
 export interface ReusePortListener extends EventEmitter<ListenerEvents>, AsyncDisposable {
   /** As server.address() said when it began to listen. */
   readonly address: AddressInfo | string
   readonly inherited: Inherited
-  /** Of this worker under the launcher, beginning with 1; null: 'none' is inherited. */
+  /** Of this worker under the launcher, or in the row of processes that hand over; begins with 1. null: there is neither. */
   readonly generation: number | null
   /** After 'closed'. */
   readonly drained: Promise<DrainCounts>
-  /** The program can serve: under the launcher nothing is accepted before. Again, or without a launcher: nothing. */
+  /** The program can serve: under the launcher, and with `handover`, nothing is accepted before. Again, or without both: nothing. */
   ready(): void
   /** Accepts nothing more, answers what is open, resolves when the last connection has ended. */
   close(): Promise<void>

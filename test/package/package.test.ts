@@ -75,7 +75,7 @@ function expectTypes(folder: string): void {
        listener.ready()
        listener.on('drain', ({ deadlineMs }) => deadlineMs.toFixed()).once('closed', ({ hasSuccessor }) => !hasSuccessor)
        const { moved, ended, closed, cut } = await listener.drained
-       const from: 'launcher' | 'none' = listener.inherited
+       const from: 'launcher' | 'predecessor' | 'none' = listener.inherited
        await using other = await listenReusePort(createServer(), { path: '/run/' + from, backlog: 5 })
        await other.close()
        // @ts-expect-error
@@ -83,8 +83,9 @@ function expectTypes(folder: string): void {
        await listenReusePort(createServer(), { port: 1, onDrain: ({ deadlineMs }) => void deadlineMs.toFixed() })
        // @ts-expect-error
        listener.on('drain', (deadline: string) => deadline)
+       await listenReusePort(createServer(), { port: 1, handover: '/run/app.sock', readyTimeoutMs: 1, drainTimeoutMs: 1, migrate: false })
        // @ts-expect-error
-       await listenReusePort(createServer(), { handover: '/run/app.sock' })
+       await listenReusePort(createServer(), { port: 1, handover: true })
        return typeof listener.address === 'string' || moved === ended || closed === cut ? listener.generation : listener.address.port
      }`
   for (const name of ['types.mts', 'types.cts']) writeFileSync(join(folder, name), program)

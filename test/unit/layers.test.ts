@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { TEST_NODE } from '../support/paths'
@@ -16,8 +17,9 @@ const ROOMS: readonly { readonly room: string; readonly from: readonly string[] 
   { room: 'shared', from: ['shared'] },
   { room: 'launcher/brain', from: ['launcher/brain', 'shared'] },
   { room: 'launcher', from: ['launcher', 'launcher/brain', 'shared'] },
-  { room: 'worker', from: ['worker', 'shared'] },
-  { room: 'library', from: ['library', 'shared'] },
+  { room: 'serving', from: ['serving', 'shared'] },
+  { room: 'worker', from: ['worker', 'serving', 'shared'] },
+  { room: 'library', from: ['library', 'serving', 'shared'] },
   { room: 'index', from: ['library', 'shared'] },
   { room: 'verify', from: ['verify', 'shared'] },
   { room: 'cli', from: ['cli', 'launcher', 'verify', 'shared'] },
@@ -95,6 +97,20 @@ describe('the source tree', () => {
   it('finds every local import', () => {
     for (const file of files)
       for (const other of localImportsOf(file)) expect(files, `${file} imports ${other}`).toContain(other)
+  })
+
+  it('the library loads the addon, and what acts on servers, for a handover only', () => {
+    const built = join(SRC, '..', 'dist', 'index.js')
+    const script = `const { listenReusePort } = require(${JSON.stringify(built)})
+      listenReusePort(require('http').createServer(), { path: process.cwd() + '/' + process.pid }).then(({ close }) => {
+        console.log(JSON.stringify(Object.keys(require.cache)))
+        close()
+      })`
+    const env = { ...process.env, REUSEPORT_RUN_BINDING: '/no/such/addon' }
+    const files = JSON.parse(
+      execFileSync(TEST_NODE, ['-e', script], { encoding: 'utf8', cwd: tmpdir(), env }),
+    ) as string[]
+    expect(files.filter((file) => /\.node$|\/(serving|handover|worker)\//.test(file))).toEqual([])
   })
 
   it('loads what only some options need when they are given', () => {

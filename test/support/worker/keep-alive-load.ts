@@ -19,8 +19,11 @@ export class KeepAliveLoad {
   readonly #clients: Promise<void>[] = []
   #running = true
 
-  constructor(port: number, options: { connections: number; thinkMs: number; tls?: boolean }) {
-    for (let index = 0; index < options.connections; index++) this.#clients.push(this.#client(port, options))
+  readonly connections: number
+
+  constructor(to: number | string, options: { connections: number; thinkMs: number; tls?: boolean }) {
+    this.connections = options.connections
+    for (let index = 0; index < options.connections; index++) this.#clients.push(this.#client(to, options))
   }
 
   async stop(): Promise<Tally> {
@@ -29,10 +32,10 @@ export class KeepAliveLoad {
     return this.tally
   }
 
-  async #client(port: number, options: { thinkMs: number; tls?: boolean }): Promise<void> {
+  async #client(to: number | string, options: { thinkMs: number; tls?: boolean }): Promise<void> {
     while (this.#running) {
       try {
-        await this.#connection(await RawConnection.open(port, options), options.thinkMs)
+        await this.#connection(await RawConnection.open(to, options), options.thinkMs)
       } catch {
         this.tally.failed++
       }

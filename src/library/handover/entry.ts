@@ -1,0 +1,23 @@
+import type { Fate } from '../../meeting.js'
+import type { ListenerKey } from '../../protocol.js'
+import type { Claim } from '../../serving/claim.js'
+
+/** What a program asks for with `handover`; times in milliseconds. */
+export interface HandoverOptions {
+  /** A new process that is not ready by then is sent away. */
+  readonly readyTimeoutMs: number
+  /** What is open when this process has been succeeded has so long. */
+  readonly drainTimeoutMs: number
+  /** Idle HTTP/1.1 connections go on in the other process. */
+  readonly migrate: boolean
+}
+
+/** One listener that goes from process to process. */
+export interface Entry extends HandoverOptions {
+  readonly key: ListenerKey
+  readonly claim: Claim
+  readonly fate: Fate
+  isReady: boolean
+  /** Takes the path of a unix listener away. */
+  unlink(): void
+}

@@ -1,0 +1,54 @@
+import { onTestFinished } from 'vitest'
+import { temporaryDirectory } from '../launcher.js'
+import { until } from '../until.js'
+import { fixture, Program, TEST_NODE } from './program.js'
+
+export type Config = Readonly<Record<string, unknown>>
+
+/** Processes of test/fixtures/worker/handover.cjs that hand over to each other. */
+export class Row {
+  readonly directory: string = temporaryDirectory()
+  readonly path: string = `${this.directory}/handover.sock`
+  readonly programs: Program[] = []
+
+  constructor() {
+    onTestFinished(async () => {
+      for (const program of this.programs) {
+        if (program.isRunning) program.child.kill('SIGCONT')
+        await program.kill()
+      }
+    })
+  }
+
+  /** The next one: whatever becomes of it. `fault`: see handover-fault.cjs. */
+  start(config: Config, env: Record<string, string> = {}, under: readonly string[] = []): Program {
+    const fault = Object.keys(env).length > 0 ? ['--require', fixture('handover-fault.cjs')] : []
+    const file = fixture('handover.cjs')
+    const program = new Program([...under, TEST_NODE, ...fault, file, this.path, JSON.stringify(config)], env)
+    this.programs.push(program)
+    return program
+  }
+
+  /** The next one, when it serves: all there is was handed over. */
+  async next(config: Config, env?: Record<string, string>): Promise<Program> {
+    const program = this.start(config, env)
+    await program.line('listening')
+    if (config['late'] === true) program.child.kill('SIGUSR2')
+    await program.line('ready')
+    return program
+  }
+}
+
+/** Counts of the first of its listeners, when all of its connections have ended and the process has, by itself. */
+export async function drained(
+  program: Program,
+): Promise<{ moved: number; ended: number; closed: number; cut: number }> {
+  await until(
+    () => `pid ${program.pid} ends\n${program.lines.join('\n')}\n${program.errors.join('\n')}`,
+    () => !program.isRunning,
+  )
+  const { code, signal } = await program.ended
+  const line = program.lines.find((one) => one.startsWith('drained'))
+  if (line === undefined || code !== 0) throw new Error(`pid ${program.pid}: ${code} ${signal}\n${program.lines}`)
+  return JSON.parse(line.slice(line.indexOf('{')))
+}
