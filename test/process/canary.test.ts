@@ -10,6 +10,7 @@ import { freePort } from '../support/ports'
 import { listeningInodes } from '../support/processes'
 import { until } from '../support/until'
 import { Versions } from '../support/versions'
+import { KeepAliveLoad } from '../support/worker/keep-alive-load'
 
 interface Scene {
   readonly launcher: TestLauncher
@@ -200,6 +201,41 @@ test('its time passes, and all others follow; what was asked for meanwhile comes
   expect(await scaled).toMatchObject({ result: 'done', from: 2, to: 3 })
   await launcher.when('the signal is obeyed', ({ lastReload, slots }) => lastReload?.id === 2 && slots.length === 3)
   expect([...(await answers(port, 30)).keys()]).toEqual(['two'])
+  await launcher.stop()
+})
+
+test.each(['abort', 'promote'] as const)(
+  '--%s: the idle connections of the canary go on in another worker',
+  async (end) => {
+    const { launcher, port, versions } = await start()
+    versions.deploy('two')
+    const control = await launcher.control()
+    const verdict = control.reload({ canary: plan({ share: 0.5 }) })
+    await launcher.when('the canary is watched', watched)
+    const load = new KeepAliveLoad(port, { connections: 60, thinkMs: 400 })
+    await until('all have been answered', () => load.opened === 60)
+    await control[end]()
+    await verdict
+    const { lastReload } = await launcher.when('who leaves has gone', (status) => status.lastReload?.draining === 0)
+    const own = lastReload?.workers.find(({ slot }) => slot === 2)
+    expect(own).toMatchObject({ oldPid: null, closed: 0, cut: 0 })
+    expect(own?.moved).toBeGreaterThan(0)
+    await until('all have been answered again', () => load.tally.answered >= 180)
+    expect(await load.stop()).toMatchObject({ failed: 0, closedIdle: 0, ended: 0 })
+    await launcher.stop()
+  },
+)
+
+test('a canary that is slower than the others is undone, if that was asked for', async () => {
+  const { launcher, port, versions } = await start([], 1)
+  versions.deploy('slow 30')
+  const verdict = (await launcher.control()).reload({ canary: { ...plan({ share: 0.5 }), maxLatency: 3 } })
+  await launcher.when('the canary is watched', watched)
+  for (let count = 0; count < 1_500; count += 250) await answers(port, 250)
+  expect(await verdict).toMatchObject({
+    result: 'undone',
+    reason: expect.stringMatching(/^the canary is slow: 95 % of its answers took up to \d+ ms, those of the others/),
+  })
   await launcher.stop()
 })
 
