@@ -499,6 +499,7 @@ export class World {
     if (order.type === 'admit' && conduct === 'dies-admitted') return this.crash(worker)
     this.pending.push({ worker, event: { type: 'acked', worker, seq } })
     if (order.type === 'term' && order.working === record.generation) this.#turnBad(worker, conduct)
+    if (order.type === 'count' && record.role === 'canary') this.#turnBad(worker, conduct)
     if (order.type === 'count' && order.everyMs > 0 && conduct === 'errs')
       this.pending.push({ worker, event: { type: 'answered', worker, responses: 200, errors: 100 } })
     if (order.type === 'drain' && conduct !== 'never-drains')
