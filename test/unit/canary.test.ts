@@ -125,6 +125,18 @@ describe('the end', () => {
     expect(world.fault).toBeNull()
   })
 
+  test.each(['promote', 'abort'] as const)('--%s: what it alone listened on ends with it', (type) => {
+    const world = watched()
+    const address = { kind: 'tcp', host: null, port: 4_000, ipv6Only: false } as const
+    world.tell({ type: 'claim', worker: canaryOf(world), claim: '1:2', address, backlog: 511 })
+    world.settle()
+    expect(world.state.listeners['tcp *:4000']?.sockets).toEqual({ 2: 'listening' })
+    world.tell({ type, caller: 8, wait: 'baked' })
+    rest(world)
+    expect(Object.keys(world.state.listeners)).toEqual(['tcp *:3000'])
+    expect([...world.sockets.keys()].sort()).toEqual(['0 tcp *:3000', '1 tcp *:3000'])
+  })
+
   test.each(['all', 'rolling'] as const)('--promote, and the next one has another slot (%s)', (strategy) => {
     const world = watched({}, new World({ strategy }))
     world.tell({ type: 'promote', caller: 8, wait: 'retired' })

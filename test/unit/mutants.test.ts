@@ -203,8 +203,8 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
   [
     'leaves the socket of a canary behind',
     'canary.ts',
-    'parked[slot] === undefined) park(draft, slot)',
-    'parked[slot] === undefined && draft.at < 0) park(draft, slot)',
+    'for (const slot of left) park(draft, slot)',
+    'for (const slot of draft.at < 0 ? left : []) park(draft, slot)',
   ],
   [
     'gives up a canary that has served like one that has not',

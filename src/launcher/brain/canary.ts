@@ -2,6 +2,7 @@ import type { Refusal } from '../../control-protocol.js'
 import { COUNT_EVERY_MS, fail, giveUpOne, tooManyErrors } from './bake.js'
 import { servedBy } from './canary-report.js'
 import type { Draft } from './draft.js'
+import { disownGone } from './listeners.js'
 import { park } from './parking.js'
 import type { Caller, Canary, Counts, Run, Worker } from './state.js'
 
@@ -112,8 +113,11 @@ export function settleCanary(draft: Draft): void {
   if (phase !== 'running') return
   const wanted = run !== null && run.undo === null && run.deferred === null ? run.canary : null
   const sockets = draft.listeners.flatMap((listener) => Object.keys(listener.sockets).map(Number))
-  for (const slot of new Set(sockets))
-    if (slot >= slots.length && slot !== wanted?.slot && parked[slot] === undefined) park(draft, slot)
+  const left = [...new Set(sockets)].filter(
+    (slot) => slot >= slots.length && slot !== wanted?.slot && parked[slot] === undefined,
+  )
+  for (const slot of left) park(draft, slot)
+  if (left.length > 0) disownGone(draft)
   for (const worker of draft.workers) {
     const isLeaving = worker.state === 'draining' || worker.state === 'stopping'
     if (worker.role === 'canary' && !isLeaving && (wanted === null || worker.generation !== run?.to))
