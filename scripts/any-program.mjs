@@ -83,25 +83,29 @@ function measure({ title, command, prepare }) {
 
 const [BEGIN, END] = ['<!-- measured:begin -->', '<!-- measured:end -->']
 
-function write(rows) {
+/** What there is of the others stays, if it is of this version of them. */
+function write(measured) {
   const text = readFileSync(page, 'utf8')
   const [before, rest] = text.split(BEGIN)
-  const after = rest.split(END)[1]
+  const [table, after] = rest.split(END)
+  const known = table.split('\n')
+  const rows = ALL.flatMap((program) => {
+    const row = measured.get(program) ?? known.find((line) => line.startsWith(`| ${program.title()} |`))
+    return row ?? []
+  })
   const head = '| program | reloads | requests | lost | OutRsts |\n| --- | ---: | ---: | ---: | ---: |'
   writeFileSync(page, `${before}${BEGIN}\n${head}\n${rows.join('\n')}\n${END}${after}`)
 }
 
 try {
   const chosen = ALL.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
-  const results = chosen.map((program) => {
+  for (const program of chosen) {
     console.error(`\n=== ${program.name}`)
-    const measured = measure(program)
-    console.error(measured.row)
-    return measured
-  })
-  // Of some of them alone there is no whole table.
-  if (chosen.length === ALL.length) write(results.map(({ row }) => row))
-  if (results.some(({ isGood }) => !isGood)) process.exitCode = 1
+    const { isGood, row } = measure(program)
+    console.error(row)
+    write(new Map([[program, row]]))
+    if (!isGood) process.exitCode = 1
+  }
 } finally {
   rmSync(built, { recursive: true, force: true })
 }
