@@ -107,6 +107,7 @@ test('the verdict names every worker, its times and the way it went', async () =
   const time = expect.any(Number)
   expect(verdict).toEqual({
     id: 1,
+    canary: null,
     result: 'done',
     step: 'retire',
     reason: null,
