@@ -15,6 +15,6 @@ export type {
 } from './control-protocol.js'
 export { type ErrorCode, type Facts, ReuseportError } from './errors.js'
 export { type ListenReusePortOptions, listenReusePort } from './library/listen-reuse-port.js'
-export type { Inherited, ListenerEvents, ReusePortListener } from './library/listener.js'
+export type { Inherited, ListenerEvents, ReusePortListener, ReusePortSocket } from './library/listener.js'
 export type { DrainCounts } from './meeting.js'
 export { VERSION } from './version.js'

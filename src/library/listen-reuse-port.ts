@@ -1,8 +1,9 @@
 import type { AddressInfo, Server } from 'node:net'
 import { ReuseportError } from '../errors.js'
 import { MEETING, MEETING_VERSION, type Meeting } from '../meeting.js'
+import { native } from '../native.js'
 import type { Server as HandleServer } from '../serving/handles.js'
-import { Listener, type ListenerEvents, type ReusePortListener } from './listener.js'
+import { Listener, type ListenerEvents, type ReusePortListener, type ReusePortSocket } from './listener.js'
 import { sharesPort } from './reuse-port.js'
 
 /** As in server.listen(): `port` (and `host`), or `path`. */
@@ -40,7 +41,36 @@ const HANDOVER_DEFAULTS = { readyTimeoutMs: 60_000, drainTimeoutMs: 30_000, migr
  * with what would have been the 'error'. Under the launcher the worker is not ready before `ready()` has been called, whatever --ready says;
  * without one it is a listen with SO_REUSEPORT, or where that cannot be had a plain one, with a warning.
  */
-export async function listenReusePort(server: Server, options: ListenReusePortOptions): Promise<ReusePortListener> {
+export function listenReusePort(server: Server, options: ListenReusePortOptions): Promise<ReusePortListener>
+/**
+ * The socket alone, for a program that accepts by itself, in whatever way: with `handover` only. Until 'handover' it may accept from `fd`; the drain
+ * is over when it calls close().
+ */
+export function listenReusePort(options: ListenReusePortOptions & { handover: string }): Promise<ReusePortSocket>
+export async function listenReusePort(
+  first: Server | ListenReusePortOptions,
+  second?: ListenReusePortOptions,
+): Promise<ReusePortListener> {
+  return second === undefined ? listenBare(first as ListenReusePortOptions) : listenOn(first as Server, second)
+}
+
+async function listenBare(options: ListenReusePortOptions): Promise<ReusePortSocket> {
+  if (options.handover === undefined || findMeeting() !== undefined)
+    throw new ReuseportError(
+      'ERR_USAGE',
+      'a socket without a server is to be had with `handover`, and without a launcher',
+      {
+        next: 'Give it a server. A program that accepts by itself is given sockets by `reuseport-run --listen`.',
+      },
+    )
+  // Off Linux there is none.
+  native()
+  const { BareServer } = require('./handover/bare.js') as typeof import('./handover/bare.js')
+  const server = new BareServer()
+  return Object.assign(await listenOn(server, options), { fd: server.descriptor() })
+}
+
+async function listenOn(server: Server, options: ListenReusePortOptions): Promise<ReusePortListener> {
   const meeting = findMeeting()
   const listener = new Listener(server)
   if (options.onDrain !== undefined) listener.events.on('drain', options.onDrain)

@@ -31,6 +31,11 @@ export interface ReusePortListener extends EventEmitter<ListenerEvents>, AsyncDi
   close(): Promise<void>
 }
 
+export interface ReusePortSocket extends ReusePortListener {
+  /** It listens from ready() on, and is the program's: to be closed by it, or by who it is given to. Close-on-exec. */
+  readonly fd: number
+}
+
 /** Where it listens, and how it becomes ready: known at 'listening'. */
 export type Standing = Pick<ReusePortListener, 'address' | 'inherited' | 'generation' | 'ready'>
 

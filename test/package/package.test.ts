@@ -86,6 +86,11 @@ function expectTypes(folder: string): void {
        await listenReusePort(createServer(), { port: 1, handover: '/run/app.sock', readyTimeoutMs: 1, drainTimeoutMs: 1, migrate: false })
        // @ts-expect-error
        await listenReusePort(createServer(), { port: 1, handover: true })
+       const { fd } = await listenReusePort({ port: 1, handover: '/run/app.sock' })
+       // @ts-expect-error
+       await listenReusePort({ port: fd })
+       // @ts-expect-error
+       listener.fd
        return typeof listener.address === 'string' || moved === ended || closed === cut ? listener.generation : listener.address.port
      }`
   for (const name of ['types.mts', 'types.cts']) writeFileSync(join(folder, name), program)

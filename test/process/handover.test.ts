@@ -10,7 +10,7 @@ import { until } from '../support/until'
 import { askHttp, askHttps, askNet, askUnix } from '../support/worker/clients'
 import { KeepAliveLoad } from '../support/worker/keep-alive-load'
 import { openFiles } from '../support/worker/kernel'
-import type { Program } from '../support/worker/program'
+import { Program, TEST_NODE } from '../support/worker/program'
 import { RawConnection } from '../support/worker/raw-connection'
 import { drained, Row } from '../support/worker/row'
 
@@ -162,6 +162,48 @@ test('under a launcher the same program is handed over by that', async () => {
   expect(await path.stop()).toMatchObject({ failed: 0, closedIdle: 0, ended: 0 })
   expect(existsSync(row.path)).toBe(false)
   await launcher.stop()
+})
+
+describe('a program that accepts by itself', () => {
+  test('gets the socket alone, and is not drained before it says so', async () => {
+    const row = new Row()
+    const http = await freePort()
+    const next = async (): Promise<Program> => {
+      const program = row.begin(fixture('worker/handover-bare.cjs'), [String(http)])
+      await program.line('ready')
+      return program
+    }
+    let now = await next()
+    expect(now.lines).toEqual([`ready none {"address":"::","family":"IPv6","port":${http}}`])
+    const answers = new Set<string>()
+    let goes = true
+    const asked = (async () => {
+      while (goes) answers.add(await askHttp(http))
+    })()
+    for (let generation = 2; generation <= 4; generation++) {
+      const old = now
+      await until('it has been asked', () => answers.has(pidOf(old)))
+      const held = request(http, '/held')
+      await old.line('held')
+      now = await next()
+      await until('the next one has been asked', () => answers.has(pidOf(now)))
+      expect(old.lines.at(-1)).toBe('held')
+      old.child.kill('SIGHUP')
+      expect(await held).toBe('held')
+      expect(await old.line('closed')).toBe('{"hasSuccessor":true}')
+      expect(await old.ended).toEqual({ code: 0, signal: null })
+    }
+    goes = false
+    await asked
+    expect([...answers].sort()).toEqual(row.programs.map(pidOf).sort())
+  })
+
+  test('has to say where from', async () => {
+    const script = `require('reuseport-run').listenReusePort({ port: 1 }).catch(({ code }) => console.log('failed', code))`
+    const program = new Program([TEST_NODE, '-e', script])
+    expect(await program.line('failed')).toBe('ERR_USAGE')
+    await program.ended
+  })
 })
 
 describe('sockets that the next process does not listen on', () => {

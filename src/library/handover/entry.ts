@@ -18,6 +18,8 @@ export interface Entry extends HandoverOptions {
   readonly claim: Claim
   readonly fate: Fate
   isReady: boolean
+  /** Begins to accept, or to let others accept. Throws what listen(2) says. */
+  serve(): void
   /** Takes the path of a unix listener away. */
   unlink(): void
 }

@@ -17,6 +17,7 @@ import { makeRoom } from '../../serving/migrate/room.js'
 import { Sender } from '../../serving/migrate/sender.js'
 import type { ReceivedFds } from '../../serving/received-fds.js'
 import { speaks } from '../../serving/speaks.js'
+import { BareServer } from './bare.js'
 import type { Entry, HandoverOptions } from './entry.js'
 import { Leaving } from './leaving.js'
 import { type HandoverPath, type Met, meet, type NewTalk, removePath } from './meet.js'
@@ -146,7 +147,13 @@ export class Succession implements OfferWorld {
         released: () => this.#released(entry),
       })
       this.#unclaimed.delete(key)
-      const entry: Entry = { ...options, key, claim, isReady: false, unlink: unlinker(address) }
+      const serve = (): void => {
+        // A program that accepts by itself has to be listened for; the claim stays as it is.
+        if (server instanceof BareServer) return this.native.listen(claim.sockets()[0]?.fd ?? -1, backlog)
+        claim.isSilent = false
+        claim.accept()
+      }
+      const entry: Entry = { ...options, key, claim, isReady: false, serve, unlink: unlinker(address) }
       this.#entries.set(key, entry)
       trackSessions(server)
       trackUpgrades(server)
@@ -163,9 +170,8 @@ export class Succession implements OfferWorld {
   ready(entry: Entry): void {
     if (entry.isReady) return
     entry.isReady = true
-    entry.claim.isSilent = false
     if (this.#state === 'acting') {
-      entry.claim.accept()
+      entry.serve()
       this.#takeLate(entry)
     } else this.#rise()
   }
@@ -192,7 +198,7 @@ export class Succession implements OfferWorld {
   #act(): void {
     clearTimeout(this.#timer)
     try {
-      for (const { claim } of this.#entries.values()) claim.accept()
+      for (const { isReady, serve } of this.#entries.values()) if (isReady) serve()
     } catch (error) {
       return this.#fail((error as Error).message, error)
     }

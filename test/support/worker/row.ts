@@ -23,8 +23,17 @@ export class Row {
   /** The next one: whatever becomes of it. `fault`: see handover-fault.cjs. */
   start(config: Config, env: Record<string, string> = {}, under: readonly string[] = []): Program {
     const fault = Object.keys(env).length > 0 ? ['--require', fixture('handover-fault.cjs')] : []
-    const file = fixture('handover.cjs')
-    const program = new Program([...under, TEST_NODE, ...fault, file, this.path, JSON.stringify(config)], env)
+    return this.begin(fixture('handover.cjs'), [JSON.stringify(config)], env, [...under, TEST_NODE, ...fault])
+  }
+
+  /** The same with another program. */
+  begin(
+    file: string,
+    argv: readonly string[],
+    env: Record<string, string> = {},
+    under: readonly string[] = [TEST_NODE],
+  ): Program {
+    const program = new Program([...under, file, this.path, ...argv], env)
     this.programs.push(program)
     return program
   }
