@@ -118,10 +118,12 @@ IN_CHILD int runChild(void* argument) {
 
 #undef IN_CHILD
 
-std::vector<char*> pointers(const std::vector<std::string>& strings) {
+/** `last`: one more, unless it is empty. */
+std::vector<char*> pointers(const std::vector<std::string>& strings, const std::string& last = {}) {
   std::vector<char*> result;
-  result.reserve(strings.size() + 1);
+  result.reserve(strings.size() + 2);
   for (const std::string& string : strings) result.push_back(const_cast<char*>(string.c_str()));
+  if (!last.empty()) result.push_back(const_cast<char*>(last.c_str()));
   result.push_back(nullptr);
   return result;
 }
@@ -171,15 +173,15 @@ Spawned startProcess(const SpawnRequest& request, SpawnFailure& failure) {
   }
 
   const std::vector<char*> argv = pointers(request.argv);
-  std::vector<std::string> variables = request.env;
+  std::string variable;
   char* pid = nullptr;
   if (!request.pidVariable.empty()) {
-    std::string& variable = variables.emplace_back(request.pidVariable + '=');
+    variable = request.pidVariable + '=';
     const std::size_t at = variable.size();
     variable.append(kPidDigits, '\0');
     pid = variable.data() + at;
   }
-  const std::vector<char*> env = pointers(variables);
+  const std::vector<char*> env = pointers(request.env, variable);
   ChildPlan plan{request.file.c_str(), argv.data(), env.data(), request.cwd.c_str(), descriptors.data(), count, pid, 0, nullptr};
   const Stack stack;
   if (stack.error() != 0) return fail(stack.error(), "mmap");
