@@ -84,7 +84,8 @@ function describeWorker(
       .join(', '),
   ]
   if (kept !== null) facts.push(`${kept} connections kept`)
-  if (ms.drained !== undefined || ms.exited !== undefined || closed + cut + moved > 0)
+  // Of a program without our agent nobody knows.
+  if (ms.drained !== undefined || closed + cut + moved > 0)
     facts.push(`connections: ${describeFates({ moved, closed, cut }, kinds)}`)
   if (answered !== null) facts.push(`${answered.errors} of ${answered.responses} answers were 5xx`)
   const who = result === 'done' ? `${oldPid ?? '-'} → ${newPid ?? '-'}` : `${oldPid ?? '-'}, candidate ${newPid ?? '-'}`
