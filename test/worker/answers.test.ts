@@ -36,5 +36,5 @@ test.each(kinds)('answers of %s to the public are counted, those to health check
     const report = last()
     return report?.type === 'answered' && report.responses >= expected.responses
   })
-  expect(last()).toEqual({ type: 'answered', ...expected })
+  expect(last()).toMatchObject({ type: 'answered', ...expected })
 })
