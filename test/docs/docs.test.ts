@@ -172,6 +172,17 @@ describe('JSON', () => {
 
   it('log.md has the fields of status', () => same(written('docs/log.md'), fieldsOf('Status')))
   it('reload.md has the fields of a verdict', () => same(written('docs/reload.md'), fieldsOf('Verdict')))
+  it('canary.md has what is said of a canary', () => {
+    const cells = page('docs/canary.md').table('of the canary')
+    const names = (text: string | undefined): string[] =>
+      [...(text ?? '').matchAll(/`([a-z]\w+)`/g)].map(([, name]) => name as string)
+    same(
+      cells.flatMap(([cell]) => names(cell)),
+      [...fieldsOf('CanaryReport'), 'leftMs'],
+    )
+    const counts = cells.find(([cell]) => cell?.includes('`others`'))?.[1]
+    same(names(counts), fieldsOf('Served'))
+  })
   it('reload.md has what a verdict says of a worker', () => {
     const [, , meaning] = /^\| (`workers\[\]`) \|(.*)\|$/m.exec(page('docs/reload.md').prose) ?? []
     same(

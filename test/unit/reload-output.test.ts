@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { LiveBlock, progressLines, whileShowing } from '../../src/cli/progress.js'
 import { describeVerdict } from '../../src/cli/verdict.js'
-import type { ReloadProgress, Verdict } from '../../src/control-protocol.js'
+import type { CanaryReport, ReloadProgress, Verdict } from '../../src/control-protocol.js'
 
 const done: Verdict = {
   id: 3,
@@ -107,6 +107,20 @@ describe('a verdict in words', () => {
     expect(lines[5]).toBe('  1 new worker is still draining: reuseport-run status')
   })
 
+  it('of a canary that was undone: nobody had stopped serving', () => {
+    const lines = describeVerdict(
+      { ...done, result: 'undone', step: 'canary', reason: 'why', undo: { ms: 0 }, canary, draining: 0 },
+      null,
+    ).split('\n')
+    expect(lines.slice(0, 5)).toEqual([
+      'reload undone in step canary: why',
+      'generation 1 serves on',
+      '  canary: slot 2, pid 31, 0.5 % of the clients, watched for 48 s',
+      '    it      41 connections, 160 answers, half of them within 1.2 ms, 95 % within 4.8 ms; 2 of them 5xx',
+      '    others  900 connections, 0 answers; 0 of them 5xx',
+    ])
+  })
+
   it('of one that was aborted', () => {
     const lines = describeVerdict(
       { ...done, result: 'aborted', step: 'probe', reason: 'why', draining: 0 },
@@ -115,6 +129,17 @@ describe('a verdict in words', () => {
     expect(lines.slice(0, 2)).toEqual(['reload aborted in step probe: why', 'generation 1 serves on'])
   })
 })
+
+const canary: CanaryReport = {
+  slot: 2,
+  pid: 31,
+  share: 0.005,
+  by: 'client',
+  ms: 48_000,
+  promoted: null,
+  canary: { connections: 41, responses: 160, errors: 2, p50Ms: 1.2, p95Ms: 4.8 },
+  others: { connections: 900, responses: 0, errors: 0, p50Ms: null, p95Ms: null },
+}
 
 const progress: ReloadProgress = {
   id: 3,
@@ -136,6 +161,19 @@ describe('the live block', () => {
       'reload 3: probe, 1.3 s, generation 1 → 2',
       '  slot 0: 11 → 21  probing',
       '  slot 1: 12 → -  waiting',
+    ])
+  })
+
+  it('has a canary, and what is left of its time', () => {
+    const lines = (more: Partial<CanaryReport>, leftMs: number | null): string[] =>
+      progressLines({ ...progress, canary: { ...canary, ...more, leftMs } })
+    expect(lines({ by: 'random' }, 72_000)[1]).toBe(
+      '  canary: slot 2, pid 31, 0.5 % of the connections, watched for 48 s, 72 s left',
+    )
+    expect(lines({ promoted: 'order' }, null)[1]).toMatch(/watched for 48 s, promoted by order$/)
+    expect(lines({ ms: null, pid: null }, null).slice(1, 3)).toEqual([
+      '  canary: slot 2, pid -, 0.5 % of the clients, not admitted yet',
+      '  slot 0: 11 → 21  probing',
     ])
   })
 
