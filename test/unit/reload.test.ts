@@ -314,6 +314,20 @@ describe('a listener', () => {
   })
 })
 
+describe('slot by slot', () => {
+  it('the new worker accepts what the old one had adopted while it takes over', () => {
+    const world = new World({ strategy: 'rolling' }).start()
+    world.conduct = (generation, slot) => (generation === 1 && slot === 1 ? 'never-listens' : 'good')
+    world.crash(2)
+    world.settle()
+    const acceptors = (): unknown => [...(world.acceptors.get(1) ?? [])]
+    expect(acceptors()).toEqual([1])
+    world.tell({ type: 'reload', caller: null, wait: 'baked' })
+    while (world.state.run?.step !== 'handover') world.happen(0)
+    expect(acceptors()).toEqual([inSlot(world, 2, 0)])
+  })
+})
+
 describe('a stop', () => {
   it('ends with every worker drained and every socket closed', () => {
     const world = new World().start()

@@ -271,8 +271,10 @@ function cover(draft: Draft): void {
     // Told to resume is as good as accepting: its queue waits no longer than an order takes, and further orders come after that one.
     const serving = listening.filter((worker) => worker.state === 'serving' && !draft.awaits(worker, 'pause'))
     const awake = [...serving.filter((worker) => !worker.stuck), ...listening.filter(isResuming)]
-    // Those that stand still are better than none: they will find the order. But nothing is taken from one for another.
-    const acceptors = awake.length > 0 ? awake : serving
+    // Those that stand still are better than none: they will find the order. But nothing is taken from one for another. With 'rolling' the
+    // only ones left may be the new ones of a handover that is not complete.
+    const fresh = between.flatMap((slot) => draft.inSlot(run?.to ?? -1, slot) ?? []).filter(isAwake(listener))
+    const acceptors = [awake, serving, fresh].find((some) => some.length > 0) ?? []
     const own = (slot: number): boolean => acceptors.some((worker) => worker.slot === slot) || isCanarys(draft, slot)
     for (const slot of listener.order) {
       const isLeft = draft.state.parked[slot] !== undefined && draft.state.parked[slot].step !== 'parked'
@@ -295,6 +297,10 @@ function cover(draft: Draft): void {
       }
     }
   }
+}
+
+function isAwake({ key }: Listener): (worker: Worker) => boolean {
+  return (worker) => worker.state === 'serving' && !worker.stuck && listensOn(worker, key)
 }
 
 /** Nobody is sent to the socket of a canary before it accepts, and nobody else accepts from it while it is there. */
