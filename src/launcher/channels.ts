@@ -305,8 +305,8 @@ export class Channels implements Agents {
     for (;;) {
       const packet = channel.receive()
       if (packet === 'empty') return
-      channel.heartbeat.heard()
       if (packet === 'end') return this.#closed(channel)
+      channel.heartbeat.heard()
       let report: Report
       try {
         if (packet.truncated) throw new Error('it was too large')
@@ -505,6 +505,8 @@ export class Channels implements Agents {
       lend && owner.stderrReader !== null ? [owner.stderrReader] : [],
     )
     this.#post({ type: 'hello', worker: owner.worker, pid: peer.pid })
+    // It may have lost its channel while it was stuck.
+    if (isFirst) this.#post({ type: 'heartbeat-back', worker: owner.worker })
   }
 
   /** From a stranger it is the end. A worker keeps its channel: without it the next reload could not tell it to pause. */
@@ -523,9 +525,11 @@ export class Channels implements Agents {
 
   #closed(channel: WorkerChannel): void {
     if (!this.#all.delete(channel)) return
-    channel.heartbeat.stop()
-    for (const [seq, order] of this.#orders) if (order.from.delete(channel)) this.#settle(seq)
     const { process } = channel
+    // A worker is rid of a thread that was stuck; one that says nothing more at all has not come back.
+    if (process !== null && this.#of(process.worker).length > 0) channel.heartbeat.heard()
+    else channel.heartbeat.end()
+    for (const [seq, order] of this.#orders) if (order.from.delete(channel)) this.#settle(seq)
     if (process === null) return
     const left = this.#leftBehind.get(process.worker)
     if (channel.held !== null) this.#leftBehind.set(process.worker, addHeld([left ?? {}, channel.heldNow()]))

@@ -106,7 +106,12 @@ export class ControlServer {
       return send(response, 404, { code: 'not-found', message: `no such path: ${pathname}` })
     if (method !== (pathname === '/status' ? 'GET' : 'POST'))
       return send(response, 405, { code: 'method', message: `${method} ${pathname}` })
-    if (pathname === '/status') return void this.#orders.status().then((status) => send(response, 200, status))
+    if (pathname === '/status')
+      return void this.#orders.status().then(
+        (status) => send(response, 200, status),
+        // No descriptor is left to look around with (EMFILE), mostly.
+        (error: Error) => send(response, 500, { code: 'status', message: error.message }),
+      )
     if (pathname === '/stop') return this.#orders.stop(this.#wait(response))
     if (pathname === '/scale') return this.#scale(searchParams, response)
     if (pathname === '/abort') return this.#orders.abort(this.#wait(response))

@@ -83,14 +83,14 @@ export class Heartbeat {
   /** It has said something. */
   heard(): void {
     this.#askedAt = null
-    this.stop()
-  }
-
-  /** It is gone, or heard again: from now on nothing is lost. */
-  stop(): void {
     if (this.#told === 'well') return
     this.#told = 'well'
     this.#tell({ is: 'back' })
+  }
+
+  /** It will never say anything again: that is no answer, and nobody waits for one. */
+  end(): void {
+    this.#askedAt = null
   }
 
   /** What is to be told of this silence and has not been. 'hung' comes after 'lost', a round later at least. */

@@ -17,6 +17,7 @@ import { ControlServer } from './control-server.js'
 import type { Foreign } from './foreign.js'
 import { type Activation, type NamedSocket, takeListenFds } from './listen-fds.js'
 import type { NotifySocket } from './notify-socket.js'
+import { OneByOne } from './one-by-one.js'
 import { holdersOf } from './port-holder.js'
 import type { Hand } from './probe/attempt.js'
 import type { CommandPlace } from './probe/command.js'
@@ -54,6 +55,7 @@ export class Launcher {
   readonly #foreign: Foreign | undefined
   readonly #control: ControlServer
   readonly #specs = new Map<number, Spec>()
+  readonly #starts = new OneByOne<number>()
   readonly #timers = new Map<TimerId, NodeJS.Timeout>()
   readonly #counters = new Map<number, NetworkCounters | null>()
   readonly #ended: Promise<number>
@@ -376,7 +378,8 @@ export class Launcher {
       case 'terminate':
         return this.#terminate(effect.worker)
       case 'kill':
-        return this.#processes.get(effect.worker)?.kill()
+        if (!this.#neverStarts(effect.worker)) this.#processes.get(effect.worker)?.kill()
+        return
       case 'timer':
         return this.#setTimer(effect.id, effect.ms)
       case 'cancel':
@@ -425,18 +428,30 @@ export class Launcher {
       })
   }
 
-  #spawn({ worker, slot, generation, expendable }: Extract<Effect, { do: 'spawn' }>): void {
+  /** There may be hundreds: each takes as long as an exec, and those that are there already wait for answers. */
+  #spawn(effect: Extract<Effect, { do: 'spawn' }>): void {
+    this.#starts.add(effect.worker, () => this.#spawnNow(effect))
+  }
+
+  /** One that is to end before it was started. */
+  #neverStarts(worker: number): boolean {
+    if (!this.#starts.drop(worker)) return false
+    this.#outcome({ type: 'exited', worker, code: null, signal: null, stderr: [] })
+    return true
+  }
+
+  #spawnNow({ worker, slot, generation, expendable }: Extract<Effect, { do: 'spawn' }>): void {
     const spec = this.#specs.get(generation) as Spec
     try {
       const paths = this.#sockets.paths()
       const handed = this.#foreign?.handed(worker, slot, generation)
       const pid = this.#processes.spawn(worker, spec, { expendable, paths, handed })
-      this.#outcome({ type: 'spawned', worker, pid })
+      this.#post({ type: 'spawned', worker, pid })
       this.#agents.spawned(worker, pid)
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       this.#agents.lastWords(worker)
-      this.#outcome({
+      this.#post({
         type: 'spawn-failed',
         worker,
         exitCode: code === 'ENOENT' ? 127 : code === 'EACCES' || code === 'ENOEXEC' ? 126 : 1,
@@ -488,8 +503,13 @@ export class Launcher {
   #look({ slot, sockets }: Extract<Effect, { do: 'look' }>): void {
     const inodes = sockets.map((socket) => this.#sockets.inode(socket))
     const queued = sockets.reduce((sum, socket) => sum + (this.#sockets.queue(socket) ?? 0), 0)
-    const holders = holdersOf(inodes).filter((pid) => pid !== process.pid)
-    this.#outcome({ type: 'looked', slot, queued, holders, isShared: this.#isShared() })
+    try {
+      const holders = holdersOf(inodes).filter((pid) => pid !== process.pid)
+      this.#outcome({ type: 'looked', slot, queued, holders, isShared: this.#isShared(), error: null })
+    } catch (error) {
+      // No descriptor is left to look with (EMFILE): whoever was not seen may have one.
+      this.#outcome({ type: 'looked', slot, queued, holders: [], isShared: false, error: describe(error) })
+    }
   }
 
   /** Others are in one of our groups. */
@@ -498,6 +518,7 @@ export class Launcher {
   }
 
   #terminate(worker: number): void {
+    if (this.#neverStarts(worker)) return
     const signal = (): void => this.#processes.get(worker)?.terminate(this.#options.stopSignal)
     if (this.#options.compat !== 'pm2') return signal()
     this.#agents.shutdown(worker, (heard) => {
@@ -559,6 +580,7 @@ export class Launcher {
   async #end(code: number, callers: readonly number[]): Promise<void> {
     for (const timer of this.#timers.values()) clearTimeout(timer)
     this.#timers.clear()
+    this.#starts.clear()
     this.#prober?.close()
     this.#notify?.close()
     this.#agents.close()

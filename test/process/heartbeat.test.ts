@@ -59,6 +59,20 @@ test('a worker that hangs for long is killed and started again, and nobody who c
   await launcher.stop()
 })
 
+test('one that is killed while it stands still does not seem to come back', async () => {
+  const { launcher } = await start(['--hang-timeout', '200ms'])
+  const [pid] = (await launcher.pids()) as [number]
+  process.kill(pid, 'SIGSTOP')
+  await launcher.event('worker.stuck')
+  await launcher.event('socket.adopted')
+  process.kill(pid, 'SIGKILL')
+  await launcher.when('another serves', ({ slots, state }) => state === 'serving' && slots[0]?.worker?.pid !== pid)
+  expect(launcher.events.filter(({ msg }) => msg === 'worker.back')).toEqual([])
+  // What its sibling had adopted it has kept.
+  expect(launcher.events.filter(({ msg }) => msg === 'socket.adopted')).toHaveLength(1)
+  await launcher.stop()
+})
+
 test('the only worker is not killed, however long it hangs', async () => {
   const { launcher, port } = await start(['-n', '1', '--hang-timeout', '100ms', '--hang-kill', '300ms'])
   const [pid] = (await launcher.pids()) as [number]

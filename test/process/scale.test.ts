@@ -1,10 +1,11 @@
+import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ask, Clients } from '../support/clients'
 import { startLauncher, type TestLauncher } from '../support/launcher'
 import { fixture, ROOT } from '../support/paths'
 import { freePort } from '../support/ports'
-import { listeningInodes } from '../support/processes'
+import { descriptorsOf, listeningInodes } from '../support/processes'
 import { until } from '../support/until'
 import { Versions } from '../support/versions'
 
@@ -159,6 +160,23 @@ test('where the kernel takes no steering program nothing is lost either: what is
   }
   expect((await clients.stop()).failures).toEqual([])
   expect(listeningInodes(port).sort()).toEqual(inodes)
+  await launcher.stop()
+})
+
+test('a launcher that has no descriptor left to look around with keeps what is parked, and goes on', async () => {
+  const { launcher, port } = await start(2, ['--park', '1s'])
+  await (await launcher.control()).scale({ to: 1 })
+  await launcher.event('worker.exited')
+  const open = descriptorsOf(launcher.pid)
+  let free = 0
+  while (open.has(free)) free += 1
+  const limit = (descriptors: number): void =>
+    void execFileSync('prlimit', ['--pid', String(launcher.pid), `--nofile=${descriptors}:`])
+  limit(free)
+  expect(await launcher.event('socket.unseen')).toMatchObject({ slot: 1, reason: expect.stringContaining('EMFILE') })
+  expect(listeningInodes(port)).toHaveLength(2)
+  limit(512)
+  await closed(launcher, 1)
   await launcher.stop()
 })
 

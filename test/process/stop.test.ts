@@ -166,6 +166,7 @@ test('stop wins over a reload: its caller hears "stopped" and gets exit 1', asyn
   const reload = launcher.run('reload', '--json')
   const waiting = launcher.event('reload.started').then(() => launcher.reload())
   await launcher.event('worker.spawned', ({ generation }) => generation === 2)
+  await launcher.when('the second one waits', (status) => status.reload?.waiting === 1)
   launcher.kill('SIGTERM')
   const { code, stdout } = await reload
   expect({ code, verdict: JSON.parse(stdout) }).toMatchObject({

@@ -60,6 +60,8 @@ export class World {
   /** Connections that wait in a socket that is looked at; whether others are in its group. */
   queued = 0
   isShared = false
+  /** Why nobody can say who holds it. */
+  unseen: string | null = null
   /** Copies that living workers have: "own", "spare" or "adopted", and the slot. */
   readonly copies = new Map<number, Set<string>>()
   /** When a connection may have come to the socket of a slot last. */
@@ -240,6 +242,7 @@ export class World {
           queued: this.queued,
           holders: this.#holdersOf(effect.slot),
           isShared: this.isShared,
+          error: this.unseen,
         })
         return
       case 'scaled':

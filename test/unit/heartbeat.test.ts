@@ -61,14 +61,18 @@ test('an answer that waits in our own queue is read before anybody is judged', a
   expect(said).toEqual(['ping'])
 })
 
-test('whoever has gone is not lost', async () => {
+test('of whoever has gone nothing more is told: neither that it is silent, nor that it is back', async () => {
   const { heartbeat, said } = watched()
   heartbeat.tick(0)
   heartbeat.tick(2_000)
+  heartbeat.end()
   await turn()
-  heartbeat.stop()
-  heartbeat.stop()
-  expect(said).toEqual(['ping', { is: 'lost', ms: 2_000 }, { is: 'back' }])
+  expect(said).toEqual(['ping'])
+  heartbeat.tick(3_000)
+  heartbeat.tick(5_000)
+  await turn()
+  heartbeat.end()
+  expect(said).toEqual(['ping', 'ping', { is: 'lost', ms: 2_000 }])
 })
 
 describe('the clock of the waking hours', () => {

@@ -95,10 +95,11 @@ describe('fewer', () => {
     expect(world.group).toEqual([0])
   })
 
-  test.each(['queued', 'isShared'] as const)('it stays parked as long as there is %s', (what) => {
+  test.each(['queued', 'isShared', 'unseen'] as const)('it stays parked as long as there is %s', (what) => {
     const world = new World({ slots: 2 }).start()
     if (what === 'queued') world.queued = 1
-    else world.isShared = true
+    else if (what === 'isShared') world.isShared = true
+    else world.unseen = 'EMFILE'
     world.tell(to(1))
     world.settle()
     for (let ring = 0; ring < 5; ring++) {
@@ -109,6 +110,8 @@ describe('fewer', () => {
     expect(world.acceptors.get(1)?.size).toBe(1)
     world.queued = 0
     world.isShared = false
+    world.unseen = null
+    expect(logged(world, 'socket.unseen')).toHaveLength(what === 'unseen' ? 1 : 0)
     rest(world)
     expect(world.group).toEqual([0])
   })

@@ -30,13 +30,14 @@ export type Event = { readonly at: number } & (
       readonly exitCode: number
     }
   | { readonly type: 'scale'; readonly caller: number | null; readonly workers: number; readonly isRelative: boolean }
-  /** Answer to `look`. `isShared`: others are in one of our groups, so no index in it is known. */
+  /** Answer to `look`. `isShared`: others are in one of our groups, so no index in it is known. `error`: why nobody could be seen. */
   | {
       readonly type: 'looked'
       readonly slot: number
       readonly queued: number
       readonly holders: readonly number[]
       readonly isShared: boolean
+      readonly error: string | null
     }
   /** Answer to `steer`, if it could not be done. */
   | { readonly type: 'steer-failed'; readonly listener: ListenerKey; readonly reason: string }

@@ -17,7 +17,7 @@ export function park(draft: Draft, slot: number): void {
   const { parked, settings, steers } = draft.state
   closeBound(draft, slot)
   if (socketsOf(draft, slot).length === 0) return
-  parked[slot] = { step: 'parked', isLookedAt: false, awaits: [], holders: [], isShared: false }
+  parked[slot] = { step: 'parked', isLookedAt: false, awaits: [], holders: [], isShared: false, error: null }
   draft.log('info', 'socket.parked', { slot, addresses: socketsOf(draft, slot).map(({ listener }) => listener) })
   if (steers) draft.timer(`park:${slot}`, settings.parkMs)
 }
@@ -64,7 +64,7 @@ export function steerFailed(draft: Draft, address: string, reason: string): void
 
 /** `queued`: connections that wait in them. `holders`: processes that have a copy, but for the launcher. `isShared`: steering may miss. */
 export function looked(draft: Draft, event: Extract<Event, { type: 'looked' }>): void {
-  const { slot, queued, holders, isShared } = event
+  const { slot, queued, holders, isShared, error } = event
   const parked = draft.state.parked[slot]
   // What was seen before it was parked once more says nothing.
   if (parked === undefined || !parked.isLookedAt) return
@@ -72,9 +72,11 @@ export function looked(draft: Draft, event: Extract<Event, { type: 'looked' }>):
   const own = draft.workers.map(({ pid }) => pid)
   const strangers = holders.filter((pid) => parked.step !== 'parked' || !own.includes(pid))
   tellStrangers(draft, slot, strangers, isShared)
+  if (error !== null && parked.error === null) draft.log('warn', 'socket.unseen', { slot, reason: error })
   parked.holders = [...strangers]
   parked.isShared = isShared
-  if (queued > 0 || strangers.length > 0 || isShared || hasCanary(draft)) {
+  parked.error = error
+  if (queued > 0 || strangers.length > 0 || isShared || error !== null || hasCanary(draft)) {
     // Somebody accepts from them again meanwhile.
     parked.step = 'parked'
     draft.timer(`park:${slot}`, LOOK_AGAIN_MS)

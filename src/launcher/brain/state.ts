@@ -204,6 +204,8 @@ export interface Parked {
   holders: number[]
   /** Others are in its group. */
   isShared: boolean
+  /** Why the last look saw nobody; null: it did look. */
+  error: string | null
 }
 
 export interface Scale {
