@@ -265,6 +265,8 @@ function cover(draft: Draft): void {
   const { members } = draft
   // In a handover both generations hold the same sockets and one of them always accepts.
   const between = run?.step === 'handover' && !run.committed ? run.batch : []
+  const holderOf = (id: number | undefined): Worker | undefined =>
+    draft.workers.find((worker) => worker.id === id && hasChannel(worker))
   for (const listener of draft.listeners) {
     if (listener.shared) continue
     const listening = members.filter((worker) => listensOn(worker, listener.key))
@@ -282,13 +284,13 @@ function cover(draft: Draft): void {
       const adopterId = listener.adoptedBy[slot]
       const adopter = acceptors.find((worker) => worker.id === adopterId)
       if (own(slot) && (awake.length > 0 || adopter === undefined)) {
-        const holder = members.find((worker) => worker.id === adopterId && hasChannel(worker))
+        const holder = holderOf(adopterId)
         if (holder !== undefined) draft.order(holder, { type: 'unadopt', socket: { listener: listener.key, slot } })
         delete listener.adoptedBy[slot]
       } else if (adopter === undefined) {
         const sibling = leastBurdened(acceptors, listener)
         if (sibling === undefined) continue
-        const still = members.find((worker) => worker.id === adopterId && hasChannel(worker))
+        const still = holderOf(adopterId)
         if (still !== undefined) draft.order(still, { type: 'unadopt', socket: { listener: listener.key, slot } })
         listener.adoptedBy[slot] = sibling.id
         const socket = { listener: listener.key, slot }
