@@ -128,15 +128,25 @@ describe('a handover', () => {
     const one = scene()
     for (const word of [{ type: 'acting' }, READY, { type: 'no such' }, HELLO]) one.says(word)
     await said(one, 'sockets')
-    one.says({ type: 'acting' })
-    one.says(HELLO)
-    one.says(READY)
+    for (const word of [{ type: 'acting' }, HELLO, { type: 'ready' }, { type: 'ready', takes: 'all' }, READY])
+      one.says(word)
     await said(one, 'commit')
     expect(one.got).toEqual(['sockets', 'commit'])
     expect(one.told).toEqual([])
     one.offer.close()
     expect(one.told).toEqual(['over'])
   })
+})
+
+test.each([
+  ['no type', {}],
+  ['a descriptor too many', { type: 'hello', version: HANDOVER_VERSION, fds: ['x'] }],
+  ['a list', []],
+])('what is no message ends it: %s', async (_, word) => {
+  const one = scene()
+  one.says(word)
+  await said(one, 'over', 'end')
+  expect(one.got).toEqual(['end'])
 })
 
 test.each([
