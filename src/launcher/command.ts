@@ -2,6 +2,7 @@ import { accessSync, closeSync, constants, openSync, readSync, realpathSync, sta
 import { delimiter, join, resolve } from 'node:path'
 import type { Change, ReadySignal } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
+import { isSameFile, namedDirectory } from '../named-directory.js'
 import { ENV_CHANNEL, ENV_COMPAT, ENV_PATHS, ENV_READY, ENV_TOKEN } from '../protocol.js'
 import { readEnvFile } from './env-file.js'
 
@@ -21,31 +22,19 @@ export interface Spec {
   readonly shadowed: readonly string[]
 }
 
-/** Where the launcher was started, as its shell saw it: through symlinks, so that each reload follows `current` anew (ecosystem.md §7.2). */
+/** Where the launcher was started, so that each reload follows `current` anew (ecosystem.md §7.2). */
 export function logicalDirectory(): string {
-  const { PWD } = process.env
-  let real: string
   try {
-    real = process.cwd()
+    return namedDirectory(process.cwd())
   } catch (cause) {
-    throw unusable(PWD ?? 'of this process', cause)
+    throw unusable(process.env['PWD'] ?? 'of this process', cause)
   }
-  try {
-    return PWD !== undefined && isSame(PWD, real) ? PWD : real
-  } catch {
-    return real
-  }
-}
-
-function isSame(one: string, other: string): boolean {
-  const [a, b] = [statSync(one), statSync(other)]
-  return a.ino === b.ino && a.dev === b.dev
 }
 
 /** As a shell has it: the directory as it was named, unless that leads elsewhere by now (a respawn after `current` was turned). */
 function workingDirectory({ directory, cwd }: Spec): string {
   try {
-    return isSame(directory, cwd) ? directory : cwd
+    return isSameFile(directory, cwd) ? directory : cwd
   } catch {
     return cwd
   }

@@ -83,7 +83,7 @@ function expectTypes(folder: string): void {
        await listenReusePort(createServer(), { port: 1, onDrain: ({ deadlineMs }) => void deadlineMs.toFixed() })
        // @ts-expect-error
        listener.on('drain', (deadline: string) => deadline)
-       await listenReusePort(createServer(), { port: 1, handover: '/run/app.sock', readyTimeoutMs: 1, drainTimeoutMs: 1, migrate: false })
+       await listenReusePort(createServer(), { port: 1, handover: '/run/app.sock', onSignal: 'SIGUSR2', readyTimeoutMs: 1, drainTimeoutMs: 1, migrate: false })
        // @ts-expect-error
        await listenReusePort(createServer(), { port: 1, handover: true })
        const { fd } = await listenReusePort({ port: 1, handover: '/run/app.sock' })

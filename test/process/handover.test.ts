@@ -1,11 +1,21 @@
-import { chmodSync, existsSync, readdirSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { Clients, ask as request } from '../support/clients'
 import { startLauncher } from '../support/launcher'
 import { LineClients } from '../support/line-clients'
-import { fixture } from '../support/paths'
+import { fixture, ROOT } from '../support/paths'
 import { freePort } from '../support/ports'
-import { accepts, listeningInodes } from '../support/processes'
+import { accepts, isAlive, listeningInodes, signal } from '../support/processes'
 import { until } from '../support/until'
 import { askHttp, askHttps, askNet, askUnix } from '../support/worker/clients'
 import { KeepAliveLoad } from '../support/worker/keep-alive-load'
@@ -203,6 +213,63 @@ describe('a program that accepts by itself', () => {
     const program = new Program([TEST_NODE, '-e', script])
     expect(await program.line('failed')).toBe('ERR_USAGE')
     await program.ended
+  })
+})
+
+describe('a program that starts its successor itself', () => {
+  /** What GET / has been answered by: a process that is nobody's child here. */
+  const served = (port: number, not: readonly string[]): Promise<number> =>
+    until('another one serves', async () => {
+      const pid = await askHttp(port)
+      return /^\d+$/.test(pid) && !not.includes(pid) && Number(pid)
+    })
+
+  test('at a signal, in the directory that its name leads to now', async () => {
+    const row = new Row()
+    const http = await freePort()
+    const [current, releases] = [join(row.directory, 'current'), ['one', 'two'].map((one) => join(row.directory, one))]
+    for (const release of releases) {
+      mkdirSync(release)
+      copyFileSync(fixture('worker/handover-renews.cjs'), join(release, 'server.cjs'))
+    }
+    const turn = (release: string): void => {
+      symlinkSync(release, `${current}~`)
+      renameSync(`${current}~`, current)
+    }
+    turn(releases[0] as string)
+    const argv = [row.path, String(http), ROOT]
+    const first = new Program([TEST_NODE, 'server.cjs', ...argv], { ...row.mark, PWD: current }, current)
+    row.programs.push(first)
+    await first.line(`serves ${first.pid} ${releases[0]}`)
+    const clients = new Clients(http)
+    await clients.more(50)
+    turn(releases[1] as string)
+    first.child.kill('SIGUSR2')
+    const second = await served(http, [pidOf(first)])
+    await first.line(`serves ${second} ${releases[1]}`)
+    await until('the first one ends', () => !isAlive(first.pid))
+    await clients.more(50)
+    signal(second, 'SIGUSR2')
+    await served(http, [pidOf(first), String(second)])
+    await until('the second one ends', () => !isAlive(second))
+    await clients.more(50)
+    expect((await clients.stop()).failures).toEqual([])
+    expect(first.errors).toEqual([])
+  })
+
+  test('serves on when that fails, and says so', async () => {
+    const row = new Row()
+    const http = await freePort()
+    const first = row.begin(fixture('worker/handover-renews.cjs'), [String(http), ROOT, 'alone'])
+    await first.line('serves')
+    for (let time = 1; time <= 2; time++) {
+      first.child.kill('SIGUSR2')
+      await until(
+        'it is told',
+        () => first.errors.filter((line) => /REUSEPORT_RUN_NOT_RENEWED.*code 3/.test(line)).length === time,
+      )
+    }
+    await serves(http, first)
   })
 })
 

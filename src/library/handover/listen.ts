@@ -13,7 +13,7 @@ export async function listenWithHandover(
   server: Server,
   listener: Listener,
   path: string,
-  options: HandoverOptions,
+  options: HandoverOptions & { readonly onSignal?: NodeJS.Signals },
   listen: () => Promise<void>,
 ): Promise<Standing> {
   if (cluster.isWorker)
@@ -44,6 +44,7 @@ export async function listenWithHandover(
     delete (server as { _listen2?: Listen })._listen2
     succession.settled()
   }
+  if (options.onSignal !== undefined) succession.renewOn(options.onSignal)
   const { entry, isInherited } = claimed as { entry: Entry; isInherited: boolean }
   return {
     address: server.address() as AddressInfo | string,

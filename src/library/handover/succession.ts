@@ -23,6 +23,7 @@ import { Leaving } from './leaving.js'
 import { type HandoverPath, type Met, meet, type NewTalk, removePath } from './meet.js'
 import type { FromNew, FromOld } from './messages.js'
 import { Offer, type OfferTalk, type OfferWorld } from './offer.js'
+import { Renewal } from './renewal.js'
 
 /** The old one says `commit` in milliseconds; it may be busy. */
 const COMMIT_MS = 10_000
@@ -57,6 +58,7 @@ export class Succession implements OfferWorld {
   readonly #poller: Poller
   readonly #offers = new Set<Offer>()
   readonly #receivers = new Set<Receiver>()
+  #renewal: Renewal | undefined
   #current: Offer | undefined
   #old: NewTalk | undefined
   #leaving: Leaving | undefined
@@ -115,6 +117,12 @@ export class Succession implements OfferWorld {
         facts: { path: this.#path.path },
       })
     this.#pending++
+  }
+
+  /** The program is to start its successor itself, at this signal. */
+  renewOn(signal: NodeJS.Signals): void {
+    this.#renewal ??= new Renewal(() => this.#state === 'acting')
+    this.#renewal.on(signal)
   }
 
   settled(): void {

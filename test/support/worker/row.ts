@@ -1,5 +1,6 @@
 import { onTestFinished } from 'vitest'
 import { temporaryDirectory } from '../launcher.js'
+import { marked, signal } from '../processes.js'
 import { until } from '../until.js'
 import { fixture, Program, TEST_NODE } from './program.js'
 
@@ -9,14 +10,16 @@ export type Config = Readonly<Record<string, unknown>>
 export class Row {
   readonly directory: string = temporaryDirectory()
   readonly path: string = `${this.directory}/handover.sock`
+  /** In the environment of each of its processes. */
+  readonly mark: Record<string, string> = { ROW: this.path }
   readonly programs: Program[] = []
 
   constructor() {
     onTestFinished(async () => {
-      for (const program of this.programs) {
-        if (program.isRunning) program.child.kill('SIGCONT')
-        await program.kill()
-      }
+      // Those too that they have started.
+      const [[name, value]] = Object.entries(this.mark) as [[string, string]]
+      for (const { pid } of marked(`${name}=${value}`)) signal(pid, 'SIGKILL')
+      for (const program of this.programs) await program.ended
     })
   }
 
@@ -33,7 +36,7 @@ export class Row {
     env: Record<string, string> = {},
     under: readonly string[] = [TEST_NODE],
   ): Program {
-    const program = new Program([...under, file, this.path, ...argv], env)
+    const program = new Program([...under, file, this.path, ...argv], { ...this.mark, ...env })
     this.programs.push(program)
     return program
   }
