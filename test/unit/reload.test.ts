@@ -326,6 +326,21 @@ describe('slot by slot', () => {
     while (world.state.run?.step !== 'handover') world.happen(0)
     expect(acceptors()).toEqual([inSlot(world, 2, 0)])
   })
+
+  it('and gives it back to whoever is started for it, though it is not complete', () => {
+    const world = new World({ strategy: 'rolling' }).start()
+    world.crash(2)
+    world.happen(0)
+    const other = inSlot(world, 1, 1)
+    const next = (isOther: boolean): void =>
+      world.happen(world.pending.findIndex(({ worker }) => (worker === other) === isOther))
+    world.tell({ type: 'reload', caller: null, wait: 'baked' })
+    while (world.state.run?.step !== 'handover') next(false)
+    expect([...(world.acceptors.get(1) ?? [])]).toEqual([inSlot(world, 2, 0)])
+    while (!world.serving(1).includes(1)) next(true)
+    expect(world.state.run).toMatchObject({ step: 'handover', committed: false })
+    expect([...(world.acceptors.get(1) ?? [])]).toEqual([other])
+  })
 })
 
 describe('a stop', () => {
