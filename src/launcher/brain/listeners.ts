@@ -349,19 +349,27 @@ function spread(draft: Draft): void {
   if (!settings.agent) return
   const isKept = ({ slot }: SocketName): boolean => parked[slot] === undefined || parked[slot].step === 'parked'
   const sockets = phase === 'running' || phase === 'starting' ? allSockets(draft.listeners).filter(isKept) : []
+  const all = sockets.map(socketId)
   for (const worker of draft.workers) {
-    if (!speaks(worker)) continue
+    if (!speaks(worker) || isSame(worker.spares, all)) continue
     const wanted =
       sockets.length <= MOST_SPARES
         ? sockets
         : sockets.filter((socket) => isNear(socket, worker, draft.state.slots.length))
     const ids = new Set(wanted.map(socketId))
-    const add = wanted.filter((socket) => !worker.spares.includes(socketId(socket))).slice(0, SPARES_PER_ORDER)
+    const has = new Set(worker.spares)
+    const add = wanted.filter((socket) => !has.has(socketId(socket))).slice(0, SPARES_PER_ORDER)
     const drop = worker.spares.filter((id) => !ids.has(id)).map(parseSocketId)
     if (add.length === 0 && drop.length === 0) continue
-    worker.spares = [...worker.spares.filter((id) => ids.has(id)), ...add.map(socketId)]
+    for (const socket of add) has.add(socketId(socket))
+    // In the order of `all`, and never changed: with hundreds of slots most steps have nothing to do here but to see that.
+    worker.spares = Object.freeze([...ids].filter((id) => has.has(id)))
     draft.order(worker, { type: 'spares', add, drop })
   }
+}
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((id, index) => id === b[index])
 }
 
 /** Whether orders reach it: its agent has introduced itself, and it is not on its way out. */

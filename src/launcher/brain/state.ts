@@ -125,7 +125,7 @@ export interface Worker {
   /** Highest term this worker has acknowledged. */
   term: number
   /** Sockets of which it was sent a spare copy, as "slot listener". */
-  spares: string[]
+  spares: readonly string[]
   /** The worker that takes its idle connections, by listener, once it drains. */
   lanes: Record<ListenerKey, number>
   /** The listener that it asked for and could not have; until it has settled in. */

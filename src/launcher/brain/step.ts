@@ -94,7 +94,8 @@ function ring(draft: Draft, id: string): void {
 
 /** The state is plain data without cycles: this is all that structuredClone would do, in a tenth of the time. */
 function copyOf<T>(value: T): T {
-  if (typeof value !== 'object' || value === null) return value
+  // What is frozen is never changed, only replaced.
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
   if (Array.isArray(value)) return value.map(copyOf) as T
   const copy: Record<string, unknown> = {}
   for (const key of Object.keys(value)) copy[key] = copyOf((value as Record<string, unknown>)[key])
