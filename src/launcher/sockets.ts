@@ -114,9 +114,10 @@ export class Sockets {
     return this.#sockets.has(idOf(name))
   }
 
-  /** Of the unix listeners. */
+  /** Of the unix listeners, and of those that were given to us. */
   paths(): string[] {
-    return [...this.#sockets.values()].flatMap(({ path }) => path ?? [])
+    const given = this.#given.flatMap(({ address }) => (address.kind === 'unix' ? address.path : []))
+    return [...new Set([...given, ...[...this.#sockets.values()].flatMap(({ path }) => path ?? [])])]
   }
 
   inode(name: SocketName): number {

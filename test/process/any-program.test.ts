@@ -356,16 +356,14 @@ test('an address that is taken, or a socket that was not given, is said before a
 })
 
 /** What systemd does with a socket unit: the launcher is started by the first connection. */
-function activated(port: number, command: readonly string[], options: readonly string[], cwd: string): TestLauncher {
-  const under = [
-    'systemd-socket-activate',
-    `--listen=127.0.0.1:${port}`,
-    '--fdname=web',
-    '-E',
-    'RUN_MARK',
-    '-E',
-    'PATH',
-  ]
+function activated(
+  where: number | string,
+  command: readonly string[],
+  options: readonly string[],
+  cwd: string,
+): TestLauncher {
+  const address = typeof where === 'string' ? where : `127.0.0.1:${where}`
+  const under = ['systemd-socket-activate', `--listen=${address}`, '--fdname=web', '-E', 'RUN_MARK', '-E', 'PATH']
   return new TestLauncher({ command, options, cwd, under })
 }
 
@@ -399,6 +397,25 @@ test('a socket that the launcher is given is that of the program which listens t
   expect(launcher.events.filter(({ msg }) => msg === 'socket.adopted')).toEqual([])
   expect(listeningInodes(port)).toEqual(inodes)
   await launcher.stop()
+})
+
+test('a path that was given stays, though the program takes it away before it listens', async () => {
+  const cwd = temporaryDirectory()
+  const path = join(cwd, 'app.sock')
+  writeFileSync(
+    join(cwd, 'app.cjs'),
+    `require('node:fs').rmSync(${JSON.stringify(path)}, { force: true })
+     require('node:http').createServer((_, response) => response.end(String(process.pid))).listen(${JSON.stringify(path)})`,
+  )
+  const launcher = activated(path, ['node', 'app.cjs'], ['-n', '2'], cwd)
+  await until('systemd listens', () => existsSync(path))
+  const first = ask(0, '/', { socketPath: path })
+  await launcher.serving()
+  expect(await launcher.pids()).toContain(Number(await first))
+  expect((await launcher.reload()).result).toBe('done')
+  expect(await launcher.pids()).toContain(Number(await ask(0, '/', { socketPath: path })))
+  await launcher.stop()
+  expect(existsSync(path)).toBe(true)
 })
 
 test('or by its name, that of any program', async () => {
