@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -63,10 +63,13 @@ function askByDatagrams(port: number): { stop(): Promise<string[]> } {
       socket.close()
     }
   })
+  const all = Promise.all(clients)
+  // Told by stop().
+  all.catch(() => {})
   return {
     async stop() {
       isStopped = true
-      await Promise.all(clients)
+      await all
       return [...who]
     },
   }
@@ -408,7 +411,9 @@ test('a path that was given stays, though the program takes it away before it li
      require('node:http').createServer((_, response) => response.end(String(process.pid))).listen(${JSON.stringify(path)})`,
   )
   const launcher = activated(path, ['node', 'app.cjs'], ['-n', '2'], cwd)
-  await until('systemd listens', () => existsSync(path))
+  // The path is there before anybody listens: __SO_ACCEPTCON (proc(5), /proc/net/unix).
+  const listens = new RegExp(` 00010000 .* ${path}$`, 'm')
+  await until('systemd listens', () => listens.test(readFileSync('/proc/net/unix', 'latin1')))
   const first = ask(0, '/', { socketPath: path })
   await launcher.serving()
   expect(await launcher.pids()).toContain(Number(await first))
