@@ -49,6 +49,8 @@ export function isMovable(socket: HttpSocket, server: Server): boolean {
     acceptedBy === server &&
     !encrypted &&
     !socket.readableEnded &&
+    // Its end is on its way (Connection: close), though the socket is there for another turn.
+    !socket.writableEnded &&
     socket.readableLength === 0 &&
     typeof handle?.fd === 'number' &&
     handle.fd >= 0 &&
