@@ -90,15 +90,17 @@ on in the next process, each time they did. Times are median and 95th percentile
   kill: {
     title: 'Killed at every step',
     text: `One of the two is killed before it says something, after that, or when it hears something; then a third process takes over. What the old one
-had in hand when it was killed is lost with it, at most one request of each of 4 clients; nothing else may be. "Stuck": nobody served, or
-nobody could take over, or more was lost.`,
-    head: ['Node', 'kills', 'requests', 'lost, new one killed', 'lost, old one killed', 'stuck'],
+had in hand when it was killed is lost with it, at most one request of each of 4 clients; nothing else may be. "Alone": it was killed before it had
+given its sockets to the new one, and clients were refused until that one had sockets of its own. "Stuck": nobody served, or nobody could take over, or more
+was lost.`,
+    head: ['Node', 'kills', 'requests', 'lost, new one killed', 'lost, old one killed', 'lost, killed alone', 'stuck'],
     row: ({ node, kills, requests, lost, stuck }) => [
       node.slice(1),
       number(kills),
       number(requests),
       bold(lost.new),
       number(lost.old),
+      number(lost.alone),
       bold(stuck.length),
     ],
   },

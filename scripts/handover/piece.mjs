@@ -205,7 +205,7 @@ const inside = {
     const asOld = ['at hello', 'before sockets', 'after sockets', 'at ready', 'before commit', 'after commit']
     asOld.push('at acting', 'before lane', 'after lane')
     const all = [...asNew.map((FAULT) => ['new', FAULT]), ...asOld.map((FAULT) => ['old', FAULT])]
-    const result = { kills: 0, requests: 0, lost: { new: 0, old: 0 }, inHand: 4, stuck: [] }
+    const result = { kills: 0, requests: 0, lost: { new: 0, old: 0, alone: 0 }, inHand: 4, stuck: [] }
     let number = 0
     for (let round = 0; round < ROUNDS; round++)
       for (const [who, FAULT] of all) {
@@ -233,8 +233,11 @@ const inside = {
         const { requests, lost } = await clients.stop()
         result.kills++
         result.requests += requests
-        result.lost[who] += lost.length
-        if (lost.length > (who === 'old' ? result.inHand : 0)) result.stuck.push(`${who} ${FAULT}: ${lost.join()}`)
+        // Before it has given its sockets to anybody they die with it.
+        const sort = who === 'old' && ['at hello', 'before sockets'].includes(FAULT) ? 'alone' : who
+        result.lost[sort] += lost.length
+        if (sort !== 'alone' && lost.length > (who === 'old' ? result.inHand : 0))
+          result.stuck.push(`${who} ${FAULT}: ${lost.length} lost, ${[...new Set(lost)].join()}`)
         await endAll()
       }
     return result
