@@ -31,6 +31,8 @@ export interface ListenReusePortOptions {
   readonly migrate?: boolean | undefined
   /** With `handover`: at this signal the program starts its next process: the same command, in the same directory by its name. */
   readonly onSignal?: NodeJS.Signals | undefined
+  /** With `handover`: a file that has the pid of the process that serves. */
+  readonly pidFile?: string | undefined
   /** Hears 'drain', as a listener that was added before there can be any. */
   readonly onDrain?: ((...event: ListenerEvents['drain']) => void) | undefined
 }
@@ -78,8 +80,8 @@ async function listenOn(server: Server, options: ListenReusePortOptions): Promis
   if (options.onDrain !== undefined) listener.events.on('drain', options.onDrain)
   if (options.handover !== undefined && meeting === undefined && process.platform === 'linux') {
     const { listenWithHandover } = require('./handover/listen.js') as typeof import('./handover/listen.js')
-    const { handover, readyTimeoutMs, drainTimeoutMs, migrate, onSignal } = options
-    const asked = { ...HANDOVER_DEFAULTS, ...given({ readyTimeoutMs, drainTimeoutMs, migrate, onSignal }) }
+    const { handover, readyTimeoutMs, drainTimeoutMs, migrate, onSignal, pidFile } = options
+    const asked = { ...HANDOVER_DEFAULTS, ...given({ readyTimeoutMs, drainTimeoutMs, migrate, onSignal, pidFile }) }
     const listen = (): Promise<void> => listening(server, asNode(options, false))
     return listener.open(await listenWithHandover(server as HandleServer, listener, handover, asked, listen))
   }

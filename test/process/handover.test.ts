@@ -4,12 +4,14 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { native } from '../../src/native'
 import { Clients, ask as request } from '../support/clients'
 import { startLauncher } from '../support/launcher'
 import { LineClients } from '../support/line-clients'
@@ -119,6 +121,47 @@ test('close() gives everything up, and leaves no file behind; nothing has piled 
   expect(await last.ended).toEqual({ code: 0, signal: null })
   expect(await askHttp(config.http)).toBe('ECONNREFUSED')
   expect(readdirSync(row.directory)).toEqual([])
+})
+
+test('a pidfile and systemd know whose turn it is', async () => {
+  const row = new Row()
+  const [notify, pidFile] = [`${row.directory}/notify.sock`, `${row.directory}/app.pid`]
+  const socket = native().socket('unix', 'datagram')
+  onTestFinished(() => native().close(socket))
+  native().bindUnix(socket, notify)
+  const told: string[] = []
+  const heard = (): readonly string[] => {
+    for (let one = native().receiveMessage(socket, 4_096); one !== null; one = native().receiveMessage(socket, 4_096))
+      told.push(Buffer.from(one.data).toString())
+    return told
+  }
+  row.mark['NOTIFY_SOCKET'] = notify
+  const config = { http: await freePort(), pidFile }
+  const first = await row.next(config)
+  await until('it is written', () => existsSync(pidFile))
+  expect(readFileSync(pidFile, 'utf8')).toBe(`${first.pid}\n`)
+  expect(heard()).toEqual([`READY=1\nMAINPID=${first.pid}`])
+  const second = await row.next(config)
+  await drained(first)
+  expect(readFileSync(pidFile, 'utf8')).toBe(`${second.pid}\n`)
+  expect(heard().slice(1)).toEqual([`MAINPID=${second.pid}`])
+  // One that never serves changes nothing.
+  const third = row.start({ ...config, late: true })
+  await third.line('listening')
+  signal(third.pid, 'SIGKILL')
+  await third.ended
+  expect([readFileSync(pidFile, 'utf8'), heard().length]).toEqual([`${second.pid}\n`, 2])
+  second.child.kill('SIGUSR1')
+  await second.ended
+  expect(readdirSync(row.directory)).toEqual(['notify.sock'])
+})
+
+test('a pidfile that cannot be written is a warning', async () => {
+  const row = new Row()
+  const http = await freePort()
+  const program = await row.next({ http, pidFile: `${row.directory}/not/there.pid` })
+  await serves(http, program)
+  await until('it warns', () => program.errors.some((line) => /REUSEPORT_RUN_PID_FILE.*ENOENT/.test(line)))
 })
 
 test('migrate: false: connections are told to close, and no request fails', async () => {

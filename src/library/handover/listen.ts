@@ -13,7 +13,7 @@ export async function listenWithHandover(
   server: Server,
   listener: Listener,
   path: string,
-  options: HandoverOptions & { readonly onSignal?: NodeJS.Signals },
+  options: HandoverOptions & { readonly onSignal?: NodeJS.Signals; readonly pidFile?: string },
   listen: () => Promise<void>,
 ): Promise<Standing> {
   if (cluster.isWorker)
@@ -45,6 +45,7 @@ export async function listenWithHandover(
     succession.settled()
   }
   if (options.onSignal !== undefined) succession.renewOn(options.onSignal)
+  if (options.pidFile !== undefined) succession.keepPidFile(resolve(options.pidFile))
   const { entry, isInherited } = claimed as { entry: Entry; isInherited: boolean }
   return {
     address: server.address() as AddressInfo | string,

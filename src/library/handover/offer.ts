@@ -19,8 +19,8 @@ export interface OfferWorld {
   begin(offer: Offer): boolean
   /** Lent: 'path', 'lock', and the listeners. */
   sockets(): readonly { readonly name: string; readonly fd: number }[]
-  /** They are the new one's. */
-  taken(talk: OfferTalk, takes: readonly ListenerKey[]): void
+  /** They are the new one's, whose pid that is. */
+  taken(talk: OfferTalk, takes: readonly ListenerKey[], pid: number): void
   /** It has gone, and it is as if nobody had come. */
   over(offer: Offer): void
   /** What the new one says after it has taken them. */
@@ -52,6 +52,7 @@ export class Offer {
   readonly #native: Native
   readonly #world: OfferWorld
   readonly #talk: OfferTalk
+  readonly #pid: number
   readonly #pidfd: number | undefined
   #death: Poller | undefined
   #state: State = 'greeting'
@@ -69,6 +70,7 @@ export class Offer {
       heard: (message) => this.#heard(message),
       ended: () => this.#ended(),
     })
+    this.#pid = pid
     this.#pidfd = pid === 0 || pid === process.pid ? undefined : pidfdOf(native, fd, pid)
     if (uid !== process.geteuid?.()) this.#refuse('who', `it is of user ${uid}`)
     else if (pid === process.pid) this.#refuse('who', 'it is this process itself')
@@ -129,7 +131,7 @@ export class Offer {
     if (this.#state !== 'acting') return
     this.#state = 'taken'
     this.#forgetProcess()
-    this.#world.taken(this.#talk, this.#takes)
+    this.#world.taken(this.#talk, this.#takes, this.#pid)
     for (const message of this.#early.splice(0)) this.#world.heard(message)
   }
 

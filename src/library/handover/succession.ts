@@ -20,6 +20,7 @@ import { speaks } from '../../serving/speaks.js'
 import { BareServer } from './bare.js'
 import type { Entry, HandoverOptions } from './entry.js'
 import { Leaving } from './leaving.js'
+import { MainProcess } from './main-process.js'
 import { type HandoverPath, type Met, meet, type NewTalk, removePath } from './meet.js'
 import type { FromNew, FromOld } from './messages.js'
 import { Offer, type OfferTalk, type OfferWorld } from './offer.js'
@@ -58,6 +59,7 @@ export class Succession implements OfferWorld {
   readonly #poller: Poller
   readonly #offers = new Set<Offer>()
   readonly #receivers = new Set<Receiver>()
+  readonly #main = new MainProcess(this.native)
   #renewal: Renewal | undefined
   #current: Offer | undefined
   #old: NewTalk | undefined
@@ -123,6 +125,10 @@ export class Succession implements OfferWorld {
   renewOn(signal: NodeJS.Signals): void {
     this.#renewal ??= new Renewal(() => this.#state === 'acting')
     this.#renewal.on(signal)
+  }
+
+  keepPidFile(path: string): void {
+    this.#main.keepFile(path)
   }
 
   settled(): void {
@@ -211,6 +217,7 @@ export class Succession implements OfferWorld {
       return this.#fail((error as Error).message, error)
     }
     this.#state = 'acting'
+    this.#main.begin(this.#old === undefined)
     if (this.#old === undefined) this.#closeUnclaimed()
     else this.#old.send({ type: 'acting' })
     // Those that have come since it was asked.
@@ -297,8 +304,9 @@ export class Succession implements OfferWorld {
     return [{ name: 'path', fd: this.#path.socket }, { name: 'lock', fd: this.#path.lock }, ...own]
   }
 
-  taken(talk: OfferTalk, takes: readonly ListenerKey[]): void {
+  taken(talk: OfferTalk, takes: readonly ListenerKey[], pid: number): void {
     this.#state = 'leaving'
+    this.#main.passTo(pid)
     for (const receiver of this.#receivers) receiver.close()
     const entries = [...this.#entries.values()]
     const drainTimeoutMs = Math.max(...entries.map((one) => one.drainTimeoutMs))
@@ -392,6 +400,7 @@ export class Succession implements OfferWorld {
     this.#poller.close()
     for (const offer of this.#offers) offer.close()
     if (isLast) {
+      this.#main.end()
       removePath(this.#path, this.native)
       return
     }
