@@ -1,11 +1,14 @@
 /** The library: what a program may import. */
 export { ControlClient } from './control-client.js'
 export type {
+  CanaryPlan,
+  CanaryReport,
   GenerationState,
   KernelCounters,
   LauncherState,
   ReloadStep,
   ReloadWait,
+  ScaleVerdict,
   SocketStatus,
   Status,
   Verdict,

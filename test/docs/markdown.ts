@@ -16,6 +16,16 @@ export function filesBelow(folder: string): string[] {
 
 export const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
 
+/** A fenced block of code. */
+export interface Fence {
+  /** What stands behind the fence: "sh", or "js app.js" of what is a file. */
+  readonly kind: string
+  readonly file: string | undefined
+  readonly text: string
+  /** The heading that it is under. */
+  readonly heading: string
+}
+
 /** One Markdown file, taken apart as far as the tests ask for it. */
 export class Page {
   readonly path: string
@@ -54,6 +64,18 @@ export class Page {
     const inline = [...this.prose.replace(/`[^`]*`/g, '`').matchAll(/\]\(\s*([^)\s]+)\s*\)/g)]
     const defined = [...this.prose.matchAll(/^\[[^\]]+\]:\s*(\S+)/gm)]
     return [...inline, ...defined].map(([, target]) => target as string)
+  }
+
+  get fences(): Fence[] {
+    const sections = read(this.path).split(/^#+ /m)
+    return sections.flatMap((section) =>
+      [...section.matchAll(/^```(\w+)(?: (\S+))?\n([\s\S]*?)^```$/gm)].map(([, kind, file, text]) => ({
+        kind: kind as string,
+        file,
+        text: text as string,
+        heading: section.split('\n')[0] as string,
+      })),
+    )
   }
 
   get headings(): string[] {

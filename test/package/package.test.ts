@@ -67,33 +67,12 @@ it('is one instance for import, require and types', { timeout: 120_000 }, () => 
 
 /** What an editor says of a program that uses the library: as an ES module and as CommonJS, and that what is no option is an error. */
 function expectTypes(folder: string): void {
-  const program = `import { createSecureServer } from 'node:http2'
-     import { createServer } from 'node:https'
-     import { listenReusePort, type ReusePortListener } from 'reuseport-run'
-     export async function serve(): Promise<number | null> {
-       const listener: ReusePortListener = await listenReusePort(createSecureServer(), { port: 3000, host: '::1', ipv6Only: true })
-       listener.ready()
-       listener.on('drain', ({ deadlineMs }) => deadlineMs.toFixed()).once('closed', ({ hasSuccessor }) => !hasSuccessor)
-       const { moved, ended, closed, cut } = await listener.drained
-       const from: 'launcher' | 'predecessor' | 'none' = listener.inherited
-       await using other = await listenReusePort(createServer(), { path: '/run/' + from, backlog: 5 })
-       await other.close()
-       // @ts-expect-error
-       await listenReusePort(createServer(), { port: '3000' })
-       await listenReusePort(createServer(), { port: 1, onDrain: ({ deadlineMs }) => void deadlineMs.toFixed() })
-       // @ts-expect-error
-       listener.on('drain', (deadline: string) => deadline)
-       await listenReusePort(createServer(), { port: 1, handover: '/run/app.sock', onSignal: 'SIGUSR2', readyTimeoutMs: 1, drainTimeoutMs: 1, migrate: false })
-       // @ts-expect-error
-       await listenReusePort(createServer(), { port: 1, handover: true })
-       const { fd } = await listenReusePort({ port: 1, handover: '/run/app.sock' })
-       // @ts-expect-error
-       await listenReusePort({ port: fd })
-       // @ts-expect-error
-       listener.fd
-       return typeof listener.address === 'string' || moved === ended || closed === cut ? listener.generation : listener.address.port
-     }`
-  for (const name of ['types.mts', 'types.cts']) writeFileSync(join(folder, name), program)
+  const program = readFileSync(fixture('types/library.ts'), 'utf8')
+  const exported = readFileSync(join(ROOT, 'src', 'index.ts'), 'utf8').matchAll(/^export (?:type )?\{([^}]*)\}/gm)
+  for (const name of [...exported].flatMap(([, names]) => (names as string).match(/[A-Z_a-z]+(?=,|\s*$)/g) ?? []))
+    expect(program, name).toMatch(new RegExp(`\\b${name}\\b`))
+  const files = ['types.mts', 'types.cts']
+  for (const name of files) writeFileSync(join(folder, name), program)
   const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc')
   const words = [
     '--noEmit',
@@ -106,7 +85,6 @@ function expectTypes(folder: string): void {
     'es2023,esnext.disposable',
   ]
   const roots = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules', '@types')]
-  const files = ['types.mts', 'types.cts']
   const { status, stdout } = spawnSync(process.execPath, [compiler, ...words, ...roots, ...files], {
     cwd: folder,
     encoding: 'utf8',
