@@ -192,6 +192,49 @@ describe('JSON', () => {
   })
 })
 
+describe('library.md', () => {
+  const library = page('docs/library.md')
+  const rowsOf = (heading: string): string[] =>
+    [...library.section(heading).matchAll(/^\| (`.*?) \|/gm)].map(([, cell]) => cell as string)
+  /** The first level of an interface or a class: names of its fields and methods. */
+  const membersOf = (path: string, name: string): string[] => {
+    const [, body] =
+      new RegExp(`^export (?:interface|class) ${name} .*\\{\\n([\\s\\S]*?)^\\}`, 'm').exec(read(path)) ?? []
+    const members = (body as string).matchAll(/^ {2}(?:readonly |async )?(\w+)\??(?::|\(.*[{;]?$)/gm)
+    return [...new Set([...members].map(([, member]) => member as string))].filter((one) => one !== 'constructor')
+  }
+
+  it('has every option', () => {
+    const written = rowsOf('`listenReusePort(server, options)`').map((cell) => cell.replaceAll('`', ''))
+    same(written, membersOf('src/library/listen-reuse-port.ts', 'ListenReusePortOptions'))
+  })
+
+  it('has everything of a listener', () => {
+    const written = rowsOf('The listener').flatMap((cell) => /^`(\w+)(?:\(\))?`$/.exec(cell)?.[1] ?? [])
+    const real = ['ReusePortListener', 'ReusePortSocket'].flatMap((name) => membersOf('src/library/listener.ts', name))
+    same(written, real)
+  })
+
+  it('has every event', () => {
+    const written = rowsOf('The listener').flatMap((cell) => /^`'(\w+)'`$/.exec(cell)?.[1] ?? [])
+    same(written, membersOf('src/library/listener.ts', 'ListenerEvents'))
+  })
+
+  it('has every error', () => {
+    const thrown = sources
+      .filter((path) => path.startsWith('src/library/'))
+      .flatMap((path) => [...read(path).matchAll(/'(ERR_\w+)'/g)].map(([, code]) => code as ErrorCode))
+    // Node's own, of a server that is closed already, is caught.
+    for (const code of new Set(thrown))
+      if (code !== ('ERR_SERVER_NOT_RUNNING' as string)) expect(library.prose).toContain(`[${code}](`)
+  })
+
+  it('has every order', () => {
+    const written = library.table('order').flatMap(([cell]) => [...(cell as string).matchAll(/`(\w+)\(/g)])
+    same([...new Set(written.map(([, name]) => name as string))], membersOf('src/control-client.ts', 'ControlClient'))
+  })
+})
+
 describe('verify', () => {
   it('verify-command.md has the buckets', () => {
     const rows = page('docs/verify-command.md').table('bucket')
