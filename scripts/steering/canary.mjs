@@ -3,8 +3,12 @@
  * same side), `time` (promoted when its time has passed), `errs` and `dies` (a bad one is undone by itself), `refused` (steering is denied).
  */
 import { get } from 'node:http'
+import { createRequire } from 'node:module'
 import { PORT, Service } from './service.mjs'
 import { until } from './until.mjs'
+
+const require = createRequire(import.meta.url)
+const { monotonicMs } = require('../../dist/verify/load/clock.js')
 
 const WORKERS = 2
 const SHARE = 0.1
@@ -100,18 +104,30 @@ const HOW = {
   },
 }
 
-/** Lost may be what the bad one has answered, or what it had in hand when it ended. */
+/** Lost may be what the bad one has answered to who came before it was undone, or what it had in hand when it ended. */
 async function bad(service, clients, found, version) {
   service.deploy(version)
   const { pid, verdict } = await begin(service, {})
   const reasons = judge(found, await verdict, 'undone')
+  const undoneAt = monotonicMs()
   service.deploy('good')
-  const { lost } = await clients.take()
   const { inHand } = service.ledger(pid)
-  const isOwn = ({ by, localPort }) => by === pid || inHand.has(localPort)
-  found.own += lost.filter(isOwn).length
-  found.lost.push(...lost.filter((one) => !isOwn(one)))
+  const isOwn = ({ by, localPort, begun }) => (by === pid || inHand.has(localPort)) && begun < undoneAt
+  const seen = await lostUntil(clients, undoneAt)
+  found.own += seen.filter(isOwn).length
+  found.lost.push(...seen.filter((one) => !isOwn(one)))
   return reasons
+}
+
+/** A client may look at an answer after the verdict has come here; but not after one that was asked for later. */
+async function lostUntil(clients, time) {
+  const all = []
+  await until('an answer that was asked for later', async () => {
+    const { lost, fresh } = await clients.take()
+    all.push(...lost)
+    return fresh.some(([begun]) => begun >= time)
+  })
+  return all
 }
 
 function plan(more) {
