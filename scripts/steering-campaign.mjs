@@ -144,10 +144,10 @@ sibling began to accept from it, and when that was.`,
   },
   chaos: {
     title: 'Everything at once',
-    text: `For a minute workers are killed, and stopped for up to 1.5 s, their number changes between 1 and 4, and the version is reloaded,
-sometimes with a canary, in a random
-order that the seed gives; nobody waits for the end of one thing before the next. \`--hang-timeout\` is 500 ms, \`--bake\` and \`--park\` are 300 ms. "In hand":
-lost with the workers that were killed; "lost" and "closed" is everything else. Waits are those of new connections, also while all workers there were stood still.`,
+    text: `For a minute workers are killed, and stopped for up to 1.5 s, their number changes between 1 and 4, and the version is
+reloaded, sometimes with a canary, in a random order that the seed gives; nobody waits for the end of one thing before the next.
+\`--hang-timeout\` is 500 ms, \`--bake\` and \`--park\` are 300 ms. "In hand": lost with the workers that were killed; "lost" and "closed" is everything else. Waits are those of new connections, also while no worker was
+left that did not stand still.`,
     head: [
       ...[
         'piece',
@@ -240,12 +240,18 @@ function page(done, resultOf) {
   const nodes = [
     ...new Set(results.filter((_, index) => done[index].node === undefined).flatMap(({ node }) => node ?? [])),
   ]
+  const sum = (...names) => {
+    const all = results.flatMap(({ figures }) => names.flatMap((name) => figures?.[name] ?? []))
+    return all.reduce((total, one) => total + one, 0)
+  }
   return `# What crashes, hangs and scales cost
 
 Written by \`node scripts/steering-campaign.mjs\` at commit ${commits.join(', ')}, with Node ${nodes.join(', ')} where no other is named, on
 Linux ${release()} with ${availableParallelism()} processors, which the
 clients share with the program. Launcher and workers run as a user without any privilege; each row in a network namespace of its own. The clients never
 retry. Rows that end in \`-denied\`: every setsockopt for a steering program fails, as a seccomp filter may make it.
+
+Altogether ${number(sum('requests'))} requests beside ${number(sum('kills'))} kills, ${number(sum('hangs'))} hangs and ${number(sum('scales'))} scales: ${bold(sum('lost', 'lostElse'))} lost.
 ${Object.keys(PARTS)
   .map((part) => section(part, done, resultOf))
   .join('')}`
