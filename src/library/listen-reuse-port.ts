@@ -1,9 +1,16 @@
 import type { AddressInfo, Server } from 'node:net'
 import { ReuseportError } from '../errors.js'
-import { MEETING, MEETING_VERSION, type Meeting } from '../meeting.js'
 import { native } from '../native.js'
 import type { Server as HandleServer } from '../serving/handles.js'
-import { Listener, type ListenerEvents, type ReusePortListener, type ReusePortSocket } from './listener.js'
+import { closer } from './close.js'
+import {
+  Listener,
+  type ListenerEvents,
+  type ReusePortListener,
+  type ReusePortSocket,
+  type Standing,
+} from './listener.js'
+import { findMeeting, given, handoverOf } from './options.js'
 import { sharesPort } from './reuse-port.js'
 
 /** As in server.listen(): `port` (and `host`), or `path`. */
@@ -36,9 +43,6 @@ export interface ListenReusePortOptions {
   /** Hears 'drain', as a listener that was added before there can be any. */
   readonly onDrain?: ((...event: ListenerEvents['drain']) => void) | undefined
 }
-
-/** As the launcher's --ready-timeout and --drain-timeout. */
-const HANDOVER_DEFAULTS = { readyTimeoutMs: 60_000, drainTimeoutMs: 30_000, migrate: true }
 
 /**
  * server.listen() for a server whose process will be replaced: of net, http, https, http2, or a framework. Resolves at 'listening', rejects
@@ -76,14 +80,14 @@ async function listenBare(options: ListenReusePortOptions): Promise<ReusePortSoc
 
 async function listenOn(server: Server, options: ListenReusePortOptions): Promise<ReusePortListener> {
   const meeting = findMeeting()
-  const listener = new Listener(server)
+  const listener = new Listener()
   if (options.onDrain !== undefined) listener.events.on('drain', options.onDrain)
   if (options.handover !== undefined && meeting === undefined && process.platform === 'linux') {
     const { listenWithHandover } = require('./handover/listen.js') as typeof import('./handover/listen.js')
-    const { handover, readyTimeoutMs, drainTimeoutMs, migrate, onSignal, pidFile } = options
-    const asked = { ...HANDOVER_DEFAULTS, ...given({ readyTimeoutMs, drainTimeoutMs, migrate, onSignal, pidFile }) }
+    const { handover } = options
+    const asked = handoverOf(options)
     const listen = (): Promise<void> => listening(server, asNode(options, false))
-    return listener.open(await listenWithHandover(server as HandleServer, listener, handover, asked, listen))
+    return opened(server, listener, await listenWithHandover(server as HandleServer, listener, handover, asked, listen))
   }
   const place = meeting?.announce(server, listener.fate)
   try {
@@ -92,7 +96,7 @@ async function listenOn(server: Server, options: ListenReusePortOptions): Promis
     meeting?.forget(server)
   }
   const generation = place?.generation ?? null
-  return listener.open({
+  return opened(server, listener, {
     address: server.address() as AddressInfo | string,
     inherited: generation === null ? 'none' : 'launcher',
     generation,
@@ -100,24 +104,13 @@ async function listenOn(server: Server, options: ListenReusePortOptions): Promis
   })
 }
 
+function opened(server: Server, listener: Listener, standing: Standing): ReusePortListener {
+  server.once('close', () => listener.closed())
+  return listener.open(standing, closer(server))
+}
+
 function asNode({ port, host, path, backlog, ipv6Only }: ListenReusePortOptions, reusePort: boolean): object {
   return given({ port, host, path, backlog, ipv6Only, reusePort: reusePort || undefined })
-}
-
-/** To Node a port that is there and undefined is a random one. */
-function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never
-}
-
-/** undefined: no launcher has started this process. */
-function findMeeting(): Meeting | undefined {
-  const meeting = (globalThis as { [MEETING]?: Meeting })[MEETING]
-  if (meeting === undefined || meeting.version === MEETING_VERSION) return meeting
-  // It would listen, and serve before ready().
-  throw new ReuseportError('ERR_PROTOCOL', 'the launcher cannot be told by this version of the library who is ready', {
-    facts: { launcher: meeting.version, library: MEETING_VERSION },
-    next: 'Install the same version of reuseport-run for the program and for the launcher.',
-  })
 }
 
 function listening(server: Server, options: object): Promise<void> {

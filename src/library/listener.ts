@@ -1,7 +1,6 @@
 import { EventEmitter } from 'node:events'
-import type { AddressInfo, Server } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import type { DrainCounts, Fate } from '../meeting.js'
-import { closer } from './close.js'
 
 export interface ListenerEvents {
   /** Another process accepts in place of this one, which accepts nothing more. */
@@ -42,14 +41,12 @@ export type Standing = Pick<ReusePortListener, 'address' | 'inherited' | 'genera
 /** What is told to the program about one server: each event comes in a turn of its own, so that its handlers stop nothing of ours. */
 export class Listener {
   readonly events: EventEmitter<ListenerEvents> = new EventEmitter()
-  readonly #server: Server
   readonly #drained: Promise<DrainCounts>
   #finish: (counts: DrainCounts) => void = () => {}
   #hasSuccessor = false
   #isOver = false
 
-  constructor(server: Server) {
-    this.#server = server
+  constructor() {
     this.#drained = new Promise((done) => {
       this.#finish = done
     })
@@ -70,9 +67,7 @@ export class Listener {
   }
 
   /** Each part of it may be passed on by itself. */
-  open({ address, inherited, generation, ready }: Standing): ReusePortListener {
-    const close = closer(this.#server)
-    this.#server.once('close', () => this.#end({ moved: 0, ended: 0, closed: 0, cut: 0 }))
+  open({ address, inherited, generation, ready }: Standing, close: () => Promise<void>): ReusePortListener {
     return Object.assign(this.events, {
       address,
       inherited,
@@ -82,6 +77,11 @@ export class Listener {
       close,
       [Symbol.asyncDispose]: close,
     })
+  }
+
+  /** Without a drain. */
+  closed(): void {
+    this.#end({ moved: 0, ended: 0, closed: 0, cut: 0 })
   }
 
   #end(counts: DrainCounts): void {

@@ -209,6 +209,11 @@ describe('library.md', () => {
     same(written, membersOf('src/library/listen-reuse-port.ts', 'ListenReusePortOptions'))
   })
 
+  it('has every option of UDP', () => {
+    const written = rowsOf('UDP').flatMap((cell) => cell.replaceAll('`', '').split(', '))
+    same(written, membersOf('src/library/bind-reuse-port.ts', 'BindReusePortOptions'))
+  })
+
   it('has everything of a listener', () => {
     const written = rowsOf('The listener').flatMap((cell) => /^`(\w+)(?:\(\))?`$/.exec(cell)?.[1] ?? [])
     const real = ['ReusePortListener', 'ReusePortSocket'].flatMap((name) => membersOf('src/library/listener.ts', name))

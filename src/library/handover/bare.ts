@@ -17,6 +17,11 @@ export class BareServer extends net.Server {
     return native().dup((this as unknown as Server)._handle?.fd ?? -1)
   }
 
+  /** By its program, which had it open still. */
+  answered(): void {
+    this.#count(0)
+  }
+
   override close(done?: (error?: Error) => void): this {
     this.#count(0)
     return super.close(done)

@@ -1,6 +1,9 @@
+import type { Socket } from 'node:dgram'
 import type { Fate } from '../../meeting.js'
 import type { ListenerKey } from '../../protocol.js'
 import type { Claim } from '../../serving/claim.js'
+import type { Server } from '../../serving/handles.js'
+import type { DatagramClaim } from './datagrams.js'
 
 /** What a program asks for with `handover`; times in milliseconds. */
 export interface HandoverOptions {
@@ -15,11 +18,17 @@ export interface HandoverOptions {
 /** One listener that goes from process to process. */
 export interface Entry extends HandoverOptions {
   readonly key: ListenerKey
-  readonly claim: Claim
+  readonly claim: Claim | DatagramClaim
+  /** What is drained. */
+  readonly server: Server
+  /** What hears of it when nothing comes of it. */
+  readonly program: Server | Socket
   readonly fate: Fate
   isReady: boolean
   /** Begins to accept, or to let others accept. Throws what listen(2) says. */
   serve(): void
+  /** Nothing is left to be done with it. */
+  end(): void
   /** Takes the path of a unix listener away. */
   unlink(): void
 }

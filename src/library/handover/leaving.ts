@@ -4,11 +4,12 @@ import type { Native } from '../../native.js'
 import { addOutcomes } from '../../outcomes.js'
 import type { DrainOutcome, ListenerKey } from '../../protocol.js'
 import { acceptTheRest } from '../../serving/accept-the-rest.js'
-import type { Claim } from '../../serving/claim.js'
+import { Claim } from '../../serving/claim.js'
 import { Drain } from '../../serving/drain/drain.js'
 import type { Adopted } from '../../serving/migrate/adopted.js'
 import { Sender } from '../../serving/migrate/sender.js'
 import { speaks } from '../../serving/speaks.js'
+import { DatagramClaim } from './datagrams.js'
 import type { Entry } from './entry.js'
 import type { FromNew } from './messages.js'
 import type { OfferTalk } from './offer.js'
@@ -59,6 +60,9 @@ export class Leaving {
 
   /** The new one has died. What it has taken is its own. */
   ended(): void {
+    // Whoever comes next binds beside it, and would get a part of what comes only.
+    for (const entry of this.#entries)
+      if (entry.claim instanceof DatagramClaim && !this.#orphans.has(entry)) entry.claim.giveUp()
     void this.#endOrphans()
   }
 
@@ -68,14 +72,14 @@ export class Leaving {
       this.#orphans.delete(entry)
       entry.claim.pause('draining')
       entry.claim.letGo()
-      if (entry.migrate) this.#openLane(entry.claim)
+      if (entry.migrate && entry.claim instanceof Claim) this.#openLane(entry.claim)
     }
     this.#drain(entries, true)
   }
 
   #drain(entries: readonly Entry[], hasSuccessor: boolean): void {
     const { drainTimeoutMs } = this.#world
-    const servers = entries.map(({ claim }) => claim.facts.server)
+    const servers = entries.map(({ server }) => server)
     const plan = { spreadMs: Math.min(SPREAD_MS, drainTimeoutMs / 2) }
     const drain = new Drain(servers, plan, {
       done: (outcome) => {
@@ -133,10 +137,9 @@ export class Leaving {
   #finish(): void {
     const { moved = 0, ended, closed, cut } = addOutcomes(this.#outcomes)
     const counts: DrainCounts = { moved, ended, closed, cut }
-    for (const { fate, claim } of this.#entries) {
+    for (const { fate, end } of this.#entries) {
       fate.drained(counts)
-      // Its handles are what keeps the process; and Node's own timers of an HTTP server.
-      claim.facts.server.close()
+      end()
     }
     this.#world.talk.close()
     this.#world.over()

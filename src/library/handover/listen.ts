@@ -13,14 +13,10 @@ export async function listenWithHandover(
   server: Server,
   listener: Listener,
   path: string,
-  options: HandoverOptions & { readonly onSignal?: NodeJS.Signals; readonly pidFile?: string },
+  options: HandoverOptions & RowOptions,
   listen: () => Promise<void>,
 ): Promise<Standing> {
-  if (cluster.isWorker)
-    throw new ReuseportError('ERR_HANDOVER', 'a child of node:cluster has no socket of its own to hand over', {
-      next: 'Listen in the primary, or use processes without node:cluster.',
-    })
-  const succession = await Succession.at(resolve(path))
+  const succession = await join(path)
   succession.expect()
   let claimed: { entry?: Entry; isInherited: boolean } | undefined
   const step: Listen = function (...args) {
@@ -44,8 +40,7 @@ export async function listenWithHandover(
     delete (server as { _listen2?: Listen })._listen2
     succession.settled()
   }
-  if (options.onSignal !== undefined) succession.renewOn(options.onSignal)
-  if (options.pidFile !== undefined) succession.keepPidFile(resolve(options.pidFile))
+  follow(succession, options)
   const { entry, isInherited } = claimed as { entry: Entry; isInherited: boolean }
   return {
     address: server.address() as AddressInfo | string,
@@ -55,7 +50,27 @@ export async function listenWithHandover(
   }
 }
 
-function notToBeHandedOver(): ReuseportError {
+/** What is of the process, not of one socket. */
+export interface RowOptions {
+  readonly onSignal?: NodeJS.Signals
+  readonly pidFile?: string
+}
+
+export function follow(succession: Succession, { onSignal, pidFile }: RowOptions): void {
+  if (onSignal !== undefined) succession.renewOn(onSignal)
+  if (pidFile !== undefined) succession.keepPidFile(resolve(pidFile))
+}
+
+/** The row of processes of this path. */
+export async function join(path: string): Promise<Succession> {
+  if (cluster.isWorker)
+    throw new ReuseportError('ERR_HANDOVER', 'a child of node:cluster has no socket of its own to hand over', {
+      next: 'Listen in the primary, or use processes without node:cluster.',
+    })
+  return Succession.at(resolve(path))
+}
+
+export function notToBeHandedOver(): ReuseportError {
   return new ReuseportError('ERR_HANDOVER', 'port 0 and abstract names are not handed over', {
     next: 'Give a port or a path.',
   })

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:dgram'
 import { rmSync, statSync } from 'node:fs'
 import { clearTimeout, setTimeout } from 'node:timers'
 import { bindInet, isStaleSocket } from '../../bind.js'
@@ -18,6 +19,7 @@ import { Sender } from '../../serving/migrate/sender.js'
 import type { ReceivedFds } from '../../serving/received-fds.js'
 import { speaks } from '../../serving/speaks.js'
 import { BareServer } from './bare.js'
+import { DatagramClaim } from './datagrams.js'
 import type { Entry, HandoverOptions } from './entry.js'
 import { Leaving } from './leaving.js'
 import { MainProcess } from './main-process.js'
@@ -31,6 +33,12 @@ const COMMIT_MS = 10_000
 /** This process may have no more descriptors: when it has closed some. */
 const ACCEPT_AGAIN_MS = 1_000
 const EADDRINUSE = -98
+
+interface Obtained {
+  readonly key: ListenerKey
+  readonly fd: number
+  readonly isInherited: boolean
+}
 
 type State =
   /** It has every socket, and accepts from none. */
@@ -144,14 +152,12 @@ export class Succession implements OfferWorld {
     backlog: number,
     options: HandoverOptions & { readonly fate: Fate },
   ): { answer: Exclude<ClaimAnswer, { mode: 'plain' }>; entry?: Entry; isInherited: boolean } {
-    const key = listenerKey(address)
     const failed = (errno: number, code: string) =>
       ({ answer: { mode: 'failed', errno, code }, isInherited: false }) as const
-    if (this.#entries.has(key) || this.#entries.size + 2 >= MAX_FDS_PER_MESSAGE) return failed(EADDRINUSE, 'EADDRINUSE')
-    const inherited = this.#unclaimed.get(key)
-    let fd: number | undefined
+    let obtained: Obtained | undefined
     try {
-      fd = inherited ?? this.#bind(address)
+      obtained = this.#obtain(address)
+      const { key, fd, isInherited } = obtained
       const isBound = address.kind === 'tcp' && address.host === null
       const bound = isBound ? (this.native.localAddress(fd) as InetAddress) : undefined
       const facts = { id: ++this.#lastClaim, address, listener: key, slot: 0, server, backlog, place: options }
@@ -167,16 +173,49 @@ export class Succession implements OfferWorld {
         claim.isSilent = false
         claim.accept()
       }
-      const entry: Entry = { ...options, key, claim, isReady: false, serve, unlink: unlinker(address) }
+      // Its handles are what keeps the process; and Node's own timers of an HTTP server.
+      const end = (): unknown => server.close()
+      const standing = { server, program: server, serve, end, unlink: unlinker(address) }
+      const entry: Entry = { ...options, key, claim, isReady: false, ...standing }
       this.#entries.set(key, entry)
       trackSessions(server)
       trackUpgrades(server)
-      return { answer: { mode: 'managed', claim, bound }, entry, isInherited: inherited !== undefined }
+      return { answer: { mode: 'managed', claim, bound }, entry, isInherited }
     } catch (error) {
-      if (fd !== undefined && inherited === undefined) this.native.close(fd)
+      this.#giveBack(obtained)
       const { errno, code } = error as NodeJS.ErrnoException
       if (errno === undefined) throw error
       return failed(errno, code ?? 'EINVAL')
+    }
+  }
+
+  /** The socket for a bind(). It receives nothing before the entry is ready. Throws what bind(2) says. */
+  bind(
+    socket: Socket,
+    address: ListenAddress & { readonly kind: 'udp' },
+    options: HandoverOptions & { readonly fate: Fate },
+    begin: () => void,
+  ): { claim: DatagramClaim; ready(): void; isInherited: boolean } {
+    const obtained = this.#obtain(address)
+    const { key, fd, isInherited } = obtained
+    try {
+      const claim = new DatagramClaim(socket, fd, {
+        native: this.native,
+        keepAlive: this.#keepAlive,
+        released: () => this.#released(entry),
+      })
+      this.#unclaimed.delete(key)
+      const serve = (): void => {
+        begin()
+        claim.receive()
+      }
+      const standing = { server: claim.server, program: socket, serve, end: () => claim.end(), unlink: () => {} }
+      const entry: Entry = { ...options, key, claim, isReady: false, ...standing }
+      this.#entries.set(key, entry)
+      return { claim, ready: () => this.ready(entry), isInherited }
+    } catch (error) {
+      this.#giveBack(obtained)
+      throw error
     }
   }
 
@@ -250,7 +289,8 @@ export class Succession implements OfferWorld {
   #receive(listener: ListenerKey, fds: ReceivedFds): void {
     const entry = this.#entries.get(listener)
     // Not taken: the lane is closed, and the sender knows.
-    if (entry === undefined || !entry.migrate || speaks(entry.claim.facts.server) !== 'http') return
+    if (entry === undefined || !(entry.claim instanceof Claim)) return
+    if (!entry.migrate || speaks(entry.server) !== 'http') return
     const ended = (receiver: Receiver): unknown => this.#receivers.delete(receiver)
     this.#receivers.add(new Receiver(this.native, entry.claim, this.#adopted, fds.take(0), ended))
   }
@@ -276,11 +316,10 @@ export class Succession implements OfferWorld {
       next: 'The old process serves on. Start a new one.',
       cause,
     })
-    for (const { claim } of [...this.#entries.values()]) {
-      const { server } = claim.facts
+    for (const { program } of [...this.#entries.values()]) {
       // Before its 'close'.
-      process.nextTick(() => server.emit('error', error))
-      server.close()
+      process.nextTick(() => program.emit('error', error))
+      program.close()
     }
     this.#end(false)
   }
@@ -351,6 +390,19 @@ export class Succession implements OfferWorld {
 
   // --- its own ----------------------------------------------------------------------------------------------------------
 
+  /** The predecessor's socket, or a new one. */
+  #obtain(address: ListenAddress): Obtained {
+    const key = listenerKey(address)
+    if (this.#entries.has(key) || this.#entries.size + 2 >= MAX_FDS_PER_MESSAGE)
+      throw Object.assign(new Error(`bind EADDRINUSE ${key}`), { errno: EADDRINUSE, code: 'EADDRINUSE' })
+    const inherited = this.#unclaimed.get(key)
+    return { key, fd: inherited ?? this.#bind(address), isInherited: inherited !== undefined }
+  }
+
+  #giveBack(obtained: Obtained | undefined): void {
+    if (obtained !== undefined && !obtained.isInherited) this.native.close(obtained.fd)
+  }
+
   #bind(address: ListenAddress): number {
     if (address.kind !== 'unix') return bindInet(this.native, address)
     if (isThere(address.path) && isStaleSocket(this.native, address.path)) rmSync(address.path)
@@ -366,7 +418,7 @@ export class Succession implements OfferWorld {
 
   #released(entry: Entry): void {
     this.#entries.delete(entry.key)
-    Sender.of(entry.claim.facts.server)?.end()
+    Sender.of(entry.server)?.end()
     if (this.#isOwner) entry.unlink()
     this.#rise()
     this.#endIfEmpty()

@@ -1,0 +1,101 @@
+import type { Socket } from 'node:dgram'
+import { once } from 'node:events'
+import { ReuseportError } from '../errors.js'
+import { Listener, type ListenerEvents, type ReusePortListener } from './listener.js'
+import { findMeeting, given, handoverOf } from './options.js'
+
+/** As in socket.bind(): `port`, and `address`. What createSocket() was told (its type, `ipv6Only`) holds. */
+export interface BindReusePortOptions {
+  /** 0: any that is free, without `handover`. */
+  readonly port?: number | undefined
+  /** Default: every address of the socket's type. */
+  readonly address?: string | undefined
+  /** SO_RCVBUF, in bytes: what comes while nobody reads has this room, in whichever process. Default: the system's. */
+  readonly recvBufferSize?: number | undefined
+  /** As of `listenReusePort`: path of a unix socket. All that have the same one, servers too, go together. */
+  readonly handover?: string | undefined
+  /** With `handover`: a new process that is not ready by then is sent away. Milliseconds; default: 60,000. */
+  readonly readyTimeoutMs?: number | undefined
+  /** With `handover`: what was received may still be answered so long when another process has taken over. Milliseconds; default: 30,000. */
+  readonly drainTimeoutMs?: number | undefined
+  /** With `handover`: at this signal the program starts its next process. */
+  readonly onSignal?: NodeJS.Signals | undefined
+  /** With `handover`: this file has the pid of the process that serves. */
+  readonly pidFile?: string | undefined
+  /** Hears 'drain', as a listener that was added before there can be any. */
+  readonly onDrain?: ((...event: ListenerEvents['drain']) => void) | undefined
+}
+
+/**
+ * socket.bind() for a UDP socket of node:dgram whose process will be replaced. Resolves at 'listening', rejects with what would have been the
+ * 'error'. With `handover` nothing is received before `ready()`: what comes meanwhile waits. Without, it is a plain bind(). Not under the launcher.
+ */
+export async function bindReusePort(socket: Socket, options: BindReusePortOptions): Promise<ReusePortListener> {
+  const { port = 0, address, recvBufferSize: size, handover } = options
+  if (findMeeting() !== undefined)
+    throw new ReuseportError('ERR_USAGE', 'a launcher hands no UDP socket over that a program binds by itself', {
+      next: 'Give it the socket by `reuseport-run --listen udp:PORT`, or run it without a launcher.',
+    })
+  if (typeof (socket as Partial<Socket>)?.addMembership !== 'function') throw wrong('this is no socket of node:dgram')
+  // To Node 65,537 is port 1.
+  if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) throw wrong(`a port is 0 to 65535, not ${port}`)
+  if (size !== undefined && !(Number.isInteger(size) && size > 0))
+    throw wrong(`recvBufferSize is a number of bytes, not ${size}`)
+  const listener = new Listener()
+  if (options.onDrain !== undefined) listener.events.on('drain', options.onDrain)
+  const close = closer(socket)
+  if (handover !== undefined && process.platform === 'linux') {
+    const { bindWithHandover } = require('./handover/bind.js') as typeof import('./handover/bind.js')
+    const asked = { ...handoverOf(options), migrate: false }
+    const begin = (): void => setRecvBuffer(socket, size)
+    return listener.open(await bindWithHandover(socket, listener, handover, { port, address }, asked, begin), close)
+  }
+  if (handover !== undefined) warnOfPlainBind()
+  const bound = once(socket, 'listening')
+  socket.bind(given({ port, address }))
+  await bound
+  setRecvBuffer(socket, size)
+  socket.once('close', () => listener.closed())
+  return listener.open({ address: socket.address(), inherited: 'none', generation: null, ready: () => {} }, close)
+}
+
+function wrong(what: string): ReuseportError {
+  return new ReuseportError('ERR_USAGE', `bindReusePort: ${what}`)
+}
+
+function closer(socket: Socket): () => Promise<void> {
+  const closed = new Promise<void>((done) => socket.once('close', done))
+  let isClosing = false
+  socket.once('close', () => {
+    isClosing = true
+  })
+  return () => {
+    if (!isClosing) socket.close()
+    isClosing = true
+    return closed
+  }
+}
+
+function setRecvBuffer(socket: Socket, size: number | undefined): void {
+  if (size === undefined) return
+  socket.setRecvBufferSize(size)
+  // The kernel doubles it, for its own needs, and says nothing when it takes less (socket(7)).
+  const got = socket.getRecvBufferSize() / 2
+  if (got < size)
+    process.emitWarning(
+      `bindReusePort: the receive buffer has ${got} bytes, not ${size}: net.core.rmem_max is its limit`,
+      {
+        code: 'REUSEPORT_RUN_RECV_BUFFER',
+      },
+    )
+}
+
+let hasWarned = false
+
+function warnOfPlainBind(): void {
+  if (hasWarned) return
+  hasWarned = true
+  process.emitWarning(`bindReusePort: sockets are handed over on Linux only; this is a plain bind()`, {
+    code: 'REUSEPORT_RUN_PLAIN_LISTEN',
+  })
+}
