@@ -1,5 +1,5 @@
 /**
- * `node scripts/handover/piece.mjs load|kill|race`: one piece of the handover campaign, with processes of
+ * `node scripts/handover/piece.mjs load|kill|race|udp`: one piece of the handover campaign, with processes of
  * test/fixtures/worker/handover.cjs, in a network namespace of its own. Prints what it found as JSON.
  */
 import { spawn } from 'node:child_process'
@@ -13,6 +13,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'
 import { root } from '../build.mjs'
 import { CLIENTS, HANDOVERS, OWN_CLIENTS, RACES, ROUNDS } from './plan.mjs'
+import { datagrams } from './udp.mjs'
 
 const load = createRequire(join(root, 'dist', 'index.js'))
 const fixture = (name) => join(root, 'test', 'fixtures', 'worker', name)
@@ -242,6 +243,8 @@ const inside = {
       }
     return result
   },
+
+  udp: (directory) => datagrams(directory, { start, ready, gone }),
 
   async race(directory) {
     const result = { races: 0, requests: 0, lost: 0, wrong: [] }

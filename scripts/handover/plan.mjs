@@ -13,3 +13,9 @@ export const CLIENTS = {
 }
 /** That ask over the path, and as many that speak lines of text. */
 export const OWN_CLIENTS = 10
+/** Of UDP: so many, at the first of these rates (datagrams a second) that loses nothing while as many processes as `STARTS` begin. */
+export const DATAGRAM_HANDOVERS = 100
+export const DATAGRAM_RATES = [50_000, 40_000, 30_000, 20_000, 10_000, 5_000]
+export const STARTS = 25
+/** Of each socket, as far as net.core.rmem_max lets it. */
+export const BUFFER_BYTES = 4_000_000
