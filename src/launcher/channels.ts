@@ -1,5 +1,4 @@
 import { chmodSync } from 'node:fs'
-import { Channel } from '../channel.js'
 import type { Log } from '../log.js'
 import { type Native, native, type Poller, READABLE } from '../native.js'
 import { addHeld, addOutcomes } from '../outcomes.js'
@@ -12,51 +11,26 @@ import {
   type ListenerKey,
   type Order,
   PROTOCOL_VERSION,
-  type RefusalCode,
   type Report,
   type SocketName,
-  type ToWorker,
 } from '../protocol.js'
 import type { Agents, Connect, HandAnswer } from './agents.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
-import { type Beat, Heartbeat, type Patience, pingEveryMs, WakingClock } from './heartbeat.js'
+import { type Beat, type Patience, pingEveryMs, WakingClock } from './heartbeat.js'
+import { Pending } from './pending.js'
 import { doingOf } from './process-state.js'
-import type { Processes, WorkerProcess } from './processes.js'
+import type { Processes } from './processes.js'
+import { Questions } from './questions.js'
 import { parseReport } from './report.js'
 import type { Sockets } from './sockets.js'
+import { judge, type Standing } from './welcome.js'
+import { WorkerChannel } from './worker-channel.js'
 
 /** Connections that may wait while the launcher is busy: every worker of a large machine at once. */
 const CHANNEL_BACKLOG = 511
 
-/** Of the questions that wait for nothing: nobody else's is 0. */
-const PING_SEQ = 0
-
 /** Until the next try to accept when descriptors have run out: long enough not to spin, short for a worker that waits (10 s, its ANSWER_MS). */
 const ACCEPT_PAUSE_MS = 200
-
-/** Whoever asks for the status does not wait longer for a worker that is busy. */
-const COUNT_MS = 200
-
-/** What a worker's `welcome` needs from the launcher's state. */
-export interface Standing {
-  readonly generation: number
-  readonly slot: number
-  readonly term: number
-  readonly working: number
-}
-
-/** An order that waits for its answers. Without `tell` the brain gave it, and hears of them. */
-interface Pending {
-  readonly worker: number
-  readonly from: Set<WorkerChannel>
-  /** Sum of what the answers said about open connections. */
-  connections?: number
-  /** Of one channel: what it says, or null when it has closed without an answer. */
-  tell?: (answer: Ack | Nack | null) => void
-}
-
-type Ack = Extract<Report, { type: 'ack' }>
-type Nack = Extract<Report, { type: 'nack' }>
 
 /**
  * The launcher's end of all channels. Each worker has one channel per thread that listens; to the brain it is one worker: an order goes to
@@ -72,16 +46,14 @@ export class Channels implements Agents {
   readonly #fd: number
   readonly #poller: Poller
   readonly #all = new Set<WorkerChannel>()
-  /** Orders on their way, by seq. */
-  readonly #orders = new Map<number, Pending>()
+  readonly #pending: Pending
+  readonly #questions: Questions
   /** What draining workers had in hand when a channel of theirs ended, which comes before the end of the process, or after it. */
   readonly #leftBehind = new Map<number, Held>()
   readonly #patience: Patience
   #beat: NodeJS.Timeout | undefined
   #pause: NodeJS.Timeout | undefined
   #nextId = 1
-  /** Seqs of our own; the brain's count upwards from 1. */
-  #nextSeq = -1
 
   constructor(options: {
     path: string
@@ -98,6 +70,13 @@ export class Channels implements Agents {
     this.#standing = options.standing
     this.#post = options.post
     this.#log = options.log
+    this.#pending = new Pending(options.post)
+    this.#questions = new Questions({
+      pending: this.#pending,
+      of: (worker) => this.#of(worker),
+      standing: options.standing,
+      log: options.log,
+    })
     this.#fd = this.#native.socket('unix', 'seqpacket')
     this.#native.bindUnix(this.#fd, options.path)
     // Inside a directory of mode 0700, so nobody could connect in between.
@@ -148,15 +127,9 @@ export class Channels implements Agents {
 
   /** Gives an order to the channels of a worker that it concerns. */
   order(worker: number, seq: number, order: BrainOrder): void {
-    const channels = [...this.#all].filter((channel) => channel.process?.worker === worker)
     const [message, fds] = this.#compose(seq, order)
-    this.#orders.set(seq, { worker, from: new Set() })
-    for (const channel of channels) {
-      if (!concerns(order, channel)) continue
-      this.#orders.get(seq)?.from.add(channel)
-      channel.send(message, fds)
-    }
-    this.#settle(seq)
+    const channels = this.#of(worker).filter((channel) => concerns(order, channel))
+    this.#pending.give(worker, message, channels, fds)
   }
 
   #compose(seq: number, order: BrainOrder): [Order, number[]] {
@@ -182,98 +155,20 @@ export class Channels implements Agents {
     return handing((fd, answered) => this.hand(worker, port, fd, answered))
   }
 
-  /**
-   * Gives a worker a connection that nobody else has: to the server on `port`, or to the one that it opened first. The descriptor stays
-   * the caller's. `answered` is called once, unless what is returned is called before.
-   */
   hand(worker: number, port: number | undefined, fd: number, answered: (answer: HandAnswer) => void): () => void {
-    const found = this.#of(worker).flatMap((channel) =>
-      [...channel.claims.values()].map((listener) => ({ channel, listener })),
-    )
-    const asked = found.find(({ listener }) => port === undefined || isOnPort(listener, port))
-    if (asked === undefined) {
-      const where = port === undefined ? 'anywhere' : `on port ${port}`
-      const soon = setImmediate(() => answered({ error: `it does not listen ${where}` }))
-      return () => clearImmediate(soon)
-    }
-    const { channel, listener } = asked
-    const seq = this.#nextSeq--
-    this.#orders.set(seq, {
-      worker,
-      from: new Set([channel]),
-      tell: (answer) => {
-        if (answer?.type === 'ack') answered({ speaks: answer.result?.speaks ?? 'tcp' })
-        else answered({ error: answer?.message ?? 'it has closed its channel' })
-      },
-    })
-    channel.send({ type: 'probe', seq, listener, fds: ['probe'] }, [fd])
-    return () => {
-      this.#orders.delete(seq)
-    }
+    return this.#questions.hand(worker, port, fd, answered)
   }
 
-  /**
-   * A pair of sockets between two workers, for a listener of both; no end stays here. The receiver gets its end first: when it cannot take
-   * it, the sender finds the other end closed.
-   */
   layLane(listener: ListenerKey, from: number, to: number): void {
-    const [sender, receiver] = [from, to].map((worker) =>
-      this.#of(worker).find(({ claims }) => [...claims.values()].includes(listener)),
-    )
-    if (sender === undefined || receiver === undefined) return
-    let ends: readonly number[] = []
-    try {
-      const [out, into] = this.#native.socketPair()
-      ends = [out, into]
-      this.#giveLane(receiver, { type: 'receive', listener }, into)
-      this.#giveLane(sender, { type: 'migrate', listener }, out)
-    } catch (error) {
-      // EMFILE: they are drained as without.
-      this.#log('warn', 'lane.failed', { address: listener, reason: (error as Error).message })
-    } finally {
-      closeAll(ends)
-    }
+    this.#questions.layLane(listener, from, to)
   }
 
-  #giveLane(channel: WorkerChannel, order: { type: 'receive' | 'migrate'; listener: ListenerKey }, end: number): void {
-    const worker = channel.process?.worker ?? -1
-    const seq = this.#nextSeq--
-    const tell = (answer: Ack | Nack | null): void => {
-      if (answer?.type !== 'nack') return
-      const { slot, generation } = this.#standing(worker) ?? {}
-      const { code, message: reason } = answer
-      this.#log('warn', 'lane.refused', { slot, generation, pid: channel.peer.pid, order: order.type, code, reason })
-    }
-    this.#orders.set(seq, { worker, from: new Set([channel]), tell })
-    channel.send({ ...order, seq, fds: ['lane'] }, [end])
+  connections(): Promise<Map<number, number | null>> {
+    return this.#questions.connections([...this.#all])
   }
 
-  #answered(channel: WorkerChannel, report: Ack | Nack): void {
-    const { seq } = report
-    const order = this.#orders.get(seq)
-    // Only who was asked may answer.
-    if (order === undefined || !order.from.delete(channel)) return
-    if (order.tell === undefined && report.type === 'ack') {
-      const connections = report.result?.connections
-      if (connections !== undefined) order.connections = (order.connections ?? 0) + connections
-      return this.#settle(seq)
-    }
-    this.#orders.delete(seq)
-    if (order.tell !== undefined) order.tell(report)
-    else if (report.type === 'nack')
-      this.#post({ type: 'refused', worker: order.worker, seq, code: report.code, message: report.message })
-  }
-
-  /** An order is answered when every channel that got it has answered; one that has closed meanwhile will not. */
-  #settle(seq: number): void {
-    const order = this.#orders.get(seq)
-    if (order === undefined || order.from.size > 0) return
-    this.#orders.delete(seq)
-    if (order.tell !== undefined) order.tell(null)
-    else {
-      const { worker, connections } = order
-      this.#post({ type: 'acked', worker, seq, ...(connections === undefined ? {} : { connections }) })
-    }
+  shutdown(worker: number, answered: (heard: boolean) => void): void {
+    this.#questions.shutdown(worker, answered)
   }
 
   #accept(): void {
@@ -353,7 +248,7 @@ export class Channels implements Agents {
         return this.#post({ type: 'released', worker, claim: `${channel.id}:${report.id}` })
       case 'ack':
       case 'nack':
-        return this.#answered(channel, report)
+        return this.#pending.answered(channel, report)
       case 'answered':
         return this.#counted(channel, worker, report)
       case 'drained':
@@ -405,38 +300,6 @@ export class Channels implements Agents {
     this.#post({ type: 'drained', worker, outcome: addOutcomes(outcomes.filter((other) => other !== null)) })
   }
 
-  /** Open connections of each worker, over all of its threads; null: one of them has not answered at once. */
-  async connections(): Promise<Map<number, number | null>> {
-    const sums = new Map<number, number | null>()
-    const asked = [...this.#all].flatMap((channel) =>
-      channel.process === null ? [] : { channel, worker: channel.process.worker },
-    )
-    const counts = await Promise.all(asked.map(({ channel }) => this.#openOf(channel)))
-    for (const [index, { worker }] of asked.entries()) {
-      const [sum = 0, count = null] = [sums.get(worker), counts[index]]
-      sums.set(worker, sum === null || count === null ? null : sum + count)
-    }
-    return sums
-  }
-
-  #openOf(channel: WorkerChannel): Promise<number | null> {
-    const { heartbeat, process } = channel
-    if (heartbeat.isLost || process === null) return Promise.resolve(null)
-    const seq = this.#nextSeq--
-    return new Promise((done) => {
-      const late = setTimeout(() => {
-        this.#orders.delete(seq)
-        done(null)
-      }, COUNT_MS)
-      const tell = (answer: Ack | Nack | null): void => {
-        clearTimeout(late)
-        done(answer?.type === 'ack' ? (answer.result?.connections ?? null) : null)
-      }
-      this.#orders.set(seq, { worker: process.worker, from: new Set([channel]), tell })
-      channel.send({ type: 'connections', seq })
-    })
-  }
-
   /** What a worker has in hand while it drains; nothing when it has done so. */
   held(worker: number): Held {
     return addHeld(this.#of(worker).map((channel) => channel.heldNow()))
@@ -450,52 +313,25 @@ export class Channels implements Agents {
     return held
   }
 
-  /**
-   * Gives the program the message that it would get from PM2. `answered` is called once: whether it listens for messages at all, which
-   * means that it is to end by itself.
-   */
-  shutdown(worker: number, answered: (heard: boolean) => void): void {
-    const channel = this.#of(worker).find(({ isFirst }) => isFirst)
-    if (channel === undefined) return answered(false)
-    const seq = this.#nextSeq--
-    const tell = (answer: Ack | Nack | null): void => answered(answer?.type === 'ack' && answer.result?.heard === true)
-    this.#orders.set(seq, { worker, from: new Set([channel]), tell })
-    channel.send({ type: 'shutdown', seq })
-  }
-
   #of(worker: number): WorkerChannel[] {
     return [...this.#all].filter((channel) => channel.process?.worker === worker)
   }
 
-  /** Who may speak as a worker: our uid, a version we know, the token of a living spawn, and the first process of that spawn. */
   #welcome(channel: WorkerChannel, hello: Hello): void {
-    const { peer } = channel
-    const refuse = (code: RefusalCode, message: string): void => {
-      this.#log('warn', 'channel.refused', { pid: peer.pid, code, text: message })
-      channel.send({ type: 'refused', code, message })
+    const { pid } = channel.peer
+    const judgement = judge(channel, hello, {
+      processes: this.#processes,
+      standing: this.#standing,
+      of: (worker) => this.#of(worker),
+    })
+    if ('drop' in judgement) return this.#drop(channel, judgement.drop)
+    if ('code' in judgement) {
+      const { code, message } = judgement
+      this.#log('warn', 'channel.refused', { pid, code, text: message })
+      return channel.send({ type: 'refused', code, message })
     }
-    if (peer.uid !== process.geteuid?.() && peer.uid !== 0) return this.#drop(channel, `it is of uid ${peer.uid}`)
-    if (hello.version !== PROTOCOL_VERSION)
-      return refuse(
-        'version',
-        `the agent speaks version ${String(hello.version)} of the protocol, this launcher version ${PROTOCOL_VERSION}`,
-      )
-    const owner = typeof hello.token === 'string' ? this.#processes.withToken(hello.token) : undefined
-    const standing = owner === undefined ? null : this.#standing(owner.worker)
-    if (owner === undefined || standing === null) return refuse('token', 'no worker of this launcher has this token')
+    const { owner, standing } = judgement
     const others = this.#of(owner.worker)
-    const worker = others[0]
-    if (worker !== undefined && worker.peer.pid !== peer.pid)
-      return refuse(
-        'not-the-worker',
-        `process ${worker.peer.pid} of the same command is the worker; this one listens by itself`,
-      )
-    try {
-      owner.setAgent(peer.pid)
-    } catch (error) {
-      // It has ended since, and whoever started it has reaped it; or there is no descriptor to watch it by.
-      return this.#drop(channel, `process ${peer.pid} cannot be watched: ${(error as Error).message}`)
-    }
     channel.process = owner
     const isFirst = others.length === 0
     const lend = isFirst && owner.hasStderr
@@ -504,7 +340,7 @@ export class Channels implements Agents {
       { type: 'welcome', version: PROTOCOL_VERSION, ...standing, first: isFirst, fds: lend ? ['stderr-reader'] : [] },
       lend && owner.stderrReader !== null ? [owner.stderrReader] : [],
     )
-    this.#post({ type: 'hello', worker: owner.worker, pid: peer.pid })
+    this.#post({ type: 'hello', worker: owner.worker, pid })
     // It may have lost its channel while it was stuck.
     if (isFirst) this.#post({ type: 'heartbeat-back', worker: owner.worker })
   }
@@ -529,7 +365,7 @@ export class Channels implements Agents {
     // A worker is rid of a thread that was stuck; one that says nothing more at all has not come back.
     if (process !== null && this.#of(process.worker).length > 0) channel.heartbeat.heard()
     else channel.heartbeat.end()
-    for (const [seq, order] of this.#orders) if (order.from.delete(channel)) this.#settle(seq)
+    this.#pending.closed(channel)
     if (process === null) return
     const left = this.#leftBehind.get(process.worker)
     if (channel.held !== null) this.#leftBehind.set(process.worker, addHeld([left ?? {}, channel.heldNow()]))
@@ -538,7 +374,6 @@ export class Channels implements Agents {
     // are released. A dying process releases nothing: its queues must wait for the next worker.
     const other = this.#of(process.worker)[0]
     if (other === undefined) return
-    const seq = this.#nextSeq--
     const claims = [...channel.claims.keys()]
     const standing = this.#standing(process.worker)
     if (standing === null) return
@@ -547,8 +382,7 @@ export class Channels implements Agents {
       if (!this.#all.has(other)) return
       for (const id of claims) this.#post({ type: 'released', worker, claim: `${channel.id}:${id}` })
     }
-    this.#orders.set(seq, { worker, from: new Set([other]), tell })
-    other.send({ type: 'term', seq, term: standing.term, working: standing.working })
+    this.#pending.ask(other, { type: 'term', term: standing.term, working: standing.working }, [], tell)
   }
 }
 
@@ -560,69 +394,6 @@ function concerns(order: BrainOrder, channel: WorkerChannel): boolean {
   return true
 }
 
-function isOnPort(listener: ListenerKey, port: number): boolean {
-  return listener.startsWith('tcp ') && new RegExp(`:${port}( ipv6only)?$`).test(listener)
-}
-
 function closeAll(fds: readonly number[]): void {
   for (const fd of fds) native().close(fd)
-}
-
-interface ChannelEvents {
-  readable(channel: WorkerChannel): void
-  beat(channel: WorkerChannel, beat: Beat): void
-  readonly patience: Patience
-}
-
-/** One channel of one worker, and what is known of who speaks on it. */
-class WorkerChannel {
-  readonly id: number
-  readonly peer: ReturnType<Native['peerCredentials']>
-  process: WorkerProcess | null = null
-  isFirst = false
-  /** It has sent what is no message. */
-  isSuspect = false
-  outcome: DrainOutcome | null = null
-  /** What it had in hand when it last said so, while it drains. */
-  held: { readonly held: Held; readonly at: number } | null = null
-  answered: Answered = { responses: 0, errors: 0 }
-  readonly claims = new Map<number, ListenerKey>()
-  readonly heartbeat: Heartbeat
-  readonly #channel: Channel
-
-  constructor(id: number, fd: number, on: ChannelEvents) {
-    this.id = id
-    this.peer = native().peerCredentials(fd)
-    this.#channel = new Channel(native(), fd, () => on.readable(this))
-    this.#channel.start()
-    this.heartbeat = new Heartbeat(
-      on.patience,
-      () => this.send({ type: 'ping', seq: PING_SEQ }),
-      (beat) => on.beat(this, beat),
-    )
-  }
-
-  heldNow(): Held {
-    if (this.held === null || this.outcome !== null) return {}
-    const since = Math.round(performance.now() - this.held.at)
-    return Object.fromEntries(
-      Object.entries(this.held.held).map(([kind, { open, oldestMs }]) => [
-        kind,
-        { open, oldestMs: oldestMs === null ? null : oldestMs + since },
-      ]),
-    )
-  }
-
-  /** The descriptors stay the caller's. Nobody hears it when the worker has ended: its end comes next. */
-  send(message: ToWorker, fds: readonly number[] = []): void {
-    this.#channel.send(message, fds)
-  }
-
-  receive(): ReturnType<Channel['receive']> {
-    return this.#channel.receive()
-  }
-
-  close(): void {
-    this.#channel.close()
-  }
 }

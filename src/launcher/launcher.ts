@@ -11,7 +11,7 @@ import type { Agents } from './agents.js'
 import type { Effect, Event, TimerId, WorkerEvent } from './brain/events.js'
 import { initialState, type State, type Worker } from './brain/state.js'
 import { step } from './brain/step.js'
-import { Channels, type Standing } from './channels.js'
+import { Channels } from './channels.js'
 import { changesBetween, logicalDirectory, resolveCommand, type Spec } from './command.js'
 import { ControlServer } from './control-server.js'
 import type { Foreign } from './foreign.js'
@@ -26,6 +26,7 @@ import { Processes } from './processes.js'
 import { Sockets } from './sockets.js'
 import { statusOf } from './status.js'
 import { describeStranger, strangersBeside } from './strangers.js'
+import type { Standing } from './welcome.js'
 
 /*
  * The promises, in this order:

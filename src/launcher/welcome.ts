@@ -1,0 +1,59 @@
+import { type Hello, PROTOCOL_VERSION, type RefusalCode } from '../protocol.js'
+import type { Processes, WorkerProcess } from './processes.js'
+import type { WorkerChannel } from './worker-channel.js'
+
+/** What a worker's `welcome` needs from the launcher's state. */
+export interface Standing {
+  readonly generation: number
+  readonly slot: number
+  readonly term: number
+  readonly working: number
+}
+
+/** What becomes of who has said hello: our worker; told why not; or not even that. */
+export type Judgement =
+  | { readonly owner: WorkerProcess; readonly standing: Standing }
+  | { readonly code: RefusalCode; readonly message: string }
+  | { readonly drop: string }
+
+/** Who may speak as a worker: our uid, a version we know, the token of a living spawn, and the first process of that spawn. */
+export function judge(
+  channel: WorkerChannel,
+  hello: Hello,
+  {
+    processes,
+    standing: standingOf,
+    of,
+  }: {
+    processes: Processes
+    standing: (worker: number) => Standing | null
+    of: (worker: number) => readonly WorkerChannel[]
+  },
+): Judgement {
+  const { peer } = channel
+  if (peer.uid !== process.geteuid?.() && peer.uid !== 0) return { drop: `it is of uid ${peer.uid}` }
+  if (hello.version !== PROTOCOL_VERSION) {
+    const [its, ours] = [String(hello.version), PROTOCOL_VERSION]
+    return {
+      code: 'version',
+      message: `the agent speaks version ${its} of the protocol, this launcher version ${ours}`,
+    }
+  }
+  const owner = typeof hello.token === 'string' ? processes.withToken(hello.token) : undefined
+  const standing = owner === undefined ? null : standingOf(owner.worker)
+  if (owner === undefined || standing === null)
+    return { code: 'token', message: 'no worker of this launcher has this token' }
+  const [worker] = of(owner.worker)
+  if (worker !== undefined && worker.peer.pid !== peer.pid)
+    return {
+      code: 'not-the-worker',
+      message: `process ${worker.peer.pid} of the same command is the worker; this one listens by itself`,
+    }
+  try {
+    owner.setAgent(peer.pid)
+  } catch (error) {
+    // It has ended since, and whoever started it has reaped it; or there is no descriptor to watch it by.
+    return { drop: `process ${peer.pid} cannot be watched: ${(error as Error).message}` }
+  }
+  return { owner, standing }
+}
