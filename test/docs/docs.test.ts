@@ -115,7 +115,7 @@ describe('log events', () => {
     // The two places through which the brain's events pass.
     expect(calls.filter(({ event }) => event === undefined).map(({ path }) => path)).toEqual([
       'src/launcher/brain/draft.ts',
-      'src/launcher/launcher.ts',
+      'src/launcher/hands.ts',
     ])
   })
 

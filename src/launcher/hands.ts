@@ -1,0 +1,251 @@
+import { ReuseportError } from '../errors.js'
+import type { Log } from '../log.js'
+import type { LauncherOptions } from '../options.js'
+import type { Agents } from './agents.js'
+import type { Effect } from './brain/events.js'
+import type { ControlServer } from './control-server.js'
+import type { EventQueue } from './event-queue.js'
+import type { Foreign } from './foreign.js'
+import { OneByOne } from './one-by-one.js'
+import { holdersOf } from './port-holder.js'
+import type { Prober } from './probe/prober.js'
+import type { Processes } from './processes.js'
+import type { Sockets } from './sockets.js'
+import type { Specs } from './specs.js'
+import { strangersBeside } from './strangers.js'
+import type { Timers } from './timers.js'
+import type { Verdicts } from './verdicts.js'
+
+/** What the effects act on. */
+interface Parts {
+  readonly options: LauncherOptions
+  readonly log: Log
+  readonly queue: EventQueue
+  readonly timers: Timers
+  readonly sockets: Sockets
+  readonly processes: Processes
+  readonly agents: Agents
+  /** In their place, with `--listen`. */
+  readonly foreign: Foreign | undefined
+  readonly specs: Specs
+  readonly verdicts: Verdicts
+  readonly prober: Prober | undefined
+  readonly control: ControlServer
+  readonly end: (code: number, callers: readonly number[]) => void
+}
+
+/** Do what the brain wants done, and tell it what came of it. They decide nothing. */
+export class Hands {
+  readonly #options: LauncherOptions
+  readonly #log: Log
+  readonly #queue: EventQueue
+  readonly #timers: Timers
+  readonly #sockets: Sockets
+  readonly #processes: Processes
+  readonly #agents: Agents
+  readonly #foreign: Foreign | undefined
+  readonly #specs: Specs
+  readonly #verdicts: Verdicts
+  readonly #prober: Prober | undefined
+  readonly #control: ControlServer
+  readonly #end: Parts['end']
+  readonly #starts = new OneByOne<number>()
+
+  constructor(parts: Parts) {
+    this.#options = parts.options
+    this.#log = parts.log
+    this.#queue = parts.queue
+    this.#timers = parts.timers
+    this.#sockets = parts.sockets
+    this.#processes = parts.processes
+    this.#agents = parts.agents
+    this.#foreign = parts.foreign
+    this.#specs = parts.specs
+    this.#verdicts = parts.verdicts
+    this.#prober = parts.prober
+    this.#control = parts.control
+    this.#end = parts.end
+  }
+
+  perform(effect: Effect): void {
+    switch (effect.do) {
+      case 'resolve':
+        return this.#resolve(effect.run, effect.generation)
+      case 'spawn':
+        return this.#spawn(effect)
+      case 'open':
+        return this.#open(effect)
+      case 'listen':
+        return this.#listen(effect)
+      case 'answer':
+        return this.#agents.answer(effect.worker, effect.claim, effect.answer)
+      case 'order':
+        return this.#agents.order(effect.worker, effect.seq, effect.order)
+      case 'lane':
+        return this.#agents.layLane(effect.listener, effect.from, effect.to)
+      case 'close':
+        for (const socket of effect.sockets) this.#sockets.close(socket)
+        return
+      case 'steer':
+        return this.#steer(effect)
+      case 'look':
+        return this.#look(effect)
+      case 'scaled':
+        return this.#control.scaled(effect.callers, effect.verdict)
+      case 'protect':
+        return this.#processes.get(effect.worker)?.adjustOomScore(0)
+      case 'terminate':
+        return this.terminate(effect.worker)
+      case 'kill':
+        if (!this.#neverStarts(effect.worker)) this.#processes.get(effect.worker)?.kill()
+        return
+      case 'timer':
+        return this.#timers.set(effect.id, effect.ms)
+      case 'cancel':
+        return this.#timers.cancel(effect.id)
+      case 'verdict':
+        return this.#control.verdict(effect.callers, this.#verdicts.complete(effect.run, effect.verdict))
+      case 'refuse':
+        return effect.caller === null ? undefined : this.#control.refuse(effect.caller, effect.refusal)
+      case 'forget':
+        return this.#specs.forget(effect.generation)
+      case 'probe':
+        return this.#prober?.start(effect.worker, effect.mode)
+      case 'unprobe':
+        return this.#prober?.stop(effect.worker)
+      case 'log':
+        return this.#log(effect.level, effect.event, effect.fields)
+      case 'exit':
+        return this.#end(effect.code, effect.callers)
+      default:
+        return effect satisfies never
+    }
+  }
+
+  #resolve(run: number, generation: number): void {
+    this.#verdicts.begin(run)
+    try {
+      this.#specs.resolve(generation)
+      this.#specs.tellShadowed(generation)
+      const changes = this.#specs.changes(this.#queue.state.run?.from ?? 0, generation)
+      this.#queue.outcome({ type: 'resolved', run, error: null, changes })
+    } catch (error) {
+      this.#queue.outcome({ type: 'resolved', run, error: describe(error), changes: [] })
+    }
+  }
+
+  /** There may be hundreds: each takes as long as an exec, and those that are there already wait for answers. */
+  #spawn(effect: Extract<Effect, { do: 'spawn' }>): void {
+    this.#starts.add(effect.worker, () => this.#spawnNow(effect))
+  }
+
+  /** One that is to end before it was started. */
+  #neverStarts(worker: number): boolean {
+    if (!this.#starts.drop(worker)) return false
+    this.#queue.outcome({ type: 'exited', worker, code: null, signal: null, stderr: [] })
+    return true
+  }
+
+  #spawnNow({ worker, slot, generation, expendable }: Extract<Effect, { do: 'spawn' }>): void {
+    const spec = this.#specs.get(generation)
+    try {
+      const paths = this.#sockets.paths()
+      const handed = this.#foreign?.handed(worker, slot, generation)
+      const pid = this.#processes.spawn(worker, spec, { expendable, paths, handed })
+      this.#queue.post({ type: 'spawned', worker, pid })
+      this.#agents.spawned(worker, pid)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      this.#agents.lastWords(worker)
+      this.#queue.post({
+        type: 'spawn-failed',
+        worker,
+        exitCode: code === 'ENOENT' ? 127 : code === 'EACCES' || code === 'ENOEXEC' ? 126 : 1,
+        message: `${spec.file}: ${describe(error)}`,
+      })
+    }
+  }
+
+  #open({ worker, claim, listener, slot, address, backlog, listen }: Extract<Effect, { do: 'open' }>): void {
+    const name = { listener, slot }
+    try {
+      const isNew = !this.#sockets.has(name)
+      this.#sockets.open(name, address)
+      try {
+        if (listen) this.#sockets.listen(name, backlog)
+      } catch (error) {
+        if (isNew) this.#sockets.close(name)
+        throw error
+      }
+      this.#queue.outcome({ type: 'opened', worker, claim, listener, slot, listening: listen })
+    } catch (error) {
+      const { errno, code } = errnoOf(error)
+      this.#queue.outcome({ type: 'open-failed', worker, claim, listener, errno, code, message: describe(error) })
+    }
+  }
+
+  #listen({ worker, listener, slot, backlog }: Extract<Effect, { do: 'listen' }>): void {
+    try {
+      this.#sockets.listen({ listener, slot }, backlog)
+    } catch (error) {
+      this.#queue.outcome({
+        type: 'listen-failed',
+        worker,
+        listener,
+        message: `cannot listen on ${listener}: ${describe(error)}`,
+      })
+    }
+  }
+
+  #steer({ socket, weights, canary }: Extract<Effect, { do: 'steer' }>): void {
+    try {
+      const { balance } = this.#options
+      this.#sockets.steer(socket, weights, balance === 'hash' ? 'random' : balance, canary)
+    } catch (error) {
+      this.#queue.outcome({ type: 'steer-failed', listener: socket.listener, reason: describe(error) })
+    }
+  }
+
+  #look({ slot, sockets }: Extract<Effect, { do: 'look' }>): void {
+    const inodes = sockets.map((socket) => this.#sockets.inode(socket))
+    const queued = sockets.reduce((sum, socket) => sum + (this.#sockets.queue(socket) ?? 0), 0)
+    try {
+      const holders = holdersOf(inodes).filter((pid) => pid !== process.pid)
+      this.#queue.outcome({ type: 'looked', slot, queued, holders, isShared: isShared(this.#sockets), error: null })
+    } catch (error) {
+      // No descriptor is left to look with (EMFILE): whoever was not seen may have one.
+      this.#queue.outcome({ type: 'looked', slot, queued, holders: [], isShared: false, error: describe(error) })
+    }
+  }
+
+  terminate(worker: number): void {
+    if (this.#neverStarts(worker)) return
+    const signal = (): void => this.#processes.get(worker)?.terminate(this.#options.stopSignal)
+    if (this.#options.compat !== 'pm2') return signal()
+    this.#agents.shutdown(worker, (heard) => {
+      if (!heard) signal()
+    })
+  }
+
+  /** What has not begun yet will not. */
+  close(): void {
+    this.#starts.clear()
+  }
+}
+
+/** Others are in one of our groups. */
+export function isShared(sockets: Sockets): boolean {
+  return strangersBeside(sockets.inodes()).some(({ isMember }) => isMember)
+}
+
+function describe(error: unknown): string {
+  if (error instanceof ReuseportError)
+    return error.next === undefined ? error.message : `${error.message}. ${error.next}`
+  return (error as Error).message
+}
+
+/** The errno the program must see: the one at the bottom of our error. */
+function errnoOf(error: unknown): { errno: number; code: string } {
+  const { errno, code } = (error instanceof ReuseportError ? error.cause : error) as NodeJS.ErrnoException
+  return { errno: errno ?? -22, code: code ?? 'EINVAL' }
+}

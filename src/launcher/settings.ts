@@ -1,0 +1,32 @@
+import type { LauncherOptions } from '../options.js'
+import type { ListenerKey } from '../protocol.js'
+import type { Settings } from './brain/state.js'
+
+/** What the brain must know of how the launcher was started. `steers`: the kernel takes steering programs. */
+export function settingsOf(options: LauncherOptions, given: readonly ListenerKey[], steers: boolean): Settings {
+  const agent = options.listen.length === 0
+  return {
+    slots: options.workers,
+    agent,
+    given,
+    ports: options.ports,
+    readyTimeoutMs: options.readyTimeoutMs,
+    drainTimeoutMs: options.drainTimeoutMs,
+    killAfterMs: options.killAfterMs,
+    websocket: options.websocket,
+    drainSpreadMs: options.drainSpreadMs,
+    ready: options.ready,
+    probes: options.health !== undefined,
+    liveness: options.health?.livenessMs !== undefined,
+    strategy: options.strategy,
+    surge: options.surge ?? null,
+    bakeMs: options.bakeMs,
+    bakeMax5xx: options.bakeMax5xx ?? null,
+    migrate: options.migrate && agent,
+    bakeMigrate: options.bakeMigrate,
+    alwaysSteers: options.balance !== 'hash',
+    standby: options.standby,
+    parkMs: options.parkMs,
+    steers,
+  }
+}

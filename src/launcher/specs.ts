@@ -1,0 +1,52 @@
+import type { Change } from '../control-protocol.js'
+import type { Log } from '../log.js'
+import { changesBetween, resolveCommand, type Spec } from './command.js'
+
+/** What each generation runs, from its beginning to its end. */
+export class Specs {
+  readonly #command: readonly string[]
+  readonly #directory: string
+  readonly #envFiles: readonly string[]
+  readonly #log: Log
+  readonly #byGeneration = new Map<number, Spec>()
+
+  constructor(options: {
+    command: readonly string[]
+    /** Where the launcher was started. */
+    directory: string
+    envFiles: readonly string[]
+    log: Log
+  }) {
+    this.#command = options.command
+    this.#directory = options.directory
+    this.#envFiles = options.envFiles
+    this.#log = options.log
+  }
+
+  get(generation: number): Spec {
+    return this.#byGeneration.get(generation) as Spec
+  }
+
+  /** The command as it is found now is what this generation runs. Throws what `resolveCommand` does. */
+  resolve(generation: number): void {
+    this.#byGeneration.set(generation, resolveCommand(this.#command, this.#directory, this.#envFiles))
+  }
+
+  tellShadowed(generation: number): void {
+    const { shadowed } = this.get(generation)
+    if (shadowed.length > 0)
+      this.#log('warn', 'env-file.shadowed', {
+        variables: shadowed,
+        text: "the launcher's own environment has them with other values, and those count",
+      })
+  }
+
+  changes(from: number, to: number): Change[] {
+    const [before, after] = [this.#byGeneration.get(from), this.#byGeneration.get(to)]
+    return before === undefined || after === undefined ? [] : changesBetween(before, after)
+  }
+
+  forget(generation: number): void {
+    this.#byGeneration.delete(generation)
+  }
+}
