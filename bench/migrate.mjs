@@ -1,6 +1,6 @@
-// How fast an old worker is empty: again and again a reload, with many idle keep-alive connections and some that are busy, of clients that
-// never retry. Prints median, 95 %, worst and best of the time from the moment in which the old worker had paused to its word that it has nothing
-// left, as each verdict has it; and what the clients noticed, which is to be nothing.
+// How fast an old worker is empty: again and again a reload, with many idle keep-alive connections of clients that never retry; then the same
+// beside others that are busy, and take what the processors have. Prints median, 95 %, worst and best of the time from the moment in which the
+// old worker had paused to its word that it has nothing left, as each verdict has it; and what the clients noticed, which is to be nothing.
 //
 //   node bench/migrate.mjs [--reloads 50] [--idle 2000] [--thinking 80] [--busy 20] [--node /opt/node-26/bin/node]
 
@@ -34,12 +34,9 @@ const APP = `
   server.keepAliveTimeout = 60_000
   server.listen(process.env.PORT)`
 
-const tally = { requests: 0, failed: 0, closed: 0, told: 0 }
-const sockets = new Set()
-let isOver = false
-
 /** One connection to the end. It is never opened again: whoever loses it is counted, and missing from then on. */
-function client(port, thinkMs) {
+function client(port, thinkMs, crowd) {
+  const { tally, sockets } = crowd
   return new Promise((opened) => {
     const socket = connect(port, '127.0.0.1')
     let waits = false
@@ -49,7 +46,7 @@ function client(port, thinkMs) {
       socket.write(REQUEST)
     }
     const end = () => {
-      if (isOver || !sockets.delete(socket)) return
+      if (crowd.isOver || !sockets.delete(socket)) return
       if (waits) tally.failed += 1
       else tally.closed += 1
     }
@@ -67,7 +64,7 @@ function client(port, thinkMs) {
       opened()
       const pause = sockets.has(socket) ? Math.random() * thinkMs : 0
       sockets.add(socket)
-      setTimeout(() => !isOver && !socket.destroyed && send(), pause)
+      setTimeout(() => !crowd.isOver && !socket.destroyed && send(), pause)
     })
   })
 }
@@ -81,59 +78,71 @@ async function freePort() {
   return port
 }
 
-const scratch = mkdtempSync(join(tmpdir(), 'rrb-'))
-const port = await freePort()
-const launcher = spawn(
-  values.node,
-  [
-    join(root, 'dist', 'cli', 'main.js'),
-    ...['--name', 'bench', '--runtime-dir', scratch, '-n', '1', '--bake', '0', '--log-format', 'json'],
-    ...['--', values.node, '-e', APP],
-  ],
-  { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) } },
-)
-let said = ''
-const serves = new Promise((done) =>
-  launcher.stderr.on('data', (data) => {
-    said += data
-    if (said.includes('"launcher.serving"')) done()
-  }),
-)
-
-try {
-  await serves
-  const control = await ControlClient.connect({ name: 'bench', runtimeDir: scratch })
-  const kinds = [
-    [IDLE, IDLE_THINK_MS],
-    [THINKING, 20],
-    [BUSY, 0],
-  ]
-  for (const [count, thinkMs] of kinds) await Promise.all(Array.from({ length: count }, () => client(port, thinkMs)))
-  const times = []
-  let moved = 0
-  for (let round = 0; round < RELOADS; round++) {
-    const { result, reason, workers } = await control.reload({ wait: 'retired' })
-    if (result !== 'done') throw new Error(`round ${round}: ${result} ${reason}`)
-    times.push(workers[0].ms.drained - workers[0].ms.paused)
-    moved += workers[0].moved
-  }
-  isOver = true
-  const spent = times.reduce((sum, ms) => sum + ms, 0)
-  times.sort((a, b) => a - b)
-  const at = (share) => times[Math.min(times.length - 1, Math.floor(times.length * share))].toFixed(1)
-  process.stdout.write(
-    `${RELOADS} reloads with ${IDLE} idle, ${THINKING} thinking and ${BUSY} busy connections\n` +
-      `  the old worker is empty after: median ${at(0.5)} ms, 95 % ${at(0.95)} ms, worst ${at(1)} ms, best ${at(0)} ms\n` +
-      `  ${moved} connections moved, ${Math.round(moved / (spent / 1_000))} a second\n` +
-      `  ${tally.requests} requests: ${tally.failed} failed; ${tally.closed} connections closed, ${tally.told} told to close\n`,
+/** A launcher of its own for each series: what one has left behind is nothing to the next. */
+async function measure(kinds) {
+  const crowd = { tally: { requests: 0, failed: 0, closed: 0, told: 0 }, sockets: new Set(), isOver: false }
+  const scratch = mkdtempSync(join(tmpdir(), 'rrb-'))
+  const port = await freePort()
+  const launcher = spawn(
+    values.node,
+    [
+      join(root, 'dist', 'cli', 'main.js'),
+      ...['--name', 'bench', '--runtime-dir', scratch, '-n', '1', '--bake', '0', '--log-format', 'json'],
+      ...['--', values.node, '-e', APP],
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) } },
   )
-  process.exitCode = tally.failed + tally.closed + tally.told === 0 ? 0 : 1
-  for (const socket of sockets) socket.destroy()
-  await control.stop()
-} finally {
-  if (launcher.exitCode === null) {
-    launcher.kill('SIGTERM')
-    await once(launcher, 'exit')
+  try {
+    await serving(launcher)
+    const control = await ControlClient.connect({ name: 'bench', runtimeDir: scratch })
+    for (const [count, thinkMs] of kinds)
+      await Promise.all(Array.from({ length: count }, () => client(port, thinkMs, crowd)))
+    const times = []
+    let moved = 0
+    for (let round = 0; round < RELOADS; round++) {
+      const { result, reason, workers } = await control.reload({ wait: 'retired' })
+      if (result !== 'done') throw new Error(`round ${round}: ${result} ${reason}`)
+      times.push(workers[0].ms.drained - workers[0].ms.paused)
+      moved += workers[0].moved
+    }
+    crowd.isOver = true
+    for (const socket of crowd.sockets) socket.destroy()
+    await control.stop()
+    return { times: times.sort((a, b) => a - b), moved, ...crowd.tally }
+  } finally {
+    if (launcher.exitCode === null && launcher.signalCode === null) {
+      launcher.kill('SIGTERM')
+      await once(launcher, 'exit')
+    }
+    rmSync(scratch, { recursive: true, force: true })
   }
-  rmSync(scratch, { recursive: true, force: true })
+}
+
+function serving(launcher) {
+  return new Promise((resolve, reject) => {
+    let said = ''
+    launcher.stderr.on('data', (data) => {
+      said += data
+      if (said.includes('"launcher.serving"')) resolve()
+    })
+    launcher.once('exit', () => reject(new Error(`the launcher has ended:\n${said}`)))
+  })
+}
+
+const idle = [IDLE, IDLE_THINK_MS]
+const series = [
+  [`${IDLE} idle connections`, [idle]],
+  [`${IDLE} idle, ${THINKING} thinking and ${BUSY} busy connections`, [idle, [THINKING, 20], [BUSY, 0]]],
+]
+for (const [name, kinds] of series) {
+  const { times, moved, requests, failed, closed, told } = await measure(kinds)
+  const at = (share) => times[Math.min(times.length - 1, Math.floor(times.length * share))].toFixed(1)
+  const spentMs = times.reduce((sum, ms) => sum + ms, 0)
+  process.stdout.write(
+    `${RELOADS} reloads with ${name}\n` +
+      `  the old worker is empty after: median ${at(0.5)} ms, 95 % ${at(0.95)} ms, worst ${at(1)} ms, best ${at(0)} ms\n` +
+      `  ${moved} connections moved, ${Math.round(moved / (spentMs / 1_000))} a second\n` +
+      `  ${requests} requests: ${failed} failed; ${closed} connections closed, ${told} told to close\n`,
+  )
+  if (failed + closed + told > 0) process.exitCode = 1
 }
