@@ -1,55 +1,32 @@
 // UDP from process to process: an open loop of numbered datagrams, none of which is sent again.
-import { createSocket } from 'node:dgram'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { setImmediate, setTimeout } from 'node:timers/promises'
+import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { root, run } from '../build.mjs'
 import { BUFFER_BYTES, DATAGRAM_HANDOVERS, DATAGRAM_RATES, STARTS } from './plan.mjs'
 
-const MOST = 2 ** 24
-/** For what was sent last. */
-const LAST_MS = 3_000
 const PORT = 3004
+const source = join(root, 'scripts', 'handover', 'datagrams.cc')
+const program = join(root, 'node_modules', '.cache', 'udp-campaign', 'datagrams')
 
+/** datagrams.cc: in a language that leaves the processors to the program. */
 class Load {
-  sent = 0
-  #answers = new Uint8Array(MOST)
-  #answered = 0
-  #twice = 0
-  #socket = createSocket('udp4')
-  #goes = true
-  #loop
+  #child
+  #said = ''
 
-  async begin(rate) {
-    this.#socket.on('message', (data) => {
-      const count = ++this.#answers[Number(data.toString('latin1', data.indexOf(32) + 1))]
-      if (count === 1) this.#answered++
-      else this.#twice++
+  constructor(rate) {
+    this.#child = spawn(program, [String(PORT), String(rate)], { stdio: ['pipe', 'pipe', 'inherit'] })
+    this.#child.stdout.on('data', (data) => {
+      this.#said += data
     })
-    this.#socket.connect(PORT, '127.0.0.1')
-    await once(this.#socket, 'connect')
-    this.#socket.setRecvBufferSize(BUFFER_BYTES)
-    this.#loop = this.#send(rate / 1000)
-  }
-
-  async #send(perMs) {
-    const from = performance.now()
-    while (this.#goes && this.sent < MOST) {
-      // What is late is not made up for all at once: that would be another rate.
-      const due = Math.min((performance.now() - from) * perMs, this.sent + 64)
-      while (this.sent < due) this.#socket.send(String(this.sent++))
-      await setImmediate()
-    }
-    this.rate = Math.round((this.sent / (performance.now() - from)) * 1000)
   }
 
   async end() {
-    this.#goes = false
-    await this.#loop
-    const deadline = performance.now() + LAST_MS
-    while (this.#answered < this.sent && performance.now() < deadline) await setTimeout(5)
-    this.#socket.close()
-    return { rate: this.rate, sent: this.sent, lost: this.sent - this.#answered, twice: this.#twice }
+    this.#child.stdin.end()
+    const [code] = await once(this.#child, 'close')
+    if (code !== 0) throw new Error(`datagrams ended with ${code}`)
+    return JSON.parse(this.#said)
   }
 }
 
@@ -66,14 +43,15 @@ function overflows() {
 export async function datagrams(directory, { start, ready, gone }) {
   const only = { http: undefined, https: undefined, net: undefined, unix: undefined, recvBufferSize: BUFFER_BYTES }
   const next = (where, udp) => start(where, { ...only, udp })
+  mkdirSync(dirname(program), { recursive: true })
+  run('g++', ['-std=c++17', '-O2', '-o', program, source])
   let now = next(directory, PORT)
   await ready(now)
 
   /** As many processes start, of another row: what that costs is no handover's. */
   const tried = []
   for (const rate of DATAGRAM_RATES) {
-    const load = new Load()
-    await load.begin(rate)
+    const load = new Load(rate)
     for (let one = 0; one < STARTS; one++) {
       const home = mkdtempSync(join(directory, 'other-'))
       const other = next(home, PORT + 1)
@@ -87,8 +65,7 @@ export async function datagrams(directory, { start, ready, gone }) {
 
   const { asked } = tried.at(-1)
   const before = overflows()
-  const load = new Load()
-  await load.begin(asked)
+  const load = new Load(asked)
   const each = []
   for (let handover = 0; handover < DATAGRAM_HANDOVERS; handover++) {
     const old = now
