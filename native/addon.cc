@@ -10,6 +10,7 @@ static Napi::Object initialize(Napi::Env, Napi::Object exports) {
   reuseport::exportChannel(exports);
   reuseport::exportSteering(exports);
   reuseport::exportProcess(exports);
+  reuseport::exportIdentity(exports);
   reuseport::exportNetwork(exports);
   reuseport::exportPoller(exports);
   return exports;

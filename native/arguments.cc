@@ -59,6 +59,18 @@ std::vector<std::string> toTexts(const Napi::Value& value, const char* name) {
   return result;
 }
 
+Identity toIdentity(const Napi::Value& value, const char* name) {
+  if (!value.IsObject()) throw typeError(value, name, "an object");
+  const auto object = value.As<Napi::Object>();
+  // The largest number means "as it is" to these calls.
+  const auto id = [](const Napi::Value& one, const char* what) { return static_cast<std::uint32_t>(toInteger(one, what, 0, UINT32_MAX - 1)); };
+  Identity identity{id(object.Get("uid"), "uid"), id(object.Get("gid"), "gid"), {}};
+  const Napi::Array groups = toArray(object.Get("groups"), "groups");
+  if (groups.Length() > NGROUPS_MAX) throw Napi::RangeError::New(value.Env(), "groups has too many elements");
+  for (uint32_t i = 0; i < groups.Length(); i++) identity.groups.push_back(id(groups.Get(i), "groups"));
+  return identity;
+}
+
 Bytes toBytes(const Napi::Value& value, const char* name) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     throw typeError(value, name, "a Uint8Array");

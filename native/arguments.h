@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "core/identity.h"
+
 // What JavaScript passed, checked: TypeError for the wrong type, RangeError for a number outside its range. `name` is for the message.
 
 namespace reuseport {
@@ -19,6 +21,9 @@ bool toBoolean(const Napi::Value& value, const char* name);
 std::string toText(const Napi::Value& value, const char* name);
 std::vector<int> toDescriptors(const Napi::Value& value, const char* name, std::size_t max);
 std::vector<std::string> toTexts(const Napi::Value& value, const char* name);
+
+/** { uid, gid, groups } */
+Identity toIdentity(const Napi::Value& value, const char* name);
 
 /** Bytes of a Uint8Array, borrowed for the length of the call: no JavaScript may run while they are used. */
 struct Bytes {

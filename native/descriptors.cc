@@ -1,12 +1,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include <algorithm>
 #include <chrono>
 #include <climits>
+#include <csignal>
 
 #include "arguments.h"
 #include "core/fd.h"
@@ -64,6 +67,50 @@ void setNonBlocking(const Napi::CallbackInfo& info) {
   unwrap(info.Env(), attempt([&] { return ::fcntl(fd, F_SETFL, changed); }), "fcntl");
 }
 
+/** Whether this thread was interrupted by the terminal when it wrote from the background: not any more, for as long as this lives. */
+class WithoutTerminalStop {
+ public:
+  WithoutTerminalStop() {
+    sigset_t stop;
+    ::sigemptyset(&stop);
+    ::sigaddset(&stop, SIGTTOU);
+    ::pthread_sigmask(SIG_BLOCK, &stop, &before_);
+  }
+  ~WithoutTerminalStop() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  WithoutTerminalStop(const WithoutTerminalStop&) = delete;
+  WithoutTerminalStop& operator=(const WithoutTerminalStop&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+/** Each kind of file has its own way of not waiting; the flag O_NONBLOCK would be everybody's who has the file open. */
+ssize_t writeWithoutWaiting(int fd, const Bytes& data) {
+  const ssize_t sent = ::send(fd, data.data, data.length, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent != -1 || errno != ENOTSOCK) return sent;
+  const iovec part{const_cast<std::uint8_t*>(data.data), data.length};
+  const ssize_t written = ::pwritev2(fd, &part, 1, -1, RWF_NOWAIT);
+  if (written != -1 || (errno != EOPNOTSUPP && errno != ENOSYS)) return written;
+  // A terminal, or a pipe before Linux 6.4. So many bytes a pipe takes whole or not at all (pipe(7)).
+  pollfd watched{fd, POLLOUT, 0};
+  const int ready = ::poll(&watched, 1, 0);
+  if (ready == -1) return -1;
+  if (ready == 0) {
+    errno = EAGAIN;
+    return -1;
+  }
+  return ::write(fd, data.data, std::min<std::size_t>(data.length, PIPE_BUF));
+}
+
+Napi::Value writeNow(const Napi::CallbackInfo& info) {
+  const int fd = toDescriptor(info[0]);
+  const Bytes data = toBytes(info[1], "data");
+  const WithoutTerminalStop quiet;
+  const auto written = attempt([&] { return writeWithoutWaiting(fd, data); });
+  if (!written.ok() && (written.error() == EAGAIN || written.error() == EWOULDBLOCK)) return Napi::Number::New(info.Env(), 0);
+  return Napi::Number::New(info.Env(), static_cast<double>(unwrap(info.Env(), written, "write")));
+}
+
 Napi::Value tryLock(const Napi::CallbackInfo& info) {
   const int fd = toDescriptor(info[0]);
   const auto locked = attempt([&] { return ::flock(fd, LOCK_EX | LOCK_NB); });
@@ -109,6 +156,7 @@ void exportDescriptors(Napi::Object exports) {
   define<close>(exports, "close");
   define<pipe>(exports, "pipe");
   define<setNonBlocking>(exports, "setNonBlocking");
+  define<writeNow>(exports, "writeNow");
   define<tryLock>(exports, "tryLock");
   define<pollSync>(exports, "pollSync");
 }

@@ -15,6 +15,7 @@ void exportSockets(Napi::Object exports);
 void exportChannel(Napi::Object exports);
 void exportSteering(Napi::Object exports);
 void exportProcess(Napi::Object exports);
+void exportIdentity(Napi::Object exports);
 void exportNetwork(Napi::Object exports);
 void exportPoller(Napi::Object exports);
 

@@ -1,5 +1,3 @@
-import { writeSync } from 'node:fs'
-
 /** One event in the launcher's log: a name ("worker.serving"), and facts as fields. */
 export type Log = (level: LogLevel, event: string, fields?: Fields) => void
 export type LogLevel = 'info' | 'warn' | 'error'
@@ -12,7 +10,7 @@ const PINO_LEVELS = { info: 30, warn: 40, error: 50 } as const
  * Writes one line per event to stderr: "12:00:01.234 worker.serving slot=0 generation=1 pid=4711", or JSON. Lines of a worker's stderr
  * follow their event, indented. Under journald, which stamps lines itself, the time is left out (JOURNAL_STREAM, systemd.exec(5)).
  */
-export function createLog(format: 'text' | 'json', write: (text: string) => void = writeStderr): Log {
+export function createLog(format: 'text' | 'json', write: (text: string) => void): Log {
   const stamped = process.env['JOURNAL_STREAM'] === undefined
   return (level, event, fields = {}) => {
     if (format === 'json') {
@@ -45,12 +43,4 @@ function text(value: unknown): string {
 /** Nobody forges a line of ours: control bytes are shown, not written. */
 function visible(line: string): string {
   return line.replace(/[\x00-\x08\x0a-\x1f\x7f]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
-}
-
-function writeStderr(line: string): void {
-  try {
-    writeSync(2, line)
-  } catch {
-    // The reader of our stderr has gone or is full. The service goes on without its log.
-  }
 }

@@ -19,6 +19,12 @@ export interface Native {
   pipe(nonBlocking: boolean): [number, number]
   /** fcntl(F_SETFL, O_NONBLOCK), of the open file description: every copy of it changes. */
   setNonBlocking(fd: number, nonBlocking: boolean): void
+  /**
+   * write(2) of what can be written without waiting; gives how many bytes that was, 0 when none. The descriptor may be a socket, a pipe or a
+   * terminal, without O_NONBLOCK, and others may have it, too. From a background job of a terminal, too (SIGTTOU is blocked meanwhile). On
+   * a terminal, or a pipe before Linux 6.4, that others fill between our look and our write it may wait: give it a description of its own.
+   */
+  writeNow(fd: number, data: Uint8Array): number
   /** flock(LOCK_EX | LOCK_NB). False when another open file description holds it. */
   tryLock(fd: number): boolean
 
@@ -91,9 +97,9 @@ export interface Native {
 
   // --- processes ---------------------------------------------------------------------------------------------------
   /**
-   * Starts the absolute `file` in a process group of its own, with default signal dispositions, an empty signal mask and exactly the
+   * Starts the absolute `file` in a session (and process group) of its own, with default signal dispositions, an empty signal mask and exactly the
    * descriptors 0, 1, 2 and `fds` given. Gives pid and pidfd (close-on-exec). Throws ENOENT, EACCES, ENOEXEC, EAGAIN, ENOMEM ...; `syscall`
-   * says what of: "chdir" (the directory) or "execve" (the program).
+   * says what of: "chdir" (the directory), "execve" (the program), "setgroups", "setresgid" or "setresuid" (the identity).
    */
   spawn(options: SpawnOptions): { pid: number; pidfd: number }
   pidfdOpen(pid: number): number
@@ -109,6 +115,17 @@ export interface Native {
   peekExited(): number
   /** waitpid(pid, WNOHANG) of one child. False when there was nothing to reap. */
   reap(pid: number): boolean
+
+  // --- users -------------------------------------------------------------------------------------------------------
+  /** getpwnam_r(3) or getpwuid_r(3), and getgrouplist(3); null when there is no such user. */
+  findUser(nameOrUid: string | number): NativeUser | null
+  /** getgrnam_r(3); null when there is no such group. */
+  findGroup(name: string): number | null
+  /**
+   * setgroups(2), setfsgid(2), setfsuid(2), of the calling thread alone: as whom it touches files from here on, until it is called again.
+   * Throws EPERM; then something may have changed.
+   */
+  useFilesAs(identity: Identity): void
 
   // --- a private network -------------------------------------------------------------------------------------------
   /** unshare(CLONE_NEWNET) of the calling thread and SIOCSIFFLAGS to bring its loopback up. Throws EPERM without CAP_SYS_ADMIN. */
@@ -160,6 +177,18 @@ export interface InetAddress {
 export interface UnixAddress {
   path: string
 }
+/** As whom a process runs. */
+export interface Identity {
+  readonly uid: number
+  readonly gid: number
+  /** All of them: none is kept that is not named. */
+  readonly groups: readonly number[]
+}
+export interface NativeUser extends Identity {
+  readonly name: string
+  readonly home: string
+  readonly shell: string
+}
 export interface SpawnOptions {
   file: string
   argv: readonly string[]
@@ -171,6 +200,8 @@ export interface SpawnOptions {
   fds?: readonly number[]
   /** Name of a further variable, whose value is the new process's own pid. */
   pidVariable?: string
+  /** As whom it runs, for good: set in this order groups, gid, uid; read back; no way back. Left out: as this process. */
+  identity?: Identity
 }
 /**
  * Does not own its descriptor: `close()` ends the watching (idempotent), the caller closes the descriptor after it. Unreferenced

@@ -31,6 +31,8 @@ struct ChildPlan {
   char* const* argv;
   char* const* env;
   const char* cwd;
+  /** Null: nobody else. */
+  const Identity* identity;
   /** Become 0, 1, 2 … in this order. */
   const int* descriptors;
   int count;
@@ -100,11 +102,16 @@ IN_CHILD int runChild(void* argument) {
     ::syscall(SYS_rt_sigaction, number, defaultAction, nullptr, sizeof(KernelSignalSet));
   }
 
-  if (::setpgid(0, 0) == -1) fail(plan, "setpgid");
+  if (::setsid() == -1) fail(plan, "setsid");
   // The sources are all above the targets (see below): no copy overwrites a source, and none is its own target, which would keep its
   // close-on-exec flag (dup2(2)).
   for (int target = 0; target < plan->count; target++) {
     if (::dup2(plan->descriptors[target], target) == -1) fail(plan, "dup2");
+  }
+  // The last thing that needs the rights of the parent was done before; whether the directory and the program may be used is the user's matter.
+  if (plan->identity != nullptr) {
+    const char* const failed = becomeForGood(*plan->identity);
+    if (failed != nullptr) fail(plan, failed);
   }
   if (::chdir(plan->cwd) == -1) fail(plan, "chdir");
   closeInherited(plan->count);
@@ -182,7 +189,7 @@ Spawned startProcess(const SpawnRequest& request, SpawnFailure& failure) {
     pid = variable.data() + at;
   }
   const std::vector<char*> env = pointers(request.env, variable);
-  ChildPlan plan{request.file.c_str(), argv.data(), env.data(), request.cwd.c_str(), descriptors.data(), count, pid, 0, nullptr};
+  ChildPlan plan{request.file.c_str(), argv.data(), env.data(), request.cwd.c_str(), request.identity.has_value() ? &*request.identity : nullptr, descriptors.data(), count, pid, 0, nullptr};
   const Stack stack;
   if (stack.error() != 0) return fail(stack.error(), "mmap");
 

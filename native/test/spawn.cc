@@ -81,8 +81,8 @@ int main() {
   const Ended seven = sh("exit 7", plain());
   CHECK(WIFEXITED(seven.status) && WEXITSTATUS(seven.status) == 7);
 
-  // A group of its own, the directory, the environment, the arguments.
-  CHECK(sh("read -r pid name state parent group rest < /proc/$$/stat; [ $group = $$ ] && echo own", plain()).output == "own\n");
+  // A session and group of its own, the directory, the environment, the arguments.
+  CHECK(sh("read -r pid name state parent group session rest < /proc/$$/stat; [ $group = $$ ] && [ $session = $$ ] && echo own", plain()).output == "own\n");
   SpawnRequest request = plain();
   request.cwd = "/proc/self";
   request.env = {"A=b c", "EMPTY="};
@@ -102,6 +102,18 @@ int main() {
   sigset_t now;
   ::sigprocmask(SIG_SETMASK, &old, &now);
   CHECK(sigismember(&now, SIGHUP) == 1);
+
+  // As whom: the directory and the program are that user's matter.
+  if (::getuid() == 0) {
+    request = plain();
+    request.identity = Identity{65534, 65533, {1234}};
+    CHECK(sh("grep -E '^(Uid|Gid|Groups|CapEff|CapPrm):' /proc/$$/status", request).output ==
+          "Uid:\t65534\t65534\t65534\t65534\nGid:\t65533\t65533\t65533\t65533\nGroups:\t1234 \n"
+          "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n");
+    request.cwd = "/root";
+    const Ended kept = sh("true", request);
+    CHECK(kept.failure.error == EACCES && std::string(kept.failure.syscall) == "chdir");
+  }
 
   // Which call failed, and no child left behind.
   request = plain();

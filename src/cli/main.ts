@@ -8,8 +8,10 @@ import { type CommandLine, parseCommandLine } from './parse.js'
 async function run(line: CommandLine): Promise<number> {
   if (line.values['help'] === true) return print(helpText(line.verb))
   if (line.values['version'] === true) return print(`${VERSION}\n`)
+  if (line.verb !== 'start') outliveReaders()
   switch (line.verb) {
     case 'start':
+      // It does not touch process.stdout and process.stderr: that would make a pipe non-blocking for everybody who has it open.
       return (await import('./start.js')).start(line)
     case 'reload':
       return (await import('./reload.js')).reload(line)
@@ -25,12 +27,20 @@ async function run(line: CommandLine): Promise<number> {
 }
 
 function print(text: string): number {
+  outliveReaders()
   process.stdout.write(text)
   return 0
 }
 
+/** A reader that has gone (`| head`) is no failure. */
+function outliveReaders(): void {
+  process.stdout.on('error', () => {})
+  process.stderr.on('error', () => {})
+}
+
 function fail(error: unknown): number {
   if (!(error instanceof ReuseportError)) throw error
+  outliveReaders()
   process.stderr.write(`reuseport-run: ${error.describe()}\n`)
   return error.exitCode
 }
@@ -46,7 +56,4 @@ async function main(): Promise<void> {
   process.exitCode = code
 }
 
-// A reader that has gone (`| head`) must not end a service.
-process.stdout.on('error', () => {})
-process.stderr.on('error', () => {})
 void main()

@@ -2,22 +2,23 @@ import { ReuseportError } from '../errors.js'
 import { logicalDirectory } from '../launcher/command.js'
 import { Launcher } from '../launcher/launcher.js'
 import { catchSignals } from '../launcher/signals.js'
-import { createLog } from '../log.js'
+import { openLog, stderr } from '../launcher/stderr.js'
 import { launcherOptions } from './launcher-options.js'
 import { type CommandLine, nearestVerb } from './parse.js'
 
 /** Runs the launcher in the foreground until it ends. */
 export async function start(line: CommandLine): Promise<number> {
   const options = launcherOptions(line, logicalDirectory())
-  const log = createLog(options.logFormat)
+  const log = openLog(options.logFormat)
   const obey = catchSignals(log)
   const launcher = await Launcher.start(options, log).catch((error: unknown) => {
     throw orVerb(error, options.command)
   })
   obey(launcher)
   const code = await launcher.ended
+  await stderr.flushed()
   // Not by an empty event loop: on that way out Node takes its signal handlers away first, and a second SIGTERM in those milliseconds
-  // would make a stop in good order an end by a signal. Nothing is cut off: the log is written synchronously.
+  // would make a stop in good order an end by a signal.
   process.exit(code)
 }
 

@@ -6,6 +6,7 @@ import { type Native, native, type Poller, READABLE } from '../native.js'
 import type { WorkerEvent } from './brain/events.js'
 import { foreignEnvironment, type Spec, workerEnvironment } from './command.js'
 import { readOomKills } from './oom-kills.js'
+import { stderr } from './stderr.js'
 
 /** What a worker's process tells: posted to the launcher's queue. */
 type Post = (event: WorkerEvent) => void
@@ -303,7 +304,7 @@ export class WorkerProcess {
       }
       if (length === 0) return this.#closeStderr()
       const data = Buffer.from(chunk.subarray(0, length))
-      process.stderr.write(data)
+      stderr.write(data)
       const lines = (this.#partial + data.toString('utf8')).split('\n')
       this.#partial = (lines.pop() as string).slice(0, LONGEST_LINE)
       this.#tail.push(...lines.map((line) => line.slice(0, LONGEST_LINE)))

@@ -1,4 +1,4 @@
-import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
@@ -157,5 +157,30 @@ describe('pollSync', () => {
 
   it('of nothing is EBADF', () => {
     expect(errorOf(() => addon.pollSync(1_000_000, READABLE, 0))).toEqual(systemError('EBADF', 'poll'))
+  })
+})
+
+describe('writeNow', () => {
+  it('writes what there is room for, to a pipe and to a socket that would wait, and nothing when there is none', () => {
+    const pipe = addon.pipe(false)
+    const sockets = addon.socketPair()
+    addon.setNonBlocking(sockets[1], false)
+    for (const [reader, writer] of [pipe, sockets]) {
+      const data = Buffer.alloc(4_096, 'x')
+      let written = 0
+      for (let last = 1; last > 0; written += last) last = addon.writeNow(writer, data)
+      expect(written).toBeGreaterThan(65_535)
+      readSync(reader, Buffer.alloc(8_192))
+      expect(addon.writeNow(writer, data)).toBeGreaterThan(0)
+      expect(flagsOf(writer).nonBlocking).toBe(false)
+      for (const fd of [reader, writer]) addon.close(fd)
+    }
+  })
+
+  it('to nobody is EPIPE, and no signal', () => {
+    const [reader, writer] = addon.pipe(false)
+    addon.close(reader)
+    expect(errorOf(() => addon.writeNow(writer, Buffer.from('x')))).toEqual(systemError('EPIPE', 'write'))
+    addon.close(writer)
   })
 })

@@ -32,11 +32,11 @@ describe('spawn', () => {
     )
   })
 
-  it('gives it a process group of its own', () => {
+  it('gives it a session and a process group of its own', () => {
     const { pid, output } = shell('echo $$; cat /proc/$$/stat; true', { env: ['PATH=/usr/bin:/bin'] })
     const [own, stat = ''] = output.split('\n')
-    // "pid (sh) state ppid pgrp ..."
-    expect(stat.split(' ')[4]).toBe(own)
+    // "pid (sh) state ppid pgrp session ..."
+    expect(stat.split(' ').slice(4, 6)).toEqual([own, own])
     expect(pid).toBe(Number(own))
   })
 
@@ -95,6 +95,16 @@ describe('spawn', () => {
       stdio: [2, 1, 0],
     })
     expect(waitFor(crossed.pidfd)).toEqual({ code: 0, signal: null })
+  })
+
+  it.runIf(process.getuid?.() === 0)('runs it as another user, without a way back', () => {
+    const identity = { uid: 65_534, gid: 65_533, groups: [1_234, 65_533] }
+    const { output } = shell('id; setpriv --reuid=0 true 2>/dev/null || echo no', { identity })
+    expect(output.replace(/\(\w+\)/g, '')).toBe('uid=65534 gid=65533 groups=65533,1234\nno\n')
+    expect(errorOf(() => shell('true', { identity, cwd: '/root' }))).toEqual(systemError('EACCES', 'chdir'))
+    expect(errorOf(() => shell('true', { identity: { ...identity, groups: [-1] } }))).toBeInstanceOf(RangeError)
+    // We are as before.
+    expect(process.geteuid?.()).toBe(0)
   })
 
   it('says what failed and leaves no child', () => {
