@@ -23,9 +23,9 @@ const HEADS: Readonly<Record<Verb, string>> = {
 }
 
 export function helpText(verb: Verb): string {
-  const rows = optionsOf(verb).map(({ name, short, value, help }) => [
+  const rows = optionsOf(verb).map(({ name, short, value, help, ...row }) => [
     `  ${short === undefined ? '    ' : `-${short}, `}--${name}${value === undefined ? '' : ` ${value}`}`,
-    help,
+    row.default === undefined ? help : `${help} (default: ${row.default})`,
   ])
   const width = Math.max(...rows.map(([left]) => (left as string).length)) + 2
   return `${HEADS[verb]}\n\nOptions:\n${rows.map(([left, help]) => `${(left as string).padEnd(width)}${help}`).join('\n')}\n`
