@@ -6,6 +6,7 @@ import {
   ftruncateSync,
   lstatSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   readFileSync,
   rmdirSync,
@@ -126,6 +127,34 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
     },
     release,
   }
+}
+
+/**
+ * The directory that a launcher of this name would have, after a try whether it could: what that makes is removed again. Throws
+ * ERR_RUNTIME_DIR.
+ */
+export function tryRuntimeDir(name: string, runtimeDir?: string): string {
+  const mask = process.umask(0)
+  const missing = placesFor(runtimeDir).flatMap(missingDirectories)
+  try {
+    const directory = join(firstThatFits(runtimeDir), name)
+    checkLength(join(directory, 'control.sock'))
+    if (existsSync(directory)) checkPrivate(directory)
+    try {
+      rmdirSync(mkdtempSync(join(dirname(directory), '.try-')))
+    } catch (cause) {
+      throw notUsable(directory, cause)
+    }
+    return directory
+  } finally {
+    process.umask(mask)
+    for (const directory of missing) removeEmpty(directory)
+  }
+}
+
+/** The directories of a path that are not there, the last one first. */
+function missingDirectories(path: string): string[] {
+  return existsSync(path) || dirname(path) === path ? [] : [path, ...missingDirectories(dirname(path))]
 }
 
 function removeEmpty(directory: string): void {
@@ -258,6 +287,10 @@ function makePrivate(directory: string): void {
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw notUsable(directory, cause)
   }
+  checkPrivate(directory)
+}
+
+function checkPrivate(directory: string): void {
   const refuse = (reason: string): never => {
     throw new ReuseportError('ERR_RUNTIME_DIR', `${directory} ${reason}`, {
       facts: { path: directory },

@@ -21,6 +21,8 @@ async function run(line: CommandLine): Promise<number> {
       return (await import('./status.js')).status(line)
     case 'stop':
       return (await import('./stop.js')).stop(line)
+    case 'doctor':
+      return (await import('./doctor.js')).doctor(line)
     case 'verify':
       return (await import('./verify.js')).verifyCommand(line)
   }

@@ -33,8 +33,8 @@ export const GROUPS = {
   other: 'Other',
 } as const
 
-export type Verb = 'start' | 'reload' | 'scale' | 'status' | 'stop' | 'verify'
-export const VERBS: readonly Verb[] = ['start', 'reload', 'scale', 'status', 'stop', 'verify']
+export type Verb = 'start' | 'reload' | 'scale' | 'status' | 'stop' | 'verify' | 'doctor'
+export const VERBS: readonly Verb[] = ['start', 'reload', 'scale', 'status', 'stop', 'verify', 'doctor']
 
 const RUNS: readonly Verb[] = ['start', 'verify']
 const ALL: readonly Verb[] = VERBS
@@ -416,7 +416,7 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 'never',
     help: 'give up waiting after this; the launcher goes on',
   },
-  { name: 'json', group: 'order', verbs: ['reload', 'scale', 'status', 'verify'], help: 'print JSON' },
+  { name: 'json', group: 'order', verbs: ['reload', 'scale', 'status', 'verify', 'doctor'], help: 'print JSON' },
   {
     name: 'reloads',
     value: 'N',
@@ -536,5 +536,6 @@ export const OPTIONS: readonly OptionRow[] = [
 ]
 
 export function optionsOf(verb: Verb): OptionRow[] {
-  return OPTIONS.filter(({ verbs }) => verbs.includes(verb))
+  // The doctor looks at what a start with the same words would meet.
+  return OPTIONS.filter(({ verbs }) => verbs.includes(verb) || (verb === 'doctor' && verbs.includes('start')))
 }

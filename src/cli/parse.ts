@@ -23,7 +23,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   const after = argv.slice(cut + 1)
   const before = argv.slice(0, cut)
   if (word === 'scale') return scaleLine(before, after)
-  if (word !== 'start' && word !== 'verify') {
+  if (word !== 'start' && word !== 'verify' && word !== 'doctor') {
     const rest = firstWord(after)
     if (after[rest.cut] !== undefined && after[rest.cut] !== '--')
       throw usage(

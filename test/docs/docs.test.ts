@@ -258,6 +258,21 @@ describe('verify', () => {
   })
 })
 
+describe('doctor', () => {
+  it('doctor.md has every check', () => {
+    const rows = page('docs/doctor.md').table('check')
+    const made = sources
+      .filter((path) => path.startsWith('src/doctor/'))
+      .flatMap((path) =>
+        [...read(path).matchAll(/\b(?:ok|warn|fail)\(\s*'([a-z_-]+)'/g)].map(([, name]) => name as string),
+      )
+    same(
+      rows.flatMap(([cell]) => [...(cell as string).matchAll(/`([^`]+)`/g)].map(([, name]) => name as string)),
+      [...new Set(made)],
+    )
+  })
+})
+
 describe('pages', () => {
   it.each(pages)('$path: every link leads somewhere', ({ path, links }) => {
     for (const link of links.filter((one) => !/^https?:/.test(one))) {

@@ -22,7 +22,8 @@ const ROOMS: readonly { readonly room: string; readonly from: readonly string[] 
   { room: 'library', from: ['library', 'serving', 'shared'] },
   { room: 'index', from: ['library', 'shared'] },
   { room: 'verify', from: ['verify', 'shared'] },
-  { room: 'cli', from: ['cli', 'launcher', 'verify', 'shared'] },
+  { room: 'doctor', from: ['doctor', 'launcher', 'shared'] },
+  { room: 'cli', from: ['cli', 'doctor', 'launcher', 'verify', 'shared'] },
 ]
 
 const files = readdirSync(SRC, { recursive: true })

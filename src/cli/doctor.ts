@@ -1,0 +1,38 @@
+import { examine } from '../doctor/doctor.js'
+import type { Finding } from '../doctor/finding.js'
+import { logicalDirectory } from '../launcher/command.js'
+import { launcherOptions } from './launcher-options.js'
+import type { CommandLine } from './parse.js'
+
+/** Says what a start with the same words would find here. */
+export async function doctor(line: CommandLine): Promise<number> {
+  const directory = logicalDirectory()
+  const findings = await examine(optionsOf(line, directory), directory)
+  const isWell = findings.every(({ level }) => level !== 'fail')
+  if (line.values['json'] === true) process.stdout.write(`${JSON.stringify({ schema: 1, ok: isWell, findings })}\n`)
+  else process.stdout.write(describe(findings))
+  return isWell ? 0 : 1
+}
+
+/** Without a command everything else is looked at. */
+function optionsOf(line: CommandLine, directory: string): ReturnType<typeof launcherOptions> {
+  if (line.command.length > 0) return launcherOptions(line, directory)
+  return { ...launcherOptions({ ...line, command: ['node'] }, directory), command: [] }
+}
+
+function describe(findings: readonly Finding[]): string {
+  const width = Math.max(...findings.map(({ check }) => check.length)) + 2
+  const lines = findings.flatMap(({ check, level, text, next }) => [
+    `${level.padEnd(6)}${check.padEnd(width)}${text}`,
+    ...(next === null ? [] : [`${' '.repeat(6 + width)}→ ${next}`]),
+  ])
+  const count = (level: Finding['level']): number => findings.filter((finding) => finding.level === level).length
+  const [fails, warns] = [count('fail'), count('warn')]
+  const verdict =
+    fails > 0
+      ? `${fails} of ${findings.length} would keep it from running`
+      : warns > 0
+        ? `it runs here, with ${warns} to look at`
+        : 'it runs here'
+  return `${lines.join('\n')}\n\n${verdict}\n`
+}
