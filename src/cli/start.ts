@@ -3,6 +3,7 @@ import { logicalDirectory } from '../launcher/command.js'
 import { Launcher } from '../launcher/launcher.js'
 import { catchSignals } from '../launcher/signals.js'
 import { openLog, stderr } from '../launcher/stderr.js'
+import { letGoOfClosedTerminals } from '../launcher/terminal.js'
 import { launcherOptions } from './launcher-options.js'
 import { type CommandLine, nearestVerb } from './parse.js'
 
@@ -17,6 +18,7 @@ export async function start(line: CommandLine): Promise<number> {
   obey(launcher)
   const code = await launcher.ended
   await stderr.flushed()
+  letGoOfClosedTerminals()
   // Not by an empty event loop: on that way out Node takes its signal handlers away first, and a second SIGTERM in those milliseconds
   // would make a stop in good order an end by a signal.
   process.exit(code)

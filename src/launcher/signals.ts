@@ -1,14 +1,14 @@
-import { closeSync, openSync } from 'node:fs'
 import { constants } from 'node:os'
 import { CtrlC } from '../ctrl-c.js'
 import type { Log } from '../log.js'
 import type { Launcher } from './launcher.js'
+import { hasTerminal } from './terminal.js'
 
 /**
  * What each signal to the launcher means. HUP reload (but the end of the terminal that it was started from: stop) · TERM drain and stop ·
  * INT the same, a second one leaves 2 s, a third none · QUIT stop now · TTIN, TTOU one worker more, one less; not with a terminal, which has
- * its own use for them. USR1 and USR2 have their meaning in other launchers and would end this process, or open its inspector, if nobody
- * caught them: they are named and left without effect.
+ * its own use for them · PWR stop, as an init has it (lxc-stop sends it to PID 1). Those without a meaning that would end this process, or open its
+ * inspector, if nobody caught them are named and left without effect. docs/signals.md has all of them.
  *
  * To be called before the launcher has made anything: what a signal orders while there is no launcher yet waits for the function that is
  * returned to be called with it.
@@ -32,10 +32,11 @@ export function catchSignals(log: Log): (launcher: Launcher) => void {
       order((one) => one.reload())
     }
   })
-  process.on('SIGTERM', () => {
-    log('info', 'signal', { signal: 'SIGTERM', meaning: 'stop' })
-    order((one) => one.stop())
-  })
+  for (const signal of ['SIGTERM', 'SIGPWR'] as const)
+    process.on(signal, () => {
+      log('info', 'signal', { signal, meaning: 'stop' })
+      order((one) => one.stop())
+    })
   process.on('SIGINT', () => {
     if (!ctrlC.isPress()) return
     interrupts += 1
@@ -60,7 +61,7 @@ export function catchSignals(log: Log): (launcher: Launcher) => void {
       log('info', 'signal', { signal, meaning: by > 0 ? 'one worker more' : 'one worker less' })
       order((one) => one.scale({ workers: by, isRelative: true }))
     })
-  for (const signal of ['SIGUSR1', 'SIGUSR2'] as const)
+  for (const signal of WITHOUT_MEANING)
     process.on(signal, () => log('warn', 'signal', { signal, meaning: 'none in this version' }))
   return (started) => {
     launcher = started
@@ -68,14 +69,5 @@ export function catchSignals(log: Log): (launcher: Launcher) => void {
   }
 }
 
-/** Whether this process has a controlling terminal: /dev/tty opens only then; ENXIO or EIO once it has closed (prototypes.md k). */
-function hasTerminal(): boolean {
-  try {
-    closeSync(openSync('/dev/tty', 'r'))
-    return true
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    // Any other errno (EMFILE) says nothing about the terminal: a reload must not become a stop.
-    return code !== 'ENXIO' && code !== 'EIO' && code !== 'ENOENT'
-  }
-}
+/** Nobody sends them but by mistake, or to what this process is not. */
+const WITHOUT_MEANING = ['SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO', 'SIGSTKFLT'] as const

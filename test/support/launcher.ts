@@ -45,6 +45,8 @@ export interface StartOptions {
   /** Program and arguments in front of Node: strace, setpriv, a terminal. */
   readonly under?: readonly string[]
   readonly main?: string
+  /** Whether it is written to, by `child.stdin`; else it has no input. */
+  readonly input?: boolean
   /** What its end is expected to be, when the test itself does not look at it; default 0. */
   readonly exitCode?: number
 }
@@ -111,7 +113,11 @@ export class TestLauncher {
     ]
     const words = [...(options.under ?? []), TEST_NODE, this.#main, ...own, '--', ...options.command]
     const [file, ...argv] = words as [string, ...string[]]
-    this.child = spawn(file, argv, { cwd: options.cwd, env: this.#env, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(file, argv, {
+      cwd: options.cwd,
+      env: this.#env,
+      stdio: [options.input === true ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+    })
     eachLine(this.child.stdout, (line) => this.output.push(line))
     eachLine(this.child.stderr, (line) => {
       const event = asEvent(line)
