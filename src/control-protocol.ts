@@ -254,12 +254,14 @@ export interface WorkerVerdict {
   /** Milliseconds since the reload began, per step that this slot has reached. */
   readonly ms: Partial<
     Record<
-      'spawned' | 'claimed' | 'ready' | 'proven' | 'admitted' | 'paused' | 'resumed' | 'drained' | 'exited',
+      'spawned' | 'claimed' | 'ready' | 'proven' | 'warm' | 'admitted' | 'paused' | 'resumed' | 'drained' | 'exited',
       number
     >
   >
   /** Connections that the old worker had open when it paused, and went on answering; null: not known. */
   readonly kept: number | null
+  /** What it was asked before it was admitted; null: nothing, or it did not come to that. */
+  readonly warmup: WarmupReport | null
   /** HTTP answers of the new worker in the bake, and those of them with a status of 500 or more; null: not counted. */
   readonly answered: { readonly responses: number; readonly errors: number } | null
   /** Connections of the worker that leaves: given to the other one, ended by a last answer or after the linger, cut at the deadline. */
@@ -272,6 +274,21 @@ export interface WorkerVerdict {
   readonly requests: readonly CutRequest[]
   /** How many more there were. */
   readonly moreRequests: number
+}
+
+export interface WarmupReport {
+  /** As many as were to be made, and as many as were answered. */
+  readonly requests: number
+  readonly answered: number
+  /** Answers with a status of 400 or more. */
+  readonly bad: number
+  /** How long the first one took, and the median of the last tenth, in milliseconds; null: there was none. */
+  readonly firstMs: number | null
+  readonly lastMs: number | null
+  /** All of it. */
+  readonly ms: number
+  /** Why not all were answered. */
+  readonly trouble: string | null
 }
 
 export interface KindVerdict {

@@ -4,6 +4,7 @@ import { healthOptions } from './health.js'
 import { listenOptions, readyOptions } from './listen.js'
 import { type CommandLine, usage } from './parse.js'
 import { count, launcherName, ports, share, text, texts, timeOr, workers } from './values.js'
+import { warmupOptions } from './warmup.js'
 
 /** What a launcher is to be, from the command line that starts it. Throws ERR_USAGE. */
 export function launcherOptions({ values, command }: CommandLine, directory: string): LauncherOptions {
@@ -13,6 +14,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     throw usage(`--log-format ${JSON.stringify(logFormat)} is neither text nor json`)
   const bakeMax5xx = text(values, 'bake-max-5xx')
   const listen = listenOptions(values)
+  const health = healthOptions(values)
   const time = (name: string, fallback: number): number => timeOr(values, name, fallback)
   return {
     name: launcherName(values, directory),
@@ -40,7 +42,8 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     parkMs: time('park', DEFAULTS.parkMs),
     hangTimeoutMs: time('hang-timeout', DEFAULTS.hangTimeoutMs),
     hangKillMs: time('hang-kill', DEFAULTS.hangKillMs),
-    health: healthOptions(values),
+    health,
+    warmup: warmupOptions(values, health),
     envFiles: texts(values, 'env-file'),
     logFormat,
   }

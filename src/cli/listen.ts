@@ -21,6 +21,7 @@ const OF_THE_AGENT = [
   'hang-kill',
   'health-command',
   'health-port',
+  'warmup',
 ] as const
 
 /** Bytes of sun_path that are left for a name beside it (unix(7): 108 with its zero). */

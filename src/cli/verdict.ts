@@ -4,6 +4,7 @@ import type {
   Served,
   Status,
   Verdict,
+  WarmupReport,
   WorkerStatus,
   WorkerVerdict,
 } from '../control-protocol.js'
@@ -75,7 +76,7 @@ function describeServed({ connections, responses, errors, p50Ms, p95Ms }: Served
 }
 
 function describeWorker(
-  { slot, oldPid, newPid, ms, kept, answered, moved, closed, cut, kinds }: WorkerVerdict,
+  { slot, oldPid, newPid, ms, kept, warmup, answered, moved, closed, cut, kinds }: WorkerVerdict,
   { result }: Verdict,
 ): string {
   const facts = [
@@ -83,6 +84,7 @@ function describeWorker(
       .map(([name, value]) => `${name} ${value} ms`)
       .join(', '),
   ]
+  if (warmup !== null) facts.push(describeWarmup(warmup))
   if (kept !== null) facts.push(`${kept} connections kept`)
   // Of a program without our agent nobody knows.
   if (ms.drained !== undefined || closed + cut + moved > 0)
@@ -90,6 +92,11 @@ function describeWorker(
   if (answered !== null) facts.push(`${answered.errors} of ${answered.responses} answers were 5xx`)
   const who = result === 'done' ? `${oldPid ?? '-'} → ${newPid ?? '-'}` : `${oldPid ?? '-'}, candidate ${newPid ?? '-'}`
   return `  slot ${slot}: ${who}  ${facts.join('; ')}`
+}
+
+function describeWarmup({ answered, firstMs, lastMs, ms }: WarmupReport): string {
+  const times = firstMs === null ? '' : `, the first in ${firstMs} ms, the last in ${lastMs} ms`
+  return `warmed up by ${answered} requests in ${ms} ms${times}`
 }
 
 /** "3 moved, 2 closed (1 https, 1 websocket), 0 cut": kinds only where they say more than the sum. */

@@ -15,6 +15,7 @@ import type { Specs } from './specs.js'
 import { strangersBeside } from './strangers.js'
 import type { Timers } from './timers.js'
 import type { Verdicts } from './verdicts.js'
+import type { WarmUps } from './warm-ups.js'
 
 /** What the effects act on. */
 interface Parts {
@@ -30,6 +31,7 @@ interface Parts {
   readonly specs: Specs
   readonly verdicts: Verdicts
   readonly prober: Prober | undefined
+  readonly warmUps: WarmUps | undefined
   readonly control: ControlServer
   readonly end: (code: number, callers: readonly number[]) => void
 }
@@ -47,6 +49,7 @@ export class Hands {
   readonly #specs: Specs
   readonly #verdicts: Verdicts
   readonly #prober: Prober | undefined
+  readonly #warmUps: WarmUps | undefined
   readonly #control: ControlServer
   readonly #end: Parts['end']
   readonly #starts = new OneByOne<number>()
@@ -63,6 +66,7 @@ export class Hands {
     this.#specs = parts.specs
     this.#verdicts = parts.verdicts
     this.#prober = parts.prober
+    this.#warmUps = parts.warmUps
     this.#control = parts.control
     this.#end = parts.end
   }
@@ -112,7 +116,10 @@ export class Hands {
       case 'probe':
         return this.#prober?.start(effect.worker, effect.mode)
       case 'unprobe':
-        return this.#prober?.stop(effect.worker)
+        this.#prober?.stop(effect.worker)
+        return this.#warmUps?.stop(effect.worker)
+      case 'warm-up':
+        return this.#warmUps?.start(effect.worker)
       case 'log':
         return this.#log(effect.level, effect.event, effect.fields)
       case 'exit':

@@ -27,6 +27,7 @@ import { statusOf } from './status.js'
 import { describeStranger, strangersBeside } from './strangers.js'
 import { Timers } from './timers.js'
 import { Verdicts } from './verdicts.js'
+import { WarmUps } from './warm-ups.js'
 import type { Standing } from './welcome.js'
 
 /*
@@ -61,6 +62,7 @@ export class Launcher {
   #resolveEnded: (code: number) => void = () => {}
   readonly #notify: NotifySocket | undefined
   readonly #prober: Prober | undefined
+  readonly #warmUps: WarmUps | undefined
 
   private constructor(options: LauncherOptions, log: Log, runtime: RuntimeDir, specs: Specs, activation: Activation) {
     this.#options = options
@@ -90,6 +92,7 @@ export class Launcher {
     this.#agents = this.#foreign ?? this.#makeChannels()
     this.#notify = options.ready === 'notify' ? this.#makeNotifySocket() : undefined
     this.#prober = this.#makeProber()
+    this.#warmUps = options.warmup && new WarmUps(options.warmup, this.#agents, (event) => this.#queue.post(event))
     this.#control = new ControlServer({
       status: () => this.status(),
       reload: (caller, wait, canary) => this.reload(caller, wait, canary),
@@ -110,6 +113,7 @@ export class Launcher {
       specs,
       verdicts: this.#verdicts,
       prober: this.#prober,
+      warmUps: this.#warmUps,
       control: this.#control,
       end: (code, callers) => void this.#end(code, callers),
     })
@@ -240,7 +244,9 @@ export class Launcher {
   #stepped(event: Event, before: State): void {
     if (before.phase === 'starting' && this.#queue.state.phase === 'running') this.#tellSurroundings()
     // Nothing that was decided before its end was known may outlast it: nobody else would stop its timers.
-    if (event.type === 'exited') this.#prober?.stop(event.worker)
+    if (event.type !== 'exited') return
+    this.#prober?.stop(event.worker)
+    this.#warmUps?.stop(event.worker)
   }
 
   /** Bound and listening from here on: whoever comes early waits for the first worker. Throws what `Sockets` does. */
@@ -314,6 +320,7 @@ export class Launcher {
     this.#timers.clear()
     this.#hands.close()
     this.#prober?.close()
+    this.#warmUps?.close()
     this.#notify?.close()
     this.#agents.close()
     this.#processes.close()

@@ -17,6 +17,7 @@ export function settingsOf(options: LauncherOptions, given: readonly ListenerKey
     drainSpreadMs: options.drainSpreadMs,
     ready: options.ready,
     probes: options.health !== undefined,
+    warms: options.warmup !== undefined,
     liveness: options.health?.livenessMs !== undefined,
     strategy: options.strategy,
     surge: options.surge ?? null,

@@ -33,6 +33,7 @@ const FAULTY: readonly Conduct[] = ['dies-baking', 'fails-watch', 'stands-still'
 const settings: fc.Arbitrary<Partial<Settings>> = fc.record({
   ready: fc.constantFrom('listening' as const, 'message' as const),
   probes: fc.boolean(),
+  warms: fc.constantFrom(false, false, true),
   strategy: fc.constantFrom('all' as const, 'all' as const, 'rolling' as const),
   surge: fc.constantFrom(null, 1, 2),
   bakeMs: fc.constantFrom(0, 5_000, 5_000),

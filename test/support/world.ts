@@ -1,3 +1,4 @@
+import type { WarmupReport } from '../../src/control-protocol.js'
 import type { BrainOrder, Effect, Event } from '../../src/launcher/brain/events.js'
 import { initialState, NO_SLOT, type Settings, type State, type Worker } from '../../src/launcher/brain/state.js'
 import { step } from '../../src/launcher/brain/step.js'
@@ -30,6 +31,8 @@ export type Conduct =
   | 'errs'
   | 'never-resumes'
 
+const REPORT: WarmupReport = { requests: 9, answered: 9, bad: 0, firstMs: 8, lastMs: 0.2, ms: 40, trouble: null }
+
 /**
  * The world around the brain, in memory: processes that behave as told, a clock that is moved by hand, and a kernel that knows which
  * sockets are open. What workers would do next waits in `pending`, for the test to let happen in any order.
@@ -45,6 +48,8 @@ export class World {
   /** Workers that accept, by slot of the socket: what the kernel would see. */
   readonly acceptors = new Map<number, Set<number>>()
   pending: { worker: number; event: Unstamped | 'crash' | 'freeze' }[] = []
+  /** Workers that are warm. */
+  readonly warm = new Set<number>()
   /** What each living worker is asked by the prober. */
   readonly probes = new Map<number, 'prove' | 'watch'>()
   readonly verdicts: Extract<Effect, { do: 'verdict' }>[] = []
@@ -97,6 +102,7 @@ export class World {
       drainSpreadMs: 5_000,
       ready: 'listening',
       probes: false,
+      warms: false,
       liveness: false,
       strategy: 'all',
       surge: null,
@@ -114,6 +120,7 @@ export class World {
 
   /** Tells the brain one thing, and does what it says at once; results of effects are told before anything else. */
   tell(event: Unstamped): void {
+    if (event.type === 'warmed') this.warm.add(event.worker)
     const { state, effects } = this.#step(this.state, { ...event, at: this.now } as Event)
     this.state = state
     this.effects.push(...effects)
@@ -256,6 +263,8 @@ export class World {
       case 'order':
         if (effect.order.type === 'drain' && !effect.order.last && this.state.settings.migrate)
           this.#note(this.#faultOfDrain(effect.worker))
+        if (effect.order.type === 'admit' && this.state.settings.warms && !this.warm.has(effect.worker))
+          this.#note('a cold worker is admitted')
         return this.#obey(effect)
       case 'lane':
         this.#note(this.#faultOfLane(effect))
@@ -263,10 +272,16 @@ export class World {
         return
       case 'probe':
         return this.#probe(effect.worker, effect.mode)
+      case 'warm-up':
+        this.pending.push({ worker: effect.worker, event: { type: 'warmed', worker: effect.worker, report: REPORT } })
+        return
       case 'unprobe':
         this.probes.delete(effect.worker)
         this.pending = this.pending.filter(
-          ({ worker, event }) => worker !== effect.worker || typeof event === 'string' || event.type !== 'probed',
+          ({ worker, event }) =>
+            worker !== effect.worker ||
+            typeof event === 'string' ||
+            (event.type !== 'probed' && event.type !== 'warmed'),
         )
         return
       case 'terminate':

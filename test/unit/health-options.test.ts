@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { launcherOptions } from '../../src/cli/launcher-options.js'
 import { parseCommandLine } from '../../src/cli/parse.js'
-import { HEALTH_DEFAULTS } from '../../src/options.js'
+import { HEALTH_DEFAULTS, WARMUP_DEFAULTS } from '../../src/options.js'
 
 const optionsOf = (...words: string[]) => launcherOptions(parseCommandLine([...words, '--', 'node', 'app.js']), '/srv')
 const refused = (...words: string[]): string => {
@@ -106,5 +106,43 @@ describe('the other options of a start', () => {
       ready: 'notify',
       envFiles: ['a', 'b'],
     })
+  })
+})
+
+describe('the warm-up on the command line', () => {
+  it('is none unless it is asked for, and its parts are refused then', () => {
+    expect(optionsOf().warmup).toBe(undefined)
+    expect(refused('--warmup-timeout', '5s')).toBe('--warmup-timeout needs --warmup')
+  })
+
+  it('is a number of requests, and the paths that are asked for in turns', () => {
+    const { port, host, headers } = HEALTH_DEFAULTS
+    expect(optionsOf('--warmup', '500:/').warmup).toEqual({
+      ...WARMUP_DEFAULTS,
+      ...{ requests: 500, paths: ['/'], port, host, headers },
+    })
+    const more = [
+      '--warmup-concurrency',
+      '8',
+      '--warmup-timeout',
+      '30s',
+      '--health',
+      '/',
+      '--health-host',
+      'shop.example',
+    ]
+    expect(optionsOf('--warmup', '9:/a,/b?c=d', ...more).warmup).toEqual({
+      ...{ requests: 9, paths: ['/a', '/b?c=d'], concurrency: 8, timeoutMs: 30_000 },
+      ...{ port, host: 'shop.example', headers },
+    })
+  })
+
+  it.each(['500', ':/', '0:/', '500:', '500:a', '500:/a,', '500:/ b', '1e3:/'])('%s is refused', (given) => {
+    expect(refused('--warmup', given)).toMatch(/^--warmup "/)
+  })
+
+  it('has its limits', () => {
+    expect(refused('--warmup', '5:/', '--warmup-concurrency', '65')).toBe('--warmup-concurrency 65 is more than 64')
+    expect(refused('--warmup', '5:/', '--listen', 'tcp:3000')).toBe('--warmup has no effect with --listen')
   })
 })

@@ -69,6 +69,7 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
     "worker.state === 'ready' && worker.proof === 'proven')",
     "worker.state === 'ready')",
   ],
+  ['admits a cold worker', 'workers.ts', "worker.proof = warms ? 'warming' : 'proven'", "worker.proof = 'proven'"],
   ['takes a failed health check for a good one', 'workers.ts', 'if (!event.passed) {', 'if (event.passed) {'],
   [
     'admits without the ready signal',

@@ -22,6 +22,7 @@ const done: Verdict = {
       newPid: 21,
       ms: { spawned: 5, ready: 80.1, admitted: 81, paused: 82 },
       kept: 7,
+      warmup: null,
       answered: null,
       moved: 0,
       closed: 0,

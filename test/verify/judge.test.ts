@@ -24,6 +24,7 @@ const slot = {
   newPid: 2,
   ms: { admitted: 5, exited: 9 },
   kept: null,
+  warmup: null,
   answered: null,
   moved: 0,
   closed: 0,

@@ -7,6 +7,7 @@ const worker = {
   oldPid: 4711,
   newPid: 4790,
   kept: null,
+  warmup: null,
   answered: null,
   moved: 0,
   closed: 0,

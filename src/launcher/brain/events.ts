@@ -1,4 +1,12 @@
-import type { CanaryPlan, Change, Refusal, ReloadWait, ScaleVerdict, Verdict } from '../../control-protocol.js'
+import type {
+  CanaryPlan,
+  Change,
+  Refusal,
+  ReloadWait,
+  ScaleVerdict,
+  Verdict,
+  WarmupReport,
+} from '../../control-protocol.js'
 import type { Answered, DrainOutcome, Held, ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
 import type { CanaryShare } from './state.js'
 
@@ -87,6 +95,8 @@ export type WorkerEvent = { readonly worker: number } & (
    * reason to show if the time runs out. Mode 'watch': failures only, each after enough of them in a row.
    */
   | { readonly type: 'probed'; readonly passed: boolean; readonly reason: string | null; readonly attempts: number }
+  /** What came of a `warm-up`: it is as warm as it will be. */
+  | { readonly type: 'warmed'; readonly report: WarmupReport }
   /** Its event loop has not turned for this long. `doing`: what its process does instead, in words, if that is known. */
   | { readonly type: 'heartbeat-lost'; readonly ms: number; readonly doing: string | null }
   /** Nor has it since, for so long that it is not waited for any more. */
@@ -192,7 +202,10 @@ export type Effect =
   | { readonly do: 'forget'; readonly generation: number }
   /** Ask this worker's health path in that very process; replaces a probe of it that runs. 'prove': until it has passed. 'watch': for as long as it serves. */
   | { readonly do: 'probe'; readonly worker: number; readonly mode: 'prove' | 'watch' }
+  /** No further question to it, of either kind. */
   | { readonly do: 'unprobe'; readonly worker: number }
+  /** Requests to a worker that is held, before it gets any other; they end by themselves. */
+  | { readonly do: 'warm-up'; readonly worker: number }
   | {
       readonly do: 'log'
       readonly level: 'info' | 'warn' | 'error'

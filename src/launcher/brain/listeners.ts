@@ -73,10 +73,15 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
  * already, and whatever cannot be held. All others are held, and whatever waits for its listener.ready().
  */
 function goesLive(draft: Draft, worker: Worker, claim: Claim): boolean {
-  const { agent, ready, probes } = draft.state.settings
-  if (!agent) return true
+  if (!draft.state.settings.agent) return true
   if (isSilent(claim) || (worker.role === 'canary' && isShared(draft, claim.listener))) return false
-  return worker.state === 'serving' || (worker.role === 'first' && ready === 'listening' && !probes && !worker.says)
+  return worker.state === 'serving' || isLiveAtOnce(draft, worker)
+}
+
+/** Nothing but 'listening' is wanted of it. */
+export function isLiveAtOnce({ state }: Draft, { role, says }: Worker): boolean {
+  const { ready, probes, warms } = state.settings
+  return role === 'first' && ready === 'listening' && !probes && !warms && !says
 }
 
 function isShared({ state }: Draft, key: ListenerKey): boolean {

@@ -1,8 +1,9 @@
+import type { WarmupReport } from '../../control-protocol.js'
 import type { DrainOutcome } from '../../protocol.js'
 import type { Draft } from './draft.js'
 import type { Run, RunMark, RunWorker, Worker } from './state.js'
 
-const NEW: ReadonlySet<RunMark> = new Set(['spawned', 'claimed', 'ready', 'proven', 'admitted'])
+const NEW: ReadonlySet<RunMark> = new Set(['spawned', 'claimed', 'ready', 'proven', 'warm', 'admitted'])
 
 /** A program can give cause for any number of them. */
 const MOST_NOTES = 50
@@ -21,6 +22,11 @@ export function mark(draft: Draft, worker: Worker, what: RunMark, outcome?: Drai
 /** What became of its connections, unless it is known already. */
 export function settleOutcome(draft: Draft, worker: Worker, outcome: DrainOutcome): void {
   for (const [, entry] of entriesOf(draft, worker)) entry.outcome ??= outcome
+}
+
+/** What came of its warm-up. */
+export function noteWarmup(draft: Draft, worker: Worker, report: WarmupReport): void {
+  for (const [, entry] of entriesOf(draft, worker)) if (entry.newId === worker.id) entry.warmup = report
 }
 
 /** What a person should know of this worker, in the verdict of its reload. */

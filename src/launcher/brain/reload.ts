@@ -187,6 +187,7 @@ function startMore(draft: Draft, run: Run): void {
       ms: {},
       kept: null,
       outcome: null,
+      warmup: null,
       answered: null,
     })
   }

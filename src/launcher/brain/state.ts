@@ -6,6 +6,7 @@ import type {
   ReloadStep,
   ReloadWait,
   Strategy,
+  WarmupReport,
   WorkerState,
 } from '../../control-protocol.js'
 import type { Answered, DrainOutcome, ListenAddress, ListenerKey, OrderType, SocketName } from '../../protocol.js'
@@ -63,6 +64,8 @@ export interface Settings {
   readonly ready: ReadySignal
   /** A health check was asked for: a held worker must pass it, and is watched by it during the bake. */
   readonly probes: boolean
+  /** A worker that has proven itself is warmed up before it is admitted. */
+  readonly warms: boolean
   /** The health check goes on for as long as a worker serves. */
   readonly liveness: boolean
   readonly strategy: Strategy
@@ -101,8 +104,8 @@ export interface Worker {
   /** 'first' goes live at its claim; all others are held until they have proven themselves. 'canary': a candidate beyond the slots. */
   readonly role: 'first' | 'candidate' | 'canary' | 'respawn'
   state: WorkerState
-  /** How far a held worker has come beyond 'ready': its health path is being asked, or nothing more is wanted of it. */
-  proof: 'none' | 'probing' | 'proven'
+  /** How far a held worker has come beyond 'ready': its health path is being asked, it is warmed up, or nothing more is wanted of it. */
+  proof: 'none' | 'probing' | 'warming' | 'proven'
   /** The program has said that it is ready, as --ready asks for it. */
   said: boolean
   /** It uses the library: nothing of it serves from its claim on. */
@@ -291,6 +294,7 @@ export interface RunWorker {
   kept: number | null
   /** Of the one that leaves: the old one, or after an undo the new one. */
   outcome: DrainOutcome | null
+  warmup: WarmupReport | null
   /** HTTP answers of the new one, and how many of them were 5xx, while they are counted. */
   answered: { responses: number; errors: number } | null
 }
@@ -300,6 +304,7 @@ export type RunMark =
   | 'claimed'
   | 'ready'
   | 'proven'
+  | 'warm'
   | 'admitted'
   | 'paused'
   | 'resumed'

@@ -30,12 +30,13 @@ export function verdictOf(
     undo: undo === null ? null : { ms: undo.ms },
     notes: run.notes,
     canary: canaryReport(run, draft.at),
-    workers: run.workers.map(({ slot, oldPid, newPid, ms, kept, answered, outcome }) => ({
+    workers: run.workers.map(({ slot, oldPid, newPid, ms, kept, warmup, answered, outcome }) => ({
       slot,
       oldPid,
       newPid,
       ms,
       kept,
+      warmup,
       answered,
       moved: outcome?.moved ?? 0,
       closed: (outcome?.ended ?? 0) + (outcome?.closed ?? 0),

@@ -12,13 +12,14 @@ import {
   adoptRefused,
   claim,
   forgetAdoptions,
+  isLiveAtOnce,
   isSilent,
   neverListened,
   opened,
   openFailed,
   released,
 } from './listeners.js'
-import { mark, remark, settleOutcome } from './marks.js'
+import { mark, noteWarmup, remark, settleOutcome } from './marks.js'
 import { NO_SLOT, type Worker } from './state.js'
 import { kindsInWords } from './verdict.js'
 
@@ -111,7 +112,7 @@ function hasSaid({ state }: Draft, { said, claims }: Worker): boolean {
 /** Ready: it listens on all it must, and has said so if it is asked to. Proven: it has answered its health check as well, if there is one. */
 function becomeReady(draft: Draft, worker: Worker): void {
   if (!isReady(draft, worker)) return
-  const { ready, probes } = draft.state.settings
+  const { probes } = draft.state.settings
   worker.state = 'ready'
   mark(draft, worker, 'ready')
   if (probes) {
@@ -120,13 +121,27 @@ function becomeReady(draft: Draft, worker: Worker): void {
     return
   }
   proven(draft, worker)
-  if (worker.role === 'first' && ready === 'listening' && !worker.says) serve(draft, worker)
+  if (isLiveAtOnce(draft, worker)) serve(draft, worker)
 }
 
+/** Nothing more is demanded of it. To warm it up is a favour, and has its own end: whatever comes of it, it may be admitted. */
 function proven(draft: Draft, worker: Worker): void {
-  worker.proof = 'proven'
   worker.doubt = null
   draft.cancel(`ready:${worker.id}`)
+  const { warms } = draft.state.settings
+  worker.proof = warms ? 'warming' : 'proven'
+  if (warms) draft.do({ do: 'warm-up', worker: worker.id })
+}
+
+function warmed(draft: Draft, worker: Worker, { report }: Of<'warmed'>): void {
+  if (worker.proof !== 'warming') return
+  worker.proof = 'proven'
+  mark(draft, worker, 'warm')
+  noteWarmup(draft, worker, report)
+  const { requests, answered, bad, trouble } = report
+  if (trouble !== null)
+    remark(draft, worker, `${answered} of ${requests} requests of the warm-up were answered: ${trouble}`)
+  if (bad > 0) remark(draft, worker, `${bad} of ${answered} answers of the warm-up had a status of 400 or more`)
 }
 
 /** A held worker's health check: nothing but success counts, and failures tell what to say if the time runs out. */
@@ -210,8 +225,8 @@ function comesToItself(worker: Worker): void {
 function releasedReady(draft: Draft, worker: Worker, event: Of<'released'>): void {
   released(draft, worker, event)
   if (isReady(draft, worker)) return
-  if (worker.proof === 'probing') draft.do({ do: 'unprobe', worker: worker.id })
-  if (worker.proof === 'proven') draft.timer(`ready:${worker.id}`, draft.state.settings.readyTimeoutMs)
+  if (worker.proof === 'probing' || worker.proof === 'warming') draft.do({ do: 'unprobe', worker: worker.id })
+  if (worker.proof !== 'probing') draft.timer(`ready:${worker.id}`, draft.state.settings.readyTimeoutMs)
   worker.proof = 'none'
   worker.state = 'claimed'
 }
@@ -454,6 +469,7 @@ const always = {
   'listen-failed': listenFailed,
   ready: said,
   probed: ignore,
+  warmed: ignore,
   'heartbeat-lost': heartbeatLost,
   'heartbeat-back': heartbeatBack,
   hung,
@@ -519,6 +535,7 @@ const TABLE = {
     released: releasedReady,
     ready: saidLate,
     probed: probedReady,
+    warmed,
     'ready-late': readyLate,
   },
   serving: {

@@ -1,6 +1,6 @@
 import { type IncomingMessage, request } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { HealthOptions } from '../../options.js'
+import type { Asker, HealthOptions } from '../../options.js'
 import { VERSION } from '../../version.js'
 import { type Answer, describe, ResponseJudge } from './answer.js'
 import { Door } from './door.js'
@@ -25,13 +25,13 @@ export function askHttp(connection: Duplex, health: HealthOptions, done: (answer
 }
 
 /** Ours first: who names one of them on the command line means theirs. */
-export function headersOf(health: HealthOptions): Record<string, string | string[]> {
+export function headersOf(asker: Asker): Record<string, string | string[]> {
   const headers: Record<string, string | string[]> = {
-    host: health.host,
+    host: asker.host,
     'user-agent': `reuseport-run/${VERSION}`,
     accept: '*/*',
   }
-  for (const [name, value] of health.headers) {
+  for (const [name, value] of asker.headers) {
     const key = name.toLowerCase()
     headers[key] = value
   }

@@ -1,6 +1,6 @@
-import { connect, constants } from 'node:http2'
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2'
 import type { Duplex } from 'node:stream'
-import type { HealthOptions } from '../../options.js'
+import type { Asker, HealthOptions } from '../../options.js'
 import { type Answer, describe, ResponseJudge } from './answer.js'
 import { headersOf } from './http1.js'
 
@@ -12,16 +12,10 @@ export function askHttp2(connection: Duplex, health: HealthOptions, done: (answe
   const what = describe(health)
   const fail = (error: NodeJS.ErrnoException): void =>
     done(`no answer by HTTP/2 to ${what}: ${error.code ?? error.message}`)
-  const session = connect('http://localhost', { createConnection: () => connection })
+  const session = sessionOver(connection)
   session.on('error', fail)
   session.on('close', () => done(`it closed the connection without an answer to ${what}`))
-  const headers = Object.entries(headersOf(health))
-  const host = headers.find(([name]) => name === 'host')?.[1] ?? health.host
-  const stream = session.request({
-    ...Object.fromEntries(headers.filter(([name]) => !NOT_IN_HTTP2.includes(name))),
-    [constants.HTTP2_HEADER_PATH]: health.target,
-    [constants.HTTP2_HEADER_AUTHORITY]: host,
-  })
+  const stream = requestIn(session, health.target, health)
   stream.on('error', fail)
   stream.on('response', (response) => {
     const judge = new ResponseJudge(health, response[':status'] ?? 0, response.location)
@@ -35,4 +29,19 @@ export function askHttp2(connection: Duplex, health: HealthOptions, done: (answe
     stream.close(constants.NGHTTP2_CANCEL)
     session.close()
   }
+}
+
+export function sessionOver(connection: Duplex): ClientHttp2Session {
+  return connect('http://localhost', { createConnection: () => connection })
+}
+
+/** A GET, which is complete. */
+export function requestIn(session: ClientHttp2Session, path: string, asker: Asker): ClientHttp2Stream {
+  const headers = Object.entries(headersOf(asker))
+  const host = headers.find(([name]) => name === 'host')?.[1] ?? asker.host
+  return session.request({
+    ...Object.fromEntries(headers.filter(([name]) => !NOT_IN_HTTP2.includes(name))),
+    [constants.HTTP2_HEADER_PATH]: path,
+    [constants.HTTP2_HEADER_AUTHORITY]: host,
+  })
 }

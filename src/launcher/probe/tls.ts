@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
-import { connect } from 'node:tls'
+import { connect, type TLSSocket } from 'node:tls'
 import type { HealthOptions } from '../../options.js'
 import { type Answer, cannotAsk, describe } from './answer.js'
 import { askHttp } from './http1.js'
@@ -10,16 +10,7 @@ import { askHttp } from './http1.js'
  * its certificate is not for 127.0.0.1.
  */
 export function askOverTls(connection: Socket, health: HealthOptions, done: (answer: Answer) => void): () => void {
-  const name = health.host.replace(/:\d+$/, '')
-  const secure = connect({
-    socket: connection,
-    rejectUnauthorized: false,
-    ALPNProtocols: ['h2', 'http/1.1'],
-    // An address is no name for SNI (RFC 6066 §3).
-    ...(isIP(name) === 0 && !name.startsWith('[') ? { servername: name } : {}),
-  })
-  // A last word of ours after theirs would find their end closed, and be answered with a reset. (The connection is half open for this.)
-  secure.once('end', () => connection.destroy())
+  const secure = secureOver(connection, health.host)
   let isAnswered = false
   let leave = (): void => {
     if (!isAnswered) secure.end()
@@ -44,4 +35,19 @@ export function askOverTls(connection: Socket, health: HealthOptions, done: (ans
     converse().catch((error: Error) => done(cannotAsk(health, error)))
   })
   return () => leave()
+}
+
+/** A client on a connection that is half open. */
+export function secureOver(connection: Socket, host: string): TLSSocket {
+  const name = host.replace(/:\d+$/, '')
+  const secure = connect({
+    socket: connection,
+    rejectUnauthorized: false,
+    ALPNProtocols: ['h2', 'http/1.1'],
+    // An address is no name for SNI (RFC 6066 §3).
+    ...(isIP(name) === 0 && !name.startsWith('[') ? { servername: name } : {}),
+  })
+  // A last word of ours after theirs would find their end closed, and be answered with a reset.
+  secure.once('end', () => connection.destroy())
+  return secure
 }
