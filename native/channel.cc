@@ -43,17 +43,20 @@ Napi::Value socketPair(const Napi::CallbackInfo& info) {
   return result;
 }
 
+/** False when it must be tried again: nothing was sent. */
+Napi::Value taken(Napi::Env env, const Result<Done>& sent) {
+  if (sent.error() == EAGAIN || sent.error() == ETOOMANYREFS) return Napi::Boolean::New(env, false);
+  unwrap(env, sent, "sendmsg");
+  return Napi::Boolean::New(env, true);
+}
+
 Napi::Value sendMessage(const Napi::CallbackInfo& info) {
   const int fd = toDescriptor(info[0]);
   // The descriptors first: reading an array can run JavaScript, the bytes must not be held across it.
   const std::vector<int> descriptors = toDescriptors(info[2], "fds", kMaxDescriptors);
   const Bytes data = toBytes(info[1], "data");
   if (data.length == 0) throw Napi::RangeError::New(info.Env(), "data must not be empty: it would look like the end of the channel");
-
-  const auto sent = sendPacket(fd, data.data, data.length, descriptors.data(), descriptors.size());
-  if (sent.error() == EAGAIN || sent.error() == ETOOMANYREFS) return Napi::Boolean::New(info.Env(), false);
-  unwrap(info.Env(), sent, "sendmsg");
-  return Napi::Boolean::New(info.Env(), true);
+  return taken(info.Env(), sendPacket(fd, data.data, data.length, descriptors.data(), descriptors.size()));
 }
 
 Napi::Value receiveMessage(const Napi::CallbackInfo& info) {
@@ -86,14 +89,14 @@ void stopReceiving(const Napi::CallbackInfo& info) {
   unwrap(info.Env(), attempt([&] { return ::shutdown(fd, SHUT_RD); }), "shutdown");
 }
 
-void sendDatagram(const Napi::CallbackInfo& info) {
+Napi::Value sendDatagram(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int fd = toDescriptor(info[0]);
   const std::string path = toText(info[1], "path");
+  const std::vector<int> descriptors = toDescriptors(info[3], "fds", kMaxDescriptors);
   const Bytes data = toBytes(info[2], "data");
-  const SocketAddress to = unwrap(env, path[0] == '@' ? abstractAddress(path.substr(1)) : unixAddress(path), "sendto");
-  unwrap(env, attempt([&] { return ::sendto(fd, data.data, data.length, MSG_DONTWAIT | MSG_NOSIGNAL, to.get(), to.length); }),
-         "sendto");
+  const SocketAddress to = unwrap(env, path[0] == '@' ? abstractAddress(path.substr(1)) : unixAddress(path), "sendmsg");
+  return taken(env, sendPacket(fd, data.data, data.length, descriptors.data(), descriptors.size(), &to));
 }
 
 Napi::Value peerCredentials(const Napi::CallbackInfo& info) {

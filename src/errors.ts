@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'ERR_NAME_TAKEN'
   | 'ERR_NO_LAUNCHER'
   | 'ERR_PERMISSION'
+  | 'ERR_PID_FILE'
   | 'ERR_PLATFORM'
   | 'ERR_PROTOCOL'
   | 'ERR_RUNTIME_DIR'
@@ -65,6 +66,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   ERR_NAME_TAKEN: 75,
   ERR_NO_LAUNCHER: 3,
   ERR_PERMISSION: 1,
+  ERR_PID_FILE: 1,
   ERR_PLATFORM: 2,
   ERR_PROTOCOL: 1,
   ERR_RUNTIME_DIR: 1,

@@ -72,8 +72,11 @@ export interface Native {
    * pair of ours, never for a listening socket: it would hit every holder (kernel.md §3).
    */
   stopReceiving(fd: number): void
-  /** sendto(2) of one datagram to a unix path ('@' first = abstract namespace), sd_notify's shape. */
-  sendDatagram(fd: number, path: string, data: Uint8Array): void
+  /**
+   * The same of one datagram to a unix path ('@' first = abstract namespace), sd_notify's shape; it may be empty. False on EAGAIN: the
+   * receiver's queue is full (net.unix.max_dgram_qlen).
+   */
+  sendDatagram(fd: number, path: string, data: Uint8Array, fds: readonly number[]): boolean
   /**
    * poll(2) on one descriptor, blocking this thread. Gives the ready subset, 0 on timeout; an error or hang-up makes all of `events`
    * ready. EINTR is retried within `timeoutMs`.

@@ -8,6 +8,8 @@ export interface LauncherOptions {
   readonly name: string
   /** Parent of the launcher's own directory; undefined: the first of the default places that fits (see runtime-dir.ts). */
   readonly runtimeDir: string | undefined
+  /** A file that has the launcher's pid for as long as it runs. */
+  readonly pidFile: string | undefined
   readonly command: readonly string[]
   readonly workers: number
   /** Ports that are managed; others are left to Node. undefined: every TCP port but 0, and unix paths. */
@@ -138,6 +140,7 @@ export const HEALTH_DEFAULTS: Omit<HealthOptions, 'kind' | 'target'> = {
 
 export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   runtimeDir: undefined,
+  pidFile: undefined,
   workers: 1,
   ports: undefined,
   // As tableflip's upgrade time-out and the fact file's "listen -> ready" row (reliability.md §2.12).

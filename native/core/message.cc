@@ -9,13 +9,18 @@
 
 namespace reuseport {
 
-Result<Done> sendPacket(int socket, const void* data, std::size_t length, const int* descriptors, std::size_t count) {
+Result<Done> sendPacket(int socket, const void* data, std::size_t length, const int* descriptors, std::size_t count,
+                        const SocketAddress* to) {
   if (count > kMaxDescriptors) return Failure{EINVAL};
 
   iovec part{const_cast<void*>(data), length};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
+  if (to != nullptr) {
+    message.msg_name = const_cast<sockaddr*>(to->get());
+    message.msg_namelen = to->length;
+  }
 
   alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int))] = {};
   if (count > 0) {

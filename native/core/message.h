@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "address.h"
 #include "fd.h"
 #include "result.h"
 
@@ -26,9 +27,10 @@ struct Received {
 
 /**
  * Sends one packet with copies of at most kMaxDescriptors descriptors (EINVAL above), never waiting. All or nothing: on a packet
- * socket the kernel takes bytes and descriptors together.
+ * socket the kernel takes bytes and descriptors together. `to`: where a datagram goes; null on a socket that is connected.
  */
-Result<Done> sendPacket(int socket, const void* data, std::size_t length, const int* descriptors, std::size_t count);
+Result<Done> sendPacket(int socket, const void* data, std::size_t length, const int* descriptors, std::size_t count,
+                        const SocketAddress* to = nullptr);
 
 /**
  * Receives one packet, never waiting. Its descriptors are close-on-exec from the first moment (MSG_CMSG_CLOEXEC). A peer that closed

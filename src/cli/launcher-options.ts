@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import type { Strategy } from '../control-protocol.js'
 import { DEFAULTS, type LauncherOptions } from '../options.js'
 import { healthOptions } from './health.js'
@@ -19,6 +20,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
   return {
     name: launcherName(values, directory),
     runtimeDir: text(values, 'runtime-dir'),
+    pidFile: pidFile(text(values, 'pid-file'), directory),
     command,
     workers: workers(text(values, 'workers')),
     ports: ports(text(values, 'ports')),
@@ -47,6 +49,11 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     envFiles: texts(values, 'env-file'),
     logFormat,
   }
+}
+
+function pidFile(given: string | undefined, directory: string): string | undefined {
+  if (given === '') throw usage('--pid-file needs a path')
+  return given === undefined ? undefined : resolve(directory, given)
 }
 
 function bakeMigrate(values: CommandLine['values']): boolean {

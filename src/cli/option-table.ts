@@ -57,6 +57,13 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'where the lock and the sockets lie',
   },
   {
+    name: 'pid-file',
+    value: 'PATH',
+    group: 'launcher',
+    verbs: ['start'],
+    help: "a file that has the launcher's pid while it runs",
+  },
+  {
     name: 'log-format',
     value: 'text|json',
     group: 'launcher',

@@ -1,10 +1,11 @@
 import { ReuseportError } from '../errors.js'
 import type { Log } from '../log.js'
 import type { LauncherOptions } from '../options.js'
+import type { SocketName } from '../protocol.js'
 import type { Agents } from './agents.js'
 import type { Effect } from './brain/events.js'
 import type { ControlServer } from './control-server.js'
-import type { EventQueue } from './event-queue.js'
+import type { EventQueue, NewEvent } from './event-queue.js'
 import type { Foreign } from './foreign.js'
 import { OneByOne } from './one-by-one.js'
 import { holdersOf } from './port-holder.js'
@@ -88,7 +89,8 @@ export class Hands {
       case 'lane':
         return this.#agents.layLane(effect.listener, effect.from, effect.to)
       case 'close':
-        for (const socket of effect.sockets) this.#sockets.close(socket)
+        // At a stop they may be wanted again: the service manager, if it keeps them, knows whether this is a restart.
+        for (const socket of effect.sockets) this.#sockets.close(socket, this.#queue.state.phase === 'running')
         return
       case 'steer':
         return this.#steer(effect)
@@ -181,7 +183,7 @@ export class Hands {
       try {
         if (listen) this.#sockets.listen(name, backlog)
       } catch (error) {
-        if (isNew) this.#sockets.close(name)
+        if (isNew) this.#sockets.close(name, true)
         throw error
       }
       this.#queue.outcome({ type: 'opened', worker, claim, listener, slot, listening: listen })
@@ -214,14 +216,25 @@ export class Hands {
   }
 
   #look({ slot, sockets }: Extract<Effect, { do: 'look' }>): void {
+    const released = this.#sockets.release(sockets)
+    if (released === undefined) return this.#queue.outcome(this.#seen(slot, sockets))
+    void released.then((isDone) => {
+      const error = isDone ? null : 'the service manager has copies, and does not answer'
+      // They may have been closed meanwhile, with their listener.
+      const there = sockets.filter((socket) => this.#sockets.has(socket))
+      this.#queue.post({ ...this.#seen(slot, there), ...(error === null ? {} : { error }) })
+    })
+  }
+
+  #seen(slot: number, sockets: readonly SocketName[]): Extract<NewEvent, { type: 'looked' }> {
     const inodes = sockets.map((socket) => this.#sockets.inode(socket))
     const queued = sockets.reduce((sum, socket) => sum + (this.#sockets.queue(socket) ?? 0), 0)
     try {
       const holders = holdersOf(inodes).filter((pid) => pid !== process.pid)
-      this.#queue.outcome({ type: 'looked', slot, queued, holders, isShared: isShared(this.#sockets), error: null })
+      return { type: 'looked', slot, queued, holders, isShared: isShared(this.#sockets), error: null }
     } catch (error) {
       // No descriptor is left to look with (EMFILE): whoever was not seen may have one.
-      this.#queue.outcome({ type: 'looked', slot, queued, holders: [], isShared: false, error: describe(error) })
+      return { type: 'looked', slot, queued, holders: [], isShared: false, error: describe(error) }
     }
   }
 

@@ -3,7 +3,8 @@ import type { CanaryPlan, ReloadWait, Status } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
 import type { Log } from '../log.js'
 import type { LauncherOptions } from '../options.js'
-import { listenerKey } from '../protocol.js'
+import { removePidFile, writePidFile } from '../pid-file.js'
+import { type ListenerKey, listenerKey, type SocketName } from '../protocol.js'
 import { notUsable, type RuntimeDir, takeRuntimeDir } from '../runtime-dir.js'
 import { VERSION } from '../version.js'
 import type { Agents } from './agents.js'
@@ -20,6 +21,9 @@ import { type Activation, type NamedSocket, takeListenFds } from './listen-fds.j
 import type { NotifySocket } from './notify-socket.js'
 import type { Prober } from './probe/prober.js'
 import { Processes } from './processes.js'
+import { type ServiceEnvironment, takeServiceEnvironment } from './service/environment.js'
+import type { Heritage } from './service/heritage.js'
+import type { ServiceManager } from './service/service-manager.js'
 import { settingsOf } from './settings.js'
 import { Sockets } from './sockets.js'
 import { Specs } from './specs.js'
@@ -63,9 +67,21 @@ export class Launcher {
   readonly #notify: NotifySocket | undefined
   readonly #prober: Prober | undefined
   readonly #warmUps: WarmUps | undefined
+  /** That has started us, and wants to know. */
+  readonly #service: ServiceManager | undefined
 
-  private constructor(options: LauncherOptions, log: Log, runtime: RuntimeDir, specs: Specs, activation: Activation) {
+  private constructor(
+    options: LauncherOptions,
+    {
+      log,
+      runtime,
+      specs,
+      activation,
+      service,
+    }: { log: Log; runtime: RuntimeDir; specs: Specs; activation: Activation; service: ServiceManager | undefined },
+  ) {
     this.#options = options
+    this.#service = service
     this.#log = log
     this.#runtime = runtime
     this.#specs = specs
@@ -73,12 +89,16 @@ export class Launcher {
       this.#resolveEnded = resolve
     })
     this.#activation = activation
-    this.#sockets = new Sockets(activation.sockets)
+    this.#sockets = new Sockets(activation.sockets, activation.stored, service?.store)
     const given = activation.sockets.flatMap(({ keys }) => keys)
-    this.#queue = new EventQueue(initialState(settingsOf(options, given, this.#sockets.canSteer())), {
-      perform: (effect) => this.#hands.perform(effect),
-      stepped: (event, before) => this.#stepped(event, before),
-    })
+    const { orders, slots, isInOrder } = this.#takeHeritage(given)
+    this.#queue = new EventQueue(
+      initialState(settingsOf(options, { slots, given, steers: isInOrder && this.#sockets.canSteer() }), orders),
+      {
+        perform: (effect) => this.#hands.perform(effect),
+        stepped: (event, before) => this.#stepped(event, before),
+      },
+    )
     this.#timers = new Timers((id) => this.#queue.post({ type: 'timer', id }))
     this.#processes = new Processes({
       channel: runtime.channelSocket,
@@ -117,6 +137,23 @@ export class Launcher {
       control: this.#control,
       end: (code, callers) => void this.#end(code, callers),
     })
+  }
+
+  /** What is of no use any more is let go of, before any worker is there. */
+  #takeHeritage(given: readonly ListenerKey[]): Omit<Heritage, 'isWanted'> {
+    const { workers, listen } = this.#options
+    const stored = this.#activation.stored.map(({ name }) => name)
+    if (stored.length === 0) return { orders: {}, slots: workers, isInOrder: true }
+    const { heritageOf } = require('./service/heritage.js') as typeof import('./service/heritage.js')
+    const heritage = heritageOf(stored, { workers, canScale: listen.length === 0, given })
+    this.#tellDropped(this.#sockets.dropStored(heritage.isWanted))
+    for (const [address, order] of Object.entries(heritage.orders))
+      this.#log('info', 'store.taken', { address, sockets: order.length })
+    return heritage
+  }
+
+  #tellDropped(sockets: readonly SocketName[]): void {
+    for (const { listener, slot } of sockets) this.#log('warn', 'store.dropped', { address: listener, slot })
   }
 
   #makeChannels(): Channels {
@@ -165,14 +202,31 @@ export class Launcher {
   static async start(options: LauncherOptions, log: Log): Promise<Launcher> {
     // Before anything looks at the environment.
     const activation = takeListenFds()
+    const service = meetServiceManager(takeServiceEnvironment(), log)
+    try {
+      return await Launcher.#start(options, log, activation, service)
+    } catch (error) {
+      service?.failed(error)
+      service?.close()
+      throw error
+    }
+  }
+
+  static async #start(
+    options: LauncherOptions,
+    log: Log,
+    activation: Activation,
+    service: ServiceManager | undefined,
+  ): Promise<Launcher> {
     const directory = logicalDirectory()
     const specs = new Specs({ command: options.command, directory, envFiles: options.envFiles, log })
     specs.resolve(1)
     const runtime = takeRuntimeDir(options.name, { runtimeDir: options.runtimeDir, startedFrom: directory })
     let launcher: Launcher | undefined
     try {
-      launcher = new Launcher(options, log, runtime, specs, activation)
+      launcher = new Launcher(options, { log, runtime, specs, activation, service })
       launcher.#openListens()
+      launcher.#writePidFile()
       await launcher.#control.listen(runtime.controlSocket)
       log('info', 'launcher.started', {
         name: options.name,
@@ -191,6 +245,7 @@ export class Launcher {
         launcher.#agents.close()
         launcher.#processes.close()
         launcher.#sockets.closeAll()
+        launcher.#removePidFile()
       }
       runtime.release()
       throw error instanceof ReuseportError ? error : notUsable(runtime.directory, error)
@@ -240,13 +295,41 @@ export class Launcher {
     this.#queue.post({ type: 'stop', caller, pressure, exitCode })
   }
 
+  #writePidFile(): void {
+    const { pidFile } = this.#options
+    if (pidFile === undefined) return
+    try {
+      writePidFile(pidFile)
+    } catch (cause) {
+      throw new ReuseportError('ERR_PID_FILE', `cannot write ${pidFile}: ${(cause as Error).message}`, {
+        facts: { path: pidFile },
+        next: 'Name a file in a directory that exists, and that this user may write to, with --pid-file.',
+        cause,
+      })
+    }
+  }
+
+  #removePidFile(): void {
+    if (this.#options.pidFile !== undefined) removePidFile(this.#options.pidFile)
+  }
+
   /** After each event. */
   #stepped(event: Event, before: State): void {
-    if (before.phase === 'starting' && this.#queue.state.phase === 'running') this.#tellSurroundings()
+    if (before.phase === 'starting' && this.#queue.state.phase === 'running') this.#isUp()
+    this.#service?.stepped(this.#queue.state, this.#verdicts.last)
     // Nothing that was decided before its end was known may outlast it: nobody else would stop its timers.
     if (event.type !== 'exited') return
     this.#prober?.stop(event.worker)
     this.#warmUps?.stop(event.worker)
+  }
+
+  #isUp(): void {
+    this.#tellSurroundings()
+    if (this.#activation.stored.length === 0) return
+    const { workers, readyTimeoutMs } = this.#options
+    if (this.#queue.state.slots.length > workers) this.scale({ workers, isRelative: false })
+    // What nobody has claimed by then nobody wants any more.
+    setTimeout(() => this.#tellDropped(this.#sockets.dropStored()), readyTimeoutMs).unref()
   }
 
   /** Bound and listening from here on: whoever comes early waits for the first worker. Throws what `Sockets` does. */
@@ -326,9 +409,18 @@ export class Launcher {
     this.#processes.close()
     this.#sockets.closeAll()
     this.#control.close()
+    this.#removePidFile()
     this.#runtime.release()
     // Not before: who hears that it has stopped may start the next one under this name.
     await this.#control.sayGoodbye(callers)
+    this.#service?.close()
     this.#resolveEnded(code)
   }
+}
+
+/** Loaded only when there is one. */
+function meetServiceManager(environment: ServiceEnvironment, log: Log): ServiceManager | undefined {
+  if (environment.socket === undefined) return undefined
+  const { ServiceManager } = require('./service/service-manager.js') as typeof import('./service/service-manager.js')
+  return new ServiceManager(environment, log)
 }

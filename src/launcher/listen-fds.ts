@@ -1,5 +1,6 @@
 import { native } from '../native.js'
 import { type ListenAddress, type ListenerKey, listenerKey } from '../protocol.js'
+import type { StoredName } from './service/stored-name.js'
 
 /**
  * Sockets that come and go as descriptors from 3 on, with variables that say so: systemd's (sd_listen_fds(3)), and Server::Starter's.
@@ -23,41 +24,70 @@ export interface GivenSocket {
   readonly keys: readonly ListenerKey[]
 }
 
+/** A socket of a predecessor of ours, which the service manager has kept. */
+export interface StoredSocket {
+  readonly fd: number
+  readonly name: StoredName
+  /** Of a unix socket: the path that it was bound to. */
+  readonly boundTo: string | null
+}
+
 export interface Activation {
   readonly sockets: readonly GivenSocket[]
+  readonly stored: readonly StoredSocket[]
   /** Why something that was given is of no use, in words. */
   readonly refused: readonly string[]
 }
+
+const NOTHING: Activation = { sockets: [], stored: [], refused: [] }
 
 /** Takes what this process was given out of its environment: neither variables nor descriptors go any further. */
 export function takeListenFds(env: NodeJS.ProcessEnv = process.env): Activation {
   const [pid, count, names] = VARIABLES.map((name) => env[name])
   for (const name of VARIABLES) delete env[name]
-  if (count === undefined) return { sockets: [], refused: [] }
+  if (count === undefined) return NOTHING
   // Who was started by a shell or npm has got the variables of its parent, and none of its descriptors.
   if (pid !== String(process.pid))
-    return { sockets: [], refused: [`LISTEN_PID is ${pid ?? 'missing'}, and this is process ${process.pid}`] }
-  if (!/^[1-9]\d{0,3}$/.test(count)) return { sockets: [], refused: [`LISTEN_FDS is ${JSON.stringify(count)}`] }
+    return { ...NOTHING, refused: [`LISTEN_PID is ${pid ?? 'missing'}, and this is process ${process.pid}`] }
+  if (!/^[1-9]\d{0,3}$/.test(count)) return { ...NOTHING, refused: [`LISTEN_FDS is ${JSON.stringify(count)}`] }
+  const { parseStoredName } = require('./service/stored-name.js') as typeof import('./service/stored-name.js')
   const named = names?.split(':') ?? []
   const sockets: GivenSocket[] = []
+  const stored: StoredSocket[] = []
   const refused: string[] = []
   for (let index = 0; index < Number(count); index++) {
     const name = named[index] || NAMELESS
+    const ours = parseStoredName(name)
     try {
-      sockets.push(take(FIRST + index, name))
+      if (ours === null) sockets.push(take(FIRST + index, name))
+      else stored.push(takeStored(FIRST + index, ours))
     } catch (error) {
       refused.push(`descriptor ${FIRST + index} (${name}): ${(error as Error).message}`)
     }
   }
-  return { sockets, refused }
+  return { sockets, stored, refused }
 }
 
 function take(given: number, name: string): GivenSocket {
   // First of all: a number that was not passed after all may be one that Node uses itself.
   const { address, keys } = addressOf(given)
+  return { fd: moved(given), name, address, keys }
+}
+
+/** A name is only a claim: the socket must be of that address. */
+function takeStored(given: number, name: StoredName): StoredSocket {
+  const { address, keys } = addressOf(given)
+  const boundTo = address.kind === 'unix' ? address.path : null
+  // A unix socket is bound beside its path (sockets.ts).
+  const isIt = boundTo === null ? keys.includes(name.listener) : `unix ${boundTo}`.startsWith(`${name.listener}.`)
+  if (!isIt) throw new Error(`it listens on ${listenerKey(address)}`)
+  return { fd: moved(given), name, boundTo }
+}
+
+function moved(given: number): number {
   const fd = native().dup(given)
   native().close(given)
-  return { fd, name, address, keys }
+  return fd
 }
 
 /** SO_TYPE (socket(2)). */

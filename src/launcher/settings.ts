@@ -2,11 +2,17 @@ import type { LauncherOptions } from '../options.js'
 import type { ListenerKey } from '../protocol.js'
 import type { Settings } from './brain/state.js'
 
-/** What the brain must know of how the launcher was started. `steers`: the kernel takes steering programs. */
-export function settingsOf(options: LauncherOptions, given: readonly ListenerKey[], steers: boolean): Settings {
+/**
+ * What the brain must know of how the launcher was started. `slots`: to begin with. `given`: listeners whose socket was given to us.
+ * `steers`: the kernel takes steering programs.
+ */
+export function settingsOf(
+  options: LauncherOptions,
+  { slots, given, steers }: { slots: number; given: readonly ListenerKey[]; steers: boolean },
+): Settings {
   const agent = options.listen.length === 0
   return {
-    slots: options.workers,
+    slots,
     agent,
     given,
     ports: options.ports,

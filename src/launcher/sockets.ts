@@ -4,8 +4,9 @@ import { bindInet, isStaleSocket } from '../bind.js'
 import { ReuseportError } from '../errors.js'
 import { native, type SteerBy, type SteeredCanary } from '../native.js'
 import { type ListenAddress, type ListenerKey, listenerKey, type SocketName } from '../protocol.js'
-import type { GivenSocket } from './listen-fds.js'
+import type { GivenSocket, StoredSocket } from './listen-fds.js'
 import { describeHolders, portHolders } from './port-holder.js'
+import type { FdStore } from './service/fd-store.js'
 
 /**
  * The launcher's copies of every socket: made here, closed here, and nowhere else. While one of these is open its accept queue cannot be
@@ -14,18 +15,69 @@ import { describeHolders, portHolders } from './port-holder.js'
 export class Sockets {
   readonly #sockets = new Map<string, OwnedSocket>()
   readonly #given: readonly GivenSocket[]
+  /** Of a predecessor of ours: nobody has opened their listeners yet. */
+  #stored: readonly StoredSocket[]
+  readonly #store: FdStore | undefined
 
-  /** `given`: sockets that are there already. They are kept for good, and whoever opens their address gets a copy. */
-  constructor(given: readonly GivenSocket[] = []) {
+  /**
+   * `given`: sockets that are there already. They are kept for good, and whoever opens their address gets a copy. `stored`: each is the socket
+   * of its slot. `store`: keeps copies of all that are made here.
+   */
+  constructor(given: readonly GivenSocket[] = [], stored: readonly StoredSocket[] = [], store?: FdStore) {
     this.#given = given
+    this.#stored = stored
+    this.#store = store
+    store?.took(stored.map(({ name }) => name))
   }
 
   /** Makes and binds the socket of a slot unless it is there. Throws ERR_ADDRESS_IN_USE, ERR_PERMISSION, ERR_ADDRESS. */
   open(name: SocketName, address: ListenAddress): void {
     const id = idOf(name)
+    this.#takeStored(name.listener)
     const there = this.#sockets.get(id)
     if (there === undefined) this.#sockets.set(id, this.#copyOfGiven(name.listener, address) ?? bind(address))
-    else there.relink?.()
+    else {
+      there.relink?.()
+      this.#store?.keepAgain(name, there.fd)
+    }
+  }
+
+  /** Before they are closed for good: see FdStore. */
+  release(names: readonly SocketName[]): Promise<boolean> | undefined {
+    return this.#store?.release(names)
+  }
+
+  /** All of one listener together: the queue of a slot that is not claimed has to be seen to, too. */
+  #takeStored(listener: ListenerKey): void {
+    const mine = this.#stored.filter(({ name }) => name.listener === listener)
+    if (mine.length === 0) return
+    this.#stored = this.#stored.filter((one) => !mine.includes(one))
+    for (const { fd, name, boundTo } of mine) {
+      const kind = listener.slice(0, listener.indexOf(' ')) as ListenAddress['kind']
+      try {
+        this.#sockets.set(idOf(name), boundTo === null ? { fd, kind } : atPath(fd, boundTo, pathOf(listener)))
+      } catch {
+        // Nobody can reach it by its path any more.
+        native().close(fd)
+        this.#store?.drop(name, () => undefined)
+      }
+    }
+  }
+
+  /** Closes what was kept for slots or listeners that there are none of any more. Gives their names. */
+  dropStored(isWanted: (name: SocketName) => boolean = () => false): readonly SocketName[] {
+    const dropped = this.#stored.filter(({ name }) => !isWanted(name))
+    this.#stored = this.#stored.filter((one) => !dropped.includes(one))
+    for (const { fd, name } of dropped) {
+      native().close(fd)
+      this.#store?.drop(name, (moved) => this.#fdOf(moved))
+    }
+    return dropped.map(({ name }) => name)
+  }
+
+  #fdOf(name: SocketName): number | undefined {
+    const stored = this.#stored.find((one) => idOf(one.name) === idOf(name))
+    return stored?.fd ?? this.#sockets.get(idOf(name))?.fd
   }
 
   /**
@@ -43,7 +95,7 @@ export class Sockets {
       this.listen(name, backlog)
       return fd
     } catch (error) {
-      this.close(name)
+      this.close(name, true)
       throw error
     }
   }
@@ -73,9 +125,10 @@ export class Sockets {
 
   /** listen(2). The order in which the sockets of a listener come here is their index in the reuseport group (kernel.md §3). */
   listen(name: SocketName, backlog: number): void {
-    // Datagrams come to whoever is bound; and the backlog of a socket that was given is its giver's choice.
-    if (name.listener.startsWith('udp ') || this.isGiven(name.listener)) return
-    native().listen(this.fd(name), backlog > 0 ? backlog : DEFAULT_BACKLOG)
+    // The backlog of a socket that was given is its giver's choice, and datagrams come to whoever is bound.
+    if (this.isGiven(name.listener)) return
+    if (!name.listener.startsWith('udp ')) native().listen(this.fd(name), backlog > 0 ? backlog : DEFAULT_BACKLOG)
+    this.#store?.keep(name, this.fd(name))
   }
 
   /**
@@ -140,12 +193,15 @@ export class Sockets {
     }
   }
 
-  close(name: SocketName): void {
+  /** `forGood`: nor is it to be kept for our successor. */
+  close(name: SocketName, forGood: boolean): void {
     const socket = this.#sockets.get(idOf(name))
     if (socket === undefined) return
     this.#sockets.delete(idOf(name))
     native().close(socket.fd)
     socket.unlink?.()
+    // Without its path nobody could be sent to it.
+    if (forGood || socket.kind === 'unix') this.#store?.drop(name, (moved) => this.#fdOf(moved))
   }
 
   closeAll(): void {
@@ -154,8 +210,13 @@ export class Sockets {
       socket.unlink?.()
     }
     this.#sockets.clear()
-    for (const { fd } of this.#given) native().close(fd)
+    for (const { fd } of [...this.#given, ...this.#stored]) native().close(fd)
+    this.#stored = []
   }
+}
+
+function pathOf(listener: ListenerKey): string {
+  return listener.slice('unix '.length)
 }
 
 /** Node's default (net.Server, `backlog || 511`). */
@@ -247,7 +308,6 @@ function bindPath(path: string): OwnedSocket {
       cause,
     })
   }
-  let file: Stats
   try {
     try {
       unlinkSync(own)
@@ -255,8 +315,7 @@ function bindPath(path: string): OwnedSocket {
       // The usual case: no predecessor with our pid left one.
     }
     addon.bindUnix(fd, own)
-    file = statSync(own)
-    place(own, path, file)
+    return atPath(fd, own, path)
   } catch (cause) {
     addon.close(fd)
     try {
@@ -266,6 +325,12 @@ function bindPath(path: string): OwnedSocket {
     }
     throw refuse(cause as NodeJS.ErrnoException)
   }
+}
+
+/** A socket that is bound to `own`, to be found at `path`. */
+function atPath(fd: number, own: string, path: string): OwnedSocket {
+  const file = statSync(own)
+  place(own, path, file)
   return {
     fd,
     kind: 'unix',

@@ -197,14 +197,16 @@ describe('datagrams', () => {
     const receiver = addon.socket('unix', 'datagram')
     const path = join(directory, 'notify')
     addon.bindUnix(receiver, path)
-    addon.sendDatagram(sender, path, text('READY=1'))
+    addon.sendDatagram(sender, path, text('READY=1'), [])
     expect(addon.receiveMessage(receiver, 100)?.data.toString()).toBe('READY=1')
-    expect(errorOf(() => addon.sendDatagram(sender, `${path}2`, text('x')))).toEqual(systemError('ENOENT', 'sendto'))
-    expect(errorOf(() => addon.sendDatagram(sender, '', text('x')))).toEqual(systemError('EINVAL', 'sendto'))
-    expect(errorOf(() => addon.sendDatagram(sender, '@', text('x')))).toEqual(systemError('EINVAL', 'sendto'))
+    expect(errorOf(() => addon.sendDatagram(sender, `${path}2`, text('x'), []))).toEqual(
+      systemError('ENOENT', 'sendmsg'),
+    )
+    expect(errorOf(() => addon.sendDatagram(sender, '', text('x'), []))).toEqual(systemError('EINVAL', 'sendmsg'))
+    expect(errorOf(() => addon.sendDatagram(sender, '@', text('x'), []))).toEqual(systemError('EINVAL', 'sendmsg'))
     // A path would be ENOENT.
-    expect(errorOf(() => addon.sendDatagram(sender, '@nobody', text('x')))).toEqual(
-      systemError('ECONNREFUSED', 'sendto'),
+    expect(errorOf(() => addon.sendDatagram(sender, '@nobody', text('x'), []))).toEqual(
+      systemError('ECONNREFUSED', 'sendmsg'),
     )
     addon.close(sender)
     addon.close(receiver)
@@ -219,9 +221,9 @@ describe('who sent a datagram', () => {
     const receiver = addon.socket('unix', 'datagram')
     const path = join(directory, 'notify')
     addon.bindUnix(receiver, path)
-    addon.sendDatagram(sender, path, text('before'))
+    addon.sendDatagram(sender, path, text('before'), [])
     addon.setOption(receiver, 'passCredentials', 1)
-    addon.sendDatagram(sender, path, text('READY=1'))
+    addon.sendDatagram(sender, path, text('READY=1'), [])
     // What was sent before has nobody's name on it: 0 and the overflow ids.
     expect(addon.receiveMessage(receiver, 100)?.sender?.pid).toBe(0)
     expect(addon.receiveMessage(receiver, 100)?.sender).toEqual({

@@ -33,7 +33,7 @@ test('a worker and its children speak for it, strangers do not', async () => {
   const socket = native().socket('unix', 'datagram')
   const path = join(launcher.directory, 'notify.sock')
   expect(statSync(path).mode & 0o777).toBe(0o600)
-  const send = (text: string): void => native().sendDatagram(socket, path, Buffer.from(text))
+  const send = (text: string): boolean => native().sendDatagram(socket, path, Buffer.from(text), [])
   for (const text of ['', '=', 'X=1', 'READY', '\0']) send(text)
   send('READY=1\nSTATUS=I am somebody else')
   const dropped = await launcher.event('notify.dropped')

@@ -47,6 +47,8 @@ export interface StartOptions {
   readonly main?: string
   /** Whether it is written to, by `child.stdin`; else it has no input. */
   readonly input?: boolean
+  /** Descriptors that it has from 3 on. */
+  readonly fds?: readonly number[]
   /** What its end is expected to be, when the test itself does not look at it; default 0. */
   readonly exitCode?: number
 }
@@ -116,7 +118,7 @@ export class TestLauncher {
     this.child = spawn(file, argv, {
       cwd: options.cwd,
       env: this.#env,
-      stdio: [options.input === true ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+      stdio: [options.input === true ? 'pipe' : 'ignore', 'pipe', 'pipe', ...(options.fds ?? [])],
     })
     eachLine(this.child.stdout, (line) => this.output.push(line))
     eachLine(this.child.stderr, (line) => {

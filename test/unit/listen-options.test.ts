@@ -142,7 +142,7 @@ describe('sockets as variables', () => {
     [{ LISTEN_FDS: '99999', LISTEN_PID: String(process.pid) }, ['LISTEN_FDS is "99999"']],
   ])('%j: taken away whatever they say', (given, refusals) => {
     const env = { ...given, OTHER: 'stays' }
-    expect(takeListenFds(env)).toEqual({ sockets: [], refused: refusals })
+    expect(takeListenFds(env)).toEqual({ sockets: [], stored: [], refused: refusals })
     expect(env).toEqual({ OTHER: 'stays' })
   })
 })

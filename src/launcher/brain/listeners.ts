@@ -1,4 +1,4 @@
-import type { ListenerKey, SocketName } from '../../protocol.js'
+import type { ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
 import { listenerKey } from '../../protocol.js'
 import { type Draft, socketId } from './draft.js'
 import type { WorkerEvent } from './events.js'
@@ -38,19 +38,7 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
     })
     return
   }
-  const listener = listeners[key] ?? {
-    key,
-    address,
-    shared: address.kind === 'unix' || settings.given.includes(key),
-    backlog,
-    sockets: {},
-    order: [],
-    owners: [],
-    awaitedBy: null,
-    adoptedBy: {},
-    weights: null,
-    canary: null,
-  }
+  const listener = listeners[key] ?? newListener(draft, address, backlog)
   listeners[key] = listener
   const { says = false } = event
   const asked: Claim = { listener: key, backlog, opened: false, listening: false, says, said: false }
@@ -66,6 +54,26 @@ export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): voi
     backlog,
     listen: goesLive(draft, worker, asked),
   })
+}
+
+/** One that ends and is opened again has sockets of its own. */
+function newListener({ state: { settings, stored } }: Draft, address: ListenAddress, backlog: number): Listener {
+  const key = listenerKey(address)
+  const order = stored[key] ?? []
+  delete stored[key]
+  return {
+    key,
+    address,
+    shared: address.kind === 'unix' || settings.given.includes(key),
+    backlog,
+    sockets: Object.fromEntries(order.map((slot) => [slot, 'listening'])),
+    order: [...order],
+    owners: [],
+    awaitedBy: null,
+    adoptedBy: {},
+    weights: null,
+    canary: null,
+  }
 }
 
 /**

@@ -167,7 +167,7 @@ function parkAgain(draft: Draft): void {
 }
 
 /** The last one moves into the hole (kernel.md §3). */
-function leaveOrder(order: number[], slot: number): void {
+export function leaveOrder(order: number[], slot: number): void {
   const index = order.indexOf(slot)
   if (index === -1) return
   const last = order.pop() as number

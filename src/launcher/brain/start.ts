@@ -38,11 +38,7 @@ export function failStart(draft: Draft, worker: Worker, how: Ending): void {
   // In the foreground with one worker the launcher ends as the program would have, but never with success.
   const own = how.signal !== null ? 1 : how.code === null || how.code === 0 ? 1 : how.code
   const couldNotStart = worker.pid === null
-  draft.log('error', 'start.failed', {
-    slot: worker.slot,
-    pid: worker.pid,
-    reason: reasonOf(worker, how),
-    stderr: how.stderr,
-  })
-  beginStop(draft, { caller: null, exitCode: slots === 1 || couldNotStart ? own : 1 })
+  const failure = reasonOf(worker, how)
+  draft.log('error', 'start.failed', { slot: worker.slot, pid: worker.pid, reason: failure, stderr: how.stderr })
+  beginStop(draft, { caller: null, exitCode: slots === 1 || couldNotStart ? own : 1, failure })
 }

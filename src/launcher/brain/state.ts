@@ -27,6 +27,8 @@ export interface State {
   /** By worker id, which is never used twice. An entry goes when its process has been reaped. */
   workers: Record<number, Worker>
   listeners: Record<ListenerKey, Listener>
+  /** Slots whose sockets a predecessor has left, in the order of their listen(2): they listen, clients wait, and no worker has claimed them yet. */
+  stored: Record<ListenerKey, readonly number[]>
   slots: Slot[]
   /** Of the warm spares: their recent unexpected exits, and whether a restart pause runs. */
   standby: Pick<Slot, 'tally' | 'pausing'>
@@ -317,13 +319,15 @@ export interface Stop {
   /** How hard: grows with the second and third Ctrl-C. */
   pressure: 'drain' | 'quick' | 'now' | 'kill'
   exitCode: number
+  /** Why the first start has failed; null: it has not. */
+  readonly failure: string | null
   readonly callers: number[]
 }
 
 /** Where a warm spare is. */
 export const NO_SLOT = -1
 
-export function initialState(settings: Settings): State {
+export function initialState(settings: Settings, stored: State['stored'] = {}): State {
   return {
     phase: 'starting',
     settings,
@@ -332,6 +336,7 @@ export function initialState(settings: Settings): State {
     generations: {},
     workers: {},
     listeners: {},
+    stored,
     slots: Array.from({ length: settings.slots }, () => ({
       working: null,
       term: 0,

@@ -11,7 +11,7 @@ import { stopScale } from './scale.js'
 /** What a second Ctrl-C leaves the workers (reliability.md K-02). */
 const QUICK_MS = 2_000
 
-export function beginStop(draft: Draft, order: { caller: number | null; exitCode: number }): void {
+export function beginStop(draft: Draft, order: { caller: number | null; exitCode: number; failure?: string }): void {
   const { state } = draft
   if (state.stop !== null) {
     if (order.caller !== null) state.stop.callers.push(order.caller)
@@ -22,6 +22,7 @@ export function beginStop(draft: Draft, order: { caller: number | null; exitCode
     step: 'drop',
     pressure: 'drain',
     exitCode: order.exitCode,
+    failure: order.failure ?? null,
     callers: order.caller === null ? [] : [order.caller],
   }
   draft.log('info', 'launcher.stopping', { workers: draft.workers.length })

@@ -1,5 +1,6 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import type { Native } from '../../native.js'
+import { removePidFile, writePidFile } from '../../pid-file.js'
+import { ServiceSocket } from '../../service-socket.js'
 
 /**
  * Which process serves now, for those who must know it by number: a pidfile, and systemd (sd_notify(3)), which takes a service for ended when
@@ -24,7 +25,7 @@ export class MainProcess {
   begin(alone: boolean): void {
     this.#isNow = true
     if (this.#path !== undefined) this.#write(this.#path)
-    if (alone) this.#tell(`READY=1\nMAINPID=${process.pid}`)
+    if (alone) this.#tell('READY=1', `MAINPID=${process.pid}`)
   }
 
   /** Another one does. */
@@ -37,37 +38,25 @@ export class MainProcess {
   end(): void {
     if (!this.#isNow || this.#path === undefined) return
     this.#isNow = false
-    try {
-      if (readFileSync(this.#path, 'latin1').trim() === String(process.pid)) rmSync(this.#path)
-    } catch {
-      // It is gone, or not to be read: somebody else's matter.
-    }
+    removePidFile(this.#path)
   }
 
-  /** By rename: who reads it finds one pid or the other, never half of one. It serves without it, too. */
+  /** It serves without it, too. */
   #write(path: string): void {
-    const next = `${path}.${process.pid}`
     try {
-      writeFileSync(next, `${process.pid}\n`, { mode: 0o644 })
-      renameSync(next, path)
+      writePidFile(path)
     } catch (error) {
-      rmSync(next, { force: true })
       process.emitWarning(`the pidfile was not written: ${(error as Error).message}`, {
         code: 'REUSEPORT_RUN_PID_FILE',
       })
     }
   }
 
-  #tell(words: string): void {
+  #tell(...lines: string[]): void {
     const { NOTIFY_SOCKET } = process.env
     if (NOTIFY_SOCKET === undefined || NOTIFY_SOCKET === '') return
-    const fd = this.#native.socket('unix', 'datagram')
-    try {
-      this.#native.sendDatagram(fd, NOTIFY_SOCKET, Buffer.from(words))
-    } catch {
-      // Nobody is there who would want to know (sd_notify(3): to be ignored).
-    } finally {
-      this.#native.close(fd)
-    }
+    const socket = new ServiceSocket(this.#native, NOTIFY_SOCKET)
+    socket.send(lines)
+    socket.close()
   }
 }
