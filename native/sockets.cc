@@ -1,7 +1,9 @@
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <climits>
+#include <cstdint>
 
 #include "arguments.h"
 #include "core/address.h"
@@ -145,6 +147,17 @@ Napi::Value localAddress(const Napi::CallbackInfo& info) { return addressOf(info
 
 Napi::Value peerAddress(const Napi::CallbackInfo& info) { return addressOf(info, ::getpeername, "getpeername"); }
 
+Napi::Value receiveQueue(const Napi::CallbackInfo& info) {
+  std::uint32_t memory[SK_MEMINFO_VARS] = {};
+  socklen_t size = sizeof memory;
+  const int fd = toDescriptor(info[0]);
+  unwrap(info.Env(), attempt([&] { return ::getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size); }), "getsockopt");
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("bytes", memory[SK_MEMINFO_RMEM_ALLOC]);
+  result.Set("dropped", memory[SK_MEMINFO_DROPS]);
+  return result;
+}
+
 Napi::Value acceptQueue(const Napi::CallbackInfo& info) {
   const AcceptQueue queue = unwrap(info.Env(), acceptQueueOf(toDescriptor(info[0])), "getsockopt");
   Napi::Object result = Napi::Object::New(info.Env());
@@ -168,6 +181,7 @@ void exportSockets(Napi::Object exports) {
   define<localAddress>(exports, "localAddress");
   define<peerAddress>(exports, "peerAddress");
   define<acceptQueue>(exports, "acceptQueue");
+  define<receiveQueue>(exports, "receiveQueue");
 }
 
 }  // namespace reuseport

@@ -124,8 +124,10 @@ export interface LeavingWorker {
 export interface SocketStatus {
   readonly slot: number
   readonly inode: number
-  /** Connections that wait to be accepted; null for unix listeners and sockets that do not listen yet. */
+  /** Connections that wait to be accepted, of UDP bytes that wait to be read; null for unix listeners and sockets that do not listen yet. */
   readonly queue: number | null
+  /** Datagrams that were lost because the socket had no room for them; null if it is none of UDP. */
+  readonly dropped: number | null
   /** Its slot is gone: siblings accept from it until it can be closed. */
   readonly parked: boolean
   /** Pids that hold a copy: the launcher, and each worker it was sent to. */

@@ -1,3 +1,6 @@
+import type { Socket } from 'node:dgram'
+import type { ListenAddress } from './protocol.js'
+
 /**
  * Where the library in a program and the agent of its launcher find each other. They share no module: the program has a copy of this
  * package of its own, perhaps of another version, while the agent is the launcher's. So it is a property of globalThis, under this symbol
@@ -13,6 +16,11 @@ export interface Meeting {
   readonly version: number
   /** Before listen(): this server accepts nothing before the place's `ready()`. What becomes of it then is told to `fate`. */
   announce(server: object, fate?: Fate): Place
+  /**
+   * The bind() of a UDP socket, which receives nothing before the place's `ready()`. With a `generation` of null it is the caller's to do: the launcher
+   * does not manage this address. Throws what bind() would. Not there: an agent that cannot.
+   */
+  bind?(socket: Socket, address: ListenAddress & { readonly kind: 'udp' }, fate: Fate): Place
   /** That listen() has come to its end, whichever: the next one of this server is like any other. */
   forget(server: object): void
 }

@@ -51,6 +51,11 @@ export interface Native {
   peerAddress(fd: number): InetAddress | UnixAddress
   /** Accept-queue length and limit of a listening TCP socket, from TCP_INFO (tcpi_unacked, tcpi_sacked; kernel.md §10). EINVAL if it does not listen. */
   acceptQueue(fd: number): { length: number; limit: number }
+  /**
+   * What waits in a socket's receive buffer, with what the kernel needs for it, and how many datagrams it has dropped for want of room (SO_MEMINFO,
+   * Linux 4.12): the Recv-Q and the d of `ss -lum`.
+   */
+  receiveQueue(fd: number): { bytes: number; dropped: number }
 
   // --- the channel -------------------------------------------------------------------------------------------------
   /**

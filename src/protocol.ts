@@ -185,8 +185,8 @@ export type Held = ByKind<{ readonly open: number; readonly oldestMs: number | n
  */
 export type Speaks = 'http' | 'https' | 'h2' | 'h2c' | 'tls' | 'tcp'
 
-/** What a connection is used for. A server's own kind stands for those that have not shown theirs yet. 'upgraded': to something unknown. */
-export type ConnectionKind = Speaks | 'websocket' | 'sse' | 'upgraded'
+/** What a connection is used for. A server's own kind stands for those that have not shown theirs yet. 'upgraded': to something unknown. 'udp': a UDP socket, which is none. */
+export type ConnectionKind = Speaks | 'websocket' | 'sse' | 'upgraded' | 'udp'
 export const CONNECTION_KINDS: readonly ConnectionKind[] = [
   'http',
   'https',
@@ -197,6 +197,7 @@ export const CONNECTION_KINDS: readonly ConnectionKind[] = [
   'upgraded',
   'tls',
   'tcp',
+  'udp',
 ]
 export type ByKind<T> = Readonly<Partial<Record<ConnectionKind, T>>>
 
@@ -340,4 +341,9 @@ export function listenerKey(address: ListenAddress): ListenerKey {
   if (address.kind === 'unix') return `unix ${address.path}`
   const host = address.host === null ? '*' : address.host.includes(':') ? `[${address.host}]` : address.host
   return `${address.kind} ${host}:${address.port}${address.ipv6Only ? ' ipv6only' : ''}`
+}
+
+/** Of a UDP socket: nothing listens there, and nothing is accepted. */
+export function isDatagram(listener: ListenerKey): boolean {
+  return listener.startsWith('udp ')
 }

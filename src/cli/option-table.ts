@@ -132,7 +132,7 @@ export const OPTIONS: readonly OptionRow[] = [
     group: 'program',
     verbs: RUNS,
     default: 'every port but 0, and unix paths',
-    help: 'manage these TCP ports only; the program keeps all others to itself',
+    help: 'manage these ports only, TCP and UDP; the program keeps all others to itself',
   },
   {
     name: 'listen',

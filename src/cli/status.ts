@@ -57,8 +57,9 @@ function describeStatus(status: Status): string {
   for (const { address, shared, activated, sockets } of status.listeners) {
     const whose = activated ? 'given by socket activation, ' : ''
     lines.push(`  ${address}${shared ? ` (${whose}shared by all workers)` : ''}`)
-    for (const { slot, inode, queue, parked, holders } of sockets) {
-      const waiting = queue === null ? '' : `queue ${queue}, `
+    for (const { slot, inode, queue, dropped, parked, holders } of sockets) {
+      const lost = dropped === null ? '' : ` bytes, dropped ${dropped}`
+      const waiting = queue === null ? '' : `queue ${queue}${lost}, `
       lines.push(`    slot ${slot}${parked ? ', parked' : ''}: inode ${inode}, ${waiting}held by ${holders.join(' ')}`)
     }
   }
@@ -90,4 +91,5 @@ const WAITS_FOR: Readonly<Record<ConnectionKind, string>> = {
   upgraded: 'it ends',
   tls: 'it ends',
   tcp: 'it ends',
+  udp: 'the program closes it',
 }

@@ -1,7 +1,7 @@
 import { ReuseportError } from '../errors.js'
 import type { Log } from '../log.js'
 import type { LauncherOptions } from '../options.js'
-import type { SocketName } from '../protocol.js'
+import { isDatagram, type SocketName } from '../protocol.js'
 import type { Agents } from './agents.js'
 import type { Effect } from './brain/events.js'
 import type { ControlServer } from './control-server.js'
@@ -181,7 +181,8 @@ export class Hands {
       const isNew = !this.#sockets.has(name)
       this.#sockets.open(name, address)
       try {
-        if (listen) this.#sockets.listen(name, backlog)
+        // One of UDP is in its group from the bind on.
+        if (listen || isDatagram(listener)) this.#sockets.listen(name, backlog)
       } catch (error) {
         if (isNew) this.#sockets.close(name, true)
         throw error

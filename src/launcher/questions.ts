@@ -1,6 +1,6 @@
 import type { Log } from '../log.js'
 import { type Native, native } from '../native.js'
-import type { ListenerKey } from '../protocol.js'
+import { isDatagram, type ListenerKey } from '../protocol.js'
 import type { HandAnswer } from './agents.js'
 import type { Ack, Nack, Pending } from './pending.js'
 import type { WorkerChannel } from './worker-channel.js'
@@ -36,7 +36,7 @@ export class Questions {
     const found = this.#of(worker).flatMap((channel) =>
       [...channel.claims.values()].map((listener) => ({ channel, listener })),
     )
-    const asked = found.find(({ listener }) => port === undefined || isOnPort(listener, port))
+    const asked = found.find(({ listener }) => (port === undefined ? !isDatagram(listener) : isOnPort(listener, port)))
     if (asked === undefined) {
       const where = port === undefined ? 'anywhere' : `on port ${port}`
       const soon = setImmediate(() => answered({ error: `it does not listen ${where}` }))

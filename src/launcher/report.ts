@@ -109,5 +109,8 @@ function isAddress(value: unknown): value is ListenAddress {
   const { kind, host, port, ipv6Only, path } = value
   if (kind === 'unix') return isText(path) && path.startsWith('/') && !path.includes('\0')
   const isPort = isNumber(port) && port >= 1 && port <= 65_535
-  return kind === 'tcp' && (host === null || isText(host)) && isPort && typeof ipv6Only === 'boolean'
+  if (kind === 'udp' && !isText(host)) return false
+  return (
+    (kind === 'tcp' || kind === 'udp') && (host === null || isText(host)) && isPort && typeof ipv6Only === 'boolean'
+  )
 }

@@ -3,7 +3,7 @@ import { fstatSync, linkSync, lstatSync, renameSync, type Stats, statSync, unlin
 import { bindInet, isStaleSocket } from '../bind.js'
 import { ReuseportError } from '../errors.js'
 import { native, type SteerBy, type SteeredCanary } from '../native.js'
-import { type ListenAddress, type ListenerKey, listenerKey, type SocketName } from '../protocol.js'
+import { isDatagram, type ListenAddress, type ListenerKey, listenerKey, type SocketName } from '../protocol.js'
 import type { GivenSocket, StoredSocket } from './listen-fds.js'
 import { describeHolders, portHolders } from './port-holder.js'
 import type { FdStore } from './service/fd-store.js'
@@ -127,18 +127,20 @@ export class Sockets {
   listen(name: SocketName, backlog: number): void {
     // The backlog of a socket that was given is its giver's choice, and datagrams come to whoever is bound.
     if (this.isGiven(name.listener)) return
-    if (!name.listener.startsWith('udp ')) native().listen(this.fd(name), backlog > 0 ? backlog : DEFAULT_BACKLOG)
+    if (!isDatagram(name.listener)) native().listen(this.fd(name), backlog > 0 ? backlog : DEFAULT_BACKLOG)
     this.#store?.keep(name, this.fd(name))
   }
 
   /**
    * Shares of new connections by index in the group that this socket is a member of, after the share (0…1) of a canary; null: the kernel's
-   * hash chooses. Throws what the kernel says: EPERM where a seccomp filter stands in the way.
+   * hash chooses. Of UDP always by client: its datagrams belong together. Throws what the kernel says: EPERM where a seccomp filter stands in the way.
    */
   steer(name: SocketName, weights: readonly number[] | null, by: SteerBy, canary: SteeredCanary | null): void {
     const fd = this.fd(name)
-    if (weights === null) native().detachSteering(fd)
-    else native().attachSteering(fd, weights, by, canary && { ...canary, share: Math.round(canary.share * 10_000) })
+    if (weights === null) return native().detachSteering(fd)
+    const always = isDatagram(name.listener) ? ({ by: 'client' } as const) : {}
+    const share = canary && { ...canary, ...always, share: Math.round(canary.share * 10_000) }
+    native().attachSteering(fd, weights, always.by ?? by, share)
   }
 
   /** Whether the kernel takes a steering program, tried on a socket of its own. */
@@ -182,15 +184,21 @@ export class Sockets {
     return [...this.#sockets.values()].flatMap(({ fd, kind }) => (kind === 'tcp' ? fstatSync(fd).ino : []))
   }
 
-  /** Connections that wait in this socket's queue; null when it does not listen, or is no TCP socket. */
+  /** Connections that wait in this socket's queue, of UDP bytes; null when it does not listen, or is a unix socket. */
   queue(name: SocketName): number | null {
     const fd = this.fd(name)
     try {
+      if (isDatagram(name.listener)) return native().receiveQueue(fd).bytes
       if (native().getOption(fd, 'acceptConnections') !== 1 || name.listener.startsWith('unix ')) return null
       return native().acceptQueue(fd).length
     } catch {
       return null
     }
+  }
+
+  /** Datagrams for which this socket had no room; null of any other kind. */
+  dropped(name: SocketName): number | null {
+    return isDatagram(name.listener) ? native().receiveQueue(this.fd(name)).dropped : null
   }
 
   /** `forGood`: nor is it to be kept for our successor. */

@@ -85,6 +85,7 @@ export function statusOf(
           slot: socket.slot,
           inode: facts.sockets.inode(socket),
           queue: facts.sockets.queue(socket),
+          dropped: facts.sockets.dropped(socket),
           parked: state.parked[socket.slot] !== undefined,
           holders: [
             process.pid,

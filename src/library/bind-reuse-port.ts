@@ -1,7 +1,8 @@
 import type { Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { ReuseportError } from '../errors.js'
-import { Listener, type ListenerEvents, type ReusePortListener } from './listener.js'
+import type { Meeting } from '../meeting.js'
+import { Listener, type ListenerEvents, type ReusePortListener, type Standing } from './listener.js'
 import { findMeeting, given, handoverOf } from './options.js'
 
 /** As in socket.bind(): `port`, and `address`. What createSocket() was told (its type, `ipv6Only`) holds. */
@@ -28,14 +29,11 @@ export interface BindReusePortOptions {
 
 /**
  * socket.bind() for a UDP socket of node:dgram whose process will be replaced. Resolves at 'listening', rejects with what would have been the
- * 'error'. With `handover` nothing is received before `ready()`: what comes meanwhile waits. Without, it is a plain bind(). Not under the launcher.
+ * 'error'. Under the launcher, and with `handover`, nothing is received before `ready()`: what comes meanwhile waits. Without both it is a plain bind().
  */
 export async function bindReusePort(socket: Socket, options: BindReusePortOptions): Promise<ReusePortListener> {
   const { port = 0, address, recvBufferSize: size, handover } = options
-  if (findMeeting() !== undefined)
-    throw new ReuseportError('ERR_USAGE', 'a launcher hands no UDP socket over that a program binds by itself', {
-      next: 'Give it the socket by `reuseport-run --listen udp:PORT`, or run it without a launcher.',
-    })
+  const meeting = findMeeting()
   if (typeof (socket as Partial<Socket>)?.addMembership !== 'function') throw wrong('this is no socket of node:dgram')
   // To Node 65,537 is port 1.
   if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) throw wrong(`a port is 0 to 65535, not ${port}`)
@@ -44,19 +42,46 @@ export async function bindReusePort(socket: Socket, options: BindReusePortOption
   const listener = new Listener()
   if (options.onDrain !== undefined) listener.events.on('drain', options.onDrain)
   const close = closer(socket)
-  if (handover !== undefined && process.platform === 'linux') {
+  const begin = (): void => setRecvBuffer(socket, size)
+  if (meeting !== undefined && port !== 0) {
+    const standing = await bindWithLauncher(meeting, socket, listener, { port, address }, begin)
+    if (standing !== null) return listener.open(standing, close)
+  } else if (handover !== undefined && meeting === undefined && process.platform === 'linux') {
+    const { datagramAddress } = require('./datagram-address.js') as typeof import('./datagram-address.js')
     const { bindWithHandover } = require('./handover/bind.js') as typeof import('./handover/bind.js')
+    const where = await datagramAddress(socket, { port, address })
     const asked = { ...handoverOf(options), migrate: false }
-    const begin = (): void => setRecvBuffer(socket, size)
-    return listener.open(await bindWithHandover(socket, listener, handover, { port, address }, asked, begin), close)
-  }
-  if (handover !== undefined) warnOfPlainBind()
+    return listener.open(await bindWithHandover(socket, listener, handover, where, asked, begin), close)
+  } else if (handover !== undefined && meeting === undefined) warnOfPlainBind()
   const bound = once(socket, 'listening')
   socket.bind(given({ port, address }))
   await bound
-  setRecvBuffer(socket, size)
+  begin()
   socket.once('close', () => listener.closed())
   return listener.open({ address: socket.address(), inherited: 'none', generation: null, ready: () => {} }, close)
+}
+
+/** null: the launcher leaves this address to Node. */
+async function bindWithLauncher(
+  meeting: Meeting,
+  socket: Socket,
+  listener: Listener,
+  asked: { readonly port: number; readonly address: string | undefined },
+  begin: () => void,
+): Promise<Standing | null> {
+  if (meeting.bind === undefined)
+    throw new ReuseportError('ERR_PROTOCOL', 'the launcher of this version manages no UDP sockets', {
+      next: 'Install the same version of reuseport-run for the program and for the launcher.',
+    })
+  const { datagramAddress } = require('./datagram-address.js') as typeof import('./datagram-address.js')
+  const place = meeting.bind(socket, await datagramAddress(socket, asked), listener.fate)
+  if (place.generation === null) return null
+  socket.once('close', () => listener.closed())
+  const ready = (): void => {
+    begin()
+    place.ready()
+  }
+  return { address: socket.address(), inherited: 'launcher', generation: place.generation, ready }
 }
 
 function wrong(what: string): ReuseportError {

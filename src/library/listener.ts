@@ -44,6 +44,9 @@ export class Listener {
   readonly #drained: Promise<DrainCounts>
   #finish: (counts: DrainCounts) => void = () => {}
   #hasSuccessor = false
+  /** Whose end is told by the drain, with what has become of its connections. */
+  #isDraining = false
+  #isClosed = false
   #isOver = false
 
   constructor() {
@@ -57,11 +60,14 @@ export class Listener {
     draining: (deadlineMs, hasSuccessor) => {
       if (hasSuccessor && !this.#hasSuccessor) this.#emit('handover')
       this.#hasSuccessor = hasSuccessor
+      this.#isDraining = true
       this.#emit('drain', { deadlineMs })
     },
     resumed: () => {
       this.#hasSuccessor = false
-      this.#emit('resume')
+      this.#isDraining = false
+      if (this.#isClosed) this.closed()
+      else this.#emit('resume')
     },
     drained: (counts) => this.#end(counts),
   }
@@ -79,9 +85,10 @@ export class Listener {
     })
   }
 
-  /** Without a drain. */
+  /** By the program. */
   closed(): void {
-    this.#end({ moved: 0, ended: 0, closed: 0, cut: 0 })
+    this.#isClosed = true
+    if (!this.#isDraining) this.#end({ moved: 0, ended: 0, closed: 0, cut: 0 })
   }
 
   #end(counts: DrainCounts): void {

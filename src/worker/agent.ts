@@ -1,6 +1,6 @@
+import type { Socket } from 'node:dgram'
 import type { InetAddress, Native } from '../native.js'
 import {
-  type Claimed,
   type Hello,
   type ListenAddress,
   MAX_MESSAGE_BYTES,
@@ -9,7 +9,8 @@ import {
   type SocketName,
   type ToLauncher,
 } from '../protocol.js'
-import { Claim } from '../serving/claim.js'
+import { Claim, type ClaimWorld } from '../serving/claim.js'
+import { DatagramClaim, type DatagramWorld } from '../serving/datagrams.js'
 import type { Draining } from '../serving/drain/drain.js'
 import { trackSessions } from '../serving/drain/http2.js'
 import { trackUpgrades } from '../serving/drain/upgrades.js'
@@ -31,13 +32,17 @@ import { guardPath } from './unlink-guard.js'
 /** Half of a packet: the rest of `hello` is far smaller than the other half. */
 const MAX_HELLO_SOCKETS_BYTES: number = MAX_MESSAGE_BYTES / 2
 
+type Answer<C> =
+  | { readonly mode: 'managed'; readonly claim: C }
+  | { readonly mode: 'plain' }
+  | { readonly mode: 'failed'; readonly errno: number; readonly code: string }
 type Welcome = Extract<Reply, { type: 'welcome' }>
 
 /** One per thread that listens: the worker's claims, and the place that the launcher gave it. */
 export class Agent implements OrderWorld {
   readonly native: Native
   readonly spares: Spares
-  readonly claims: Map<number, Claim> = new Map()
+  readonly claims: Map<number, Claim | DatagramClaim> = new Map()
   state: OrderWorld['state']
   place: OrderWorld['place']
   drain: Draining | undefined
@@ -47,13 +52,18 @@ export class Agent implements OrderWorld {
   stderrReader: number | undefined
   readonly #handed: Handed
   readonly #link: LauncherLink
-  readonly #keepAlive = new KeepAlive()
+  readonly #world: ClaimWorld & DatagramWorld
   #lastClaim = 0
 
   /** Throws ERR_ADDON_NOT_FOUND. */
   constructor(handed: Handed) {
     this.#handed = handed
     this.native = loadAddon(handed.binding)
+    this.#world = {
+      native: this.native,
+      keepAlive: new KeepAlive(),
+      released: (claim: Claim | DatagramClaim) => this.#released(claim),
+    }
     this.spares = new Spares(this.native)
     this.adopted = new Adopted(this.native)
     this.#link = new LauncherLink(this.native, handed.channel, {
@@ -70,22 +80,31 @@ export class Agent implements OrderWorld {
    * it accepts nothing before `ready`.
    */
   claim(server: Server, address: ListenAddress, backlog: number, place: OpenPlace | undefined): ClaimAnswer {
-    const id = ++this.#lastClaim
-    const claim = { type: 'claim', id, address, backlog } as const
-    const answer = this.#link.ask(place === undefined ? claim : { ...claim, ready: 'program' })
-    if (answer === undefined) return { mode: 'plain' }
-    const { reply, fds } = answer
-    try {
-      if (reply.mode === 'unmanaged') return { mode: 'plain' }
-      if (reply.mode === 'failed') return { mode: 'failed', errno: reply.errno, code: reply.code }
-      return this.#take(reply, fds, { id, address, server, backlog, place })
-    } finally {
-      fds.closeRest()
-    }
+    let bound: InetAddress | undefined
+    const answer = this.#ask(address, backlog, place, (id, { listener, slot }, fd, mode) => {
+      if (address.kind === 'tcp' && address.host === null) bound = this.native.localAddress(fd) as InetAddress
+      const claim = new Claim({ id, address, listener, slot, server, backlog, place }, fd, mode, this.#world)
+      if (address.kind === 'unix') guardPath(address.path)
+      trackSessions(server)
+      trackUpgrades(server)
+      return claim
+    })
+    return answer.mode === 'managed' ? { ...answer, bound } : answer
+  }
+
+  /** The same for a UDP socket of the library, which is bound then. */
+  bind(socket: Socket, address: ListenAddress & { readonly kind: 'udp' }, place: OpenPlace): Answer<DatagramClaim> {
+    return this.#ask(
+      address,
+      0,
+      place,
+      (id, { listener, slot }, fd) =>
+        new DatagramClaim({ id, address, listener, slot, place }, socket, fd, this.#world),
+    )
   }
 
   /** Node's listen has succeeded: 'listening' comes in the next tick, unless the program closes the server before. */
-  announce(claim: Claim): void {
+  announce(claim: Claim | DatagramClaim): void {
     // Not in the next tick: a listen() beside this one may just have failed, and end the program in that tick.
     setImmediate(() => {
       if (claim.state === 'released') return
@@ -95,8 +114,13 @@ export class Agent implements OrderWorld {
     })
   }
 
-  /** The program's listener.ready(). */
-  ready(claim: Claim): void {
+  /** What the library is told of its listener. */
+  fill(place: OpenPlace, claim: Claim | DatagramClaim): void {
+    place.generation = this.place?.generation ?? null
+    place.ready = () => this.#ready(claim)
+  }
+
+  #ready(claim: Claim | DatagramClaim): void {
     if (!claim.isSilent) return
     claim.isSilent = false
     this.send({ type: 'ready', id: claim.facts.id })
@@ -106,36 +130,38 @@ export class Agent implements OrderWorld {
     return this.#link.send(message, fds)
   }
 
-  #take(
-    reply: Extract<Claimed, { mode: 'hold' | 'go' }>,
-    fds: ReceivedFds,
-    asked: { id: number; address: ListenAddress; server: Server; backlog: number; place: OpenPlace | undefined },
-  ): ClaimAnswer {
-    const name = reply.fds[0]
-    const fd = fds.take(0)
-    let bound: InetAddress | undefined
-    let claim: Claim
+  /** `take`: makes a claim of the socket that is the answer; when it throws, that is closed. */
+  #ask<C extends Claim | DatagramClaim>(
+    address: ListenAddress,
+    backlog: number,
+    place: OpenPlace | undefined,
+    take: (id: number, name: SocketName, fd: number, mode: 'hold' | 'go') => C,
+  ): Answer<C> {
+    const id = ++this.#lastClaim
+    const asked = { type: 'claim', id, address, backlog } as const
+    const answer = this.#link.ask(place === undefined ? asked : { ...asked, ready: 'program' })
+    if (answer === undefined) return { mode: 'plain' }
+    const { reply, fds } = answer
     try {
-      if (asked.address.kind === 'tcp' && asked.address.host === null)
-        bound = this.native.localAddress(fd) as InetAddress
-      claim = new Claim({ ...asked, listener: name.listener, slot: name.slot }, fd, reply.mode, {
-        native: this.native,
-        keepAlive: this.#keepAlive,
-        released: (released) => this.#released(released),
-      })
-    } catch (error) {
-      this.native.close(fd)
-      this.send({ type: 'released', id: asked.id })
-      const { errno, code } = error as NodeJS.ErrnoException
-      if (errno === undefined) throw error
-      return { mode: 'failed', errno, code: code ?? 'EINVAL' }
+      if (reply.mode === 'unmanaged') return { mode: 'plain' }
+      if (reply.mode === 'failed') return { mode: 'failed', errno: reply.errno, code: reply.code }
+      const fd = fds.take(0)
+      let claim: C
+      try {
+        claim = take(id, reply.fds[0], fd, reply.mode)
+      } catch (error) {
+        this.native.close(fd)
+        this.send({ type: 'released', id })
+        const { errno, code } = error as NodeJS.ErrnoException
+        if (errno === undefined) throw error
+        return { mode: 'failed', errno, code: code ?? 'EINVAL' }
+      }
+      this.claims.set(id, claim)
+      this.state ??= reply.mode === 'hold' ? 'held' : 'serving'
+      return { mode: 'managed', claim }
+    } finally {
+      fds.closeRest()
     }
-    this.claims.set(asked.id, claim)
-    this.state ??= reply.mode === 'hold' ? 'held' : 'serving'
-    if (asked.address.kind === 'unix') guardPath(asked.address.path)
-    trackSessions(asked.server)
-    trackUpgrades(asked.server)
-    return { mode: 'managed', claim, bound }
   }
 
   /** This thread ends, and the process goes on. */
@@ -145,7 +171,7 @@ export class Agent implements OrderWorld {
     this.#link.leave()
   }
 
-  #released(claim: Claim): void {
+  #released(claim: Claim | DatagramClaim): void {
     this.claims.delete(claim.facts.id)
     this.send({ type: 'released', id: claim.facts.id })
   }

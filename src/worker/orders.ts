@@ -2,7 +2,8 @@ import type { Fate } from '../meeting.js'
 import type { Native } from '../native.js'
 import type { AckResult, ListenerKey, Order, OrderType, SocketName, ToLauncher, ToWorker } from '../protocol.js'
 import { acceptTheRest } from '../serving/accept-the-rest.js'
-import type { Claim } from '../serving/claim.js'
+import { Claim } from '../serving/claim.js'
+import { DatagramClaim } from '../serving/datagrams.js'
 import { Drain, type DrainEvents, type Draining } from '../serving/drain/drain.js'
 import type { Incoming } from '../serving/incoming.js'
 import type { Adopted } from '../serving/migrate/adopted.js'
@@ -22,7 +23,7 @@ const SOCKETS_PER_MESSAGE = 200
 /** What the orders act on. */
 export interface OrderWorld {
   readonly native: Native
-  readonly claims: ReadonlyMap<number, Claim>
+  readonly claims: ReadonlyMap<number, Claim | DatagramClaim>
   readonly spares: Spares
   /** undefined until the first claim. */
   state: 'held' | 'serving' | 'paused' | 'draining' | undefined
@@ -87,7 +88,7 @@ const handlers = {
     world.answers?.stop()
     world.answers = undefined
     if (everyMs === 0) return undefined
-    const servers = [...world.claims.values()].map((claim) => claim.facts.server)
+    const servers = [...world.claims.values()].flatMap((claim) => (claim instanceof Claim ? claim.facts.server : []))
     world.answers = new Answers(servers, everyMs, (answered) => world.send({ type: 'answered', ...answered }))
     return undefined
   },
@@ -109,12 +110,19 @@ const handlers = {
     for (const receiver of world.receivers) receiver.close()
     const claims = [...world.claims.values()]
     const servers = claims.map((claim) => claim.facts.server)
-    const plan = { spreadMs: websocket === 'close' ? Math.min(spreadMs ?? 0, deadlineMs / 2) : null }
+    // One that the program closes meanwhile is no claim any more, and hears of the end all the same.
+    const fates = fatesOf(world)
+    const plan = {
+      spreadMs: websocket === 'close' ? Math.min(spreadMs ?? 0, deadlineMs / 2) : null,
+      isAwaited: fates.length > 0,
+    }
     const events: DrainEvents = {
-      done: (outcome) => {
-        world.send({ type: 'drained', outcome })
+      done: (outcome, goesOn) => {
+        // After the program: the launcher's answer is the stop signal.
+        if (goesOn && fates.length > 0) setImmediate(() => world.send({ type: 'drained', outcome }))
+        else world.send({ type: 'drained', outcome })
         const { moved = 0, ended, closed, cut } = outcome
-        tell(world, (fate) => fate.drained({ moved, ended, closed, cut }))
+        for (const fate of fates) fate.drained({ moved, ended, closed, cut })
       },
       holds: (held) => world.send({ type: 'draining', held }),
       closedEarly: (call, cut, open) => world.send({ type: 'closed-early', call, cut, open }),
@@ -131,13 +139,13 @@ const handlers = {
     return withChildren(connections)
   },
   probe(world, { listener }, fds) {
-    const claim = claimOf(world, listener)
+    const claim = streamClaimOf(world, listener)
     if (claim === undefined) throw coded('ENOENT', `no claim on ${listener}`)
     claim.take(fds.take(0))
     return speaksAs(claim)
   },
   receive(world, { listener }, fds) {
-    const claim = claimOf(world, listener)
+    const claim = streamClaimOf(world, listener)
     if (claim === undefined) throw coded('ENOENT', `no claim on ${listener}`)
     if (world.state === 'draining') throw coded('EBUSY', 'this worker drains')
     // Another protocol than before: the lane is closed, and the sender knows.
@@ -147,7 +155,7 @@ const handlers = {
     return undefined
   },
   migrate(world, { listener }, fds) {
-    const claim = claimOf(world, listener)
+    const claim = streamClaimOf(world, listener)
     if (claim === undefined) throw coded('ENOENT', `no claim on ${listener}`)
     const { native, adopted } = world
     const isHttp = speaks(claim.facts.server) === 'http'
@@ -223,7 +231,11 @@ function serve(world: OrderWorld, { except = [] }: { readonly except?: readonly 
 
 /** The program's listeners of the library. */
 function tell(world: OrderWorld, say: (fate: Fate) => void): void {
-  for (const { facts } of world.claims.values()) if (facts.place?.fate !== undefined) say(facts.place.fate)
+  for (const fate of fatesOf(world)) say(fate)
+}
+
+function fatesOf({ claims }: OrderWorld): Fate[] {
+  return [...claims.values()].flatMap(({ facts }) => facts.place?.fate ?? [])
 }
 
 function drop(world: OrderWorld, name: SocketName): void {
@@ -231,12 +243,20 @@ function drop(world: OrderWorld, name: SocketName): void {
   const claim = claimOf(world, name.listener)
   if (claim === undefined) return
   if (name.slot !== claim.facts.slot) claim.unadopt(name.slot)
-  else if (claim.state === 'draining') claim.letGo()
+  else if (claim.state !== 'draining') return
+  else if (claim instanceof DatagramClaim) claim.giveUp()
+  else claim.letGo()
 }
 
-function claimOf(world: OrderWorld, listener: string): Claim | undefined {
+function claimOf(world: OrderWorld, listener: string): Claim | DatagramClaim | undefined {
   for (const claim of world.claims.values()) if (claim.facts.listener === listener) return claim
   return undefined
+}
+
+/** One with connections. */
+function streamClaimOf(world: OrderWorld, listener: string): Claim | undefined {
+  const claim = claimOf(world, listener)
+  return claim instanceof Claim ? claim : undefined
 }
 
 function withChildren(connections: number): Deed | Promise<Deed> {

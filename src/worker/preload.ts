@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { realpathSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Claimant } from './claimant.js'
 import { type Handed, takeClusterChild, takeEnvironment } from './environment.js'
 import { LibraryServers } from './library-servers.js'
 import { passOn } from './pass-on.js'
@@ -21,12 +22,23 @@ if (handed !== undefined && !isLauncher() && !isLockedOut(handed)) {
   const endPassingOn = handed.thread === 0 ? passOn(handed) : () => {}
   const speaksToParent = handed.ready === 'message' || handed.compat === 'pm2'
   const ready = speaksToParent && handed.thread === 0 ? provideSend() : undefined
-  const library = LibraryServers.offer()
+  let known: Claimant | undefined
+  const claimant = (): Claimant => {
+    if (known === undefined) {
+      const { Claimant } = require('./claimant.js') as typeof import('./claimant.js')
+      known = new Claimant(handed, endPassingOn, ready)
+    }
+    return known
+  }
+  const library = LibraryServers.offer((...asked) => {
+    const { bindManaged } = require('./bind.js') as typeof import('./bind.js')
+    return bindManaged(claimant(), ...asked)
+  })
   const install = (): void => {
     // Not inside the channel's own loop over its subscribers.
     process.nextTick(() => unsubscribe(LISTEN_STARTS, install))
     const { installListenHook } = require('./listen-hook.js') as typeof import('./listen-hook.js')
-    installListenHook(handed, endPassingOn, ready, library)
+    installListenHook(claimant(), library)
   }
   subscribe(LISTEN_STARTS, install)
   if (handed.paths !== undefined) guardPaths(JSON.parse(handed.paths) as string[])

@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdtempSync, openSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
@@ -255,5 +256,24 @@ describe('acceptQueue', () => {
   it('is EINVAL of a socket that does not listen, ENOTSUP of a unix socket', () => {
     expect(errorOf(() => addon.acceptQueue(bound().fd))).toEqual(systemError('EINVAL', 'getsockopt'))
     expect(errorOf(() => addon.acceptQueue(socket('unix', 'stream')))).toEqual(systemError('ENOTSUP', 'getsockopt'))
+  })
+})
+
+describe('receiveQueue', () => {
+  it('shows what waits to be read, and how much had no room', async () => {
+    const fd = socket('inet', 'datagram')
+    addon.bindInet(fd, '127.0.0.1', 0)
+    expect(addon.receiveQueue(fd)).toEqual({ bytes: 0, dropped: 0 })
+    const client = createSocket('udp4')
+    const { port } = addon.localAddress(fd) as InetAddress
+    const send = (): Promise<unknown> => new Promise((done) => client.send('x', port, '127.0.0.1', done))
+    await send()
+    const { bytes } = addon.receiveQueue(fd)
+    expect(bytes).toBeGreaterThan(1)
+    for (let sent = 0; addon.receiveQueue(fd).dropped < 3 && sent < 100_000; sent++) await send()
+    expect(addon.receiveQueue(fd).dropped).toBe(3)
+    expect(addon.receiveQueue(fd).bytes % bytes).toBe(0)
+    client.close()
+    await once(client, 'close')
   })
 })

@@ -243,9 +243,9 @@ test.each([
   ["return bindReusePort(createSocket('udp4'), { port: Number(port), address: '::1', handover: path })", 'EINVAL'],
   ["return bindReusePort(require('net').createServer(), { port: Number(port), handover: path })", 'ERR_USAGE'],
   [
-    `globalThis[Symbol.for('reuseport-run.meeting')] = { version: 1 } // as under a launcher
+    `globalThis[Symbol.for('reuseport-run.meeting')] = { version: 1 } // as under a launcher that knows nothing of it
      return bindReusePort(createSocket('udp4'), { port: Number(port), handover: path })`,
-    'ERR_USAGE',
+    'ERR_PROTOCOL',
   ],
   [
     `const socket = createSocket('udp4')

@@ -244,6 +244,7 @@ describe('a program that accepts by itself', () => {
       old.child.kill('SIGHUP')
       expect(await held).toBe('held')
       expect(await old.line('closed')).toBe('{"hasSuccessor":true}')
+      expect(await old.line('drained')).toBe('{"moved":0,"ended":1,"closed":0,"cut":0}')
       expect(await old.ended).toEqual({ code: 0, signal: null })
     }
     goes = false

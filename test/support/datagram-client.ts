@@ -6,51 +6,80 @@ import { until } from './until.js'
 const WINDOW = 50
 
 /**
- * Numbers its datagrams, never sends one again, and expects each of them back, behind the pid of who has answered: test/fixtures/worker/handover.cjs.
- * What was not answered is lost.
+ * Numbers its datagrams, never sends one again, and expects each of them back, behind the pid of who has answered: test/fixtures/worker/handover.cjs,
+ * test/fixtures/servers/datagrams.cjs. What was not answered is lost. Its flows, each of a port of its own, take turns.
  */
 export class DatagramClient {
   readonly answeredBy = new Map<number, number>()
   readonly twice: number[] = []
+  /** By flow: who has answered last. */
+  readonly lastOf: number[] = []
   sent = 0
-  readonly #socket: Socket = createSocket('udp4')
+  readonly #port: number
+  readonly #flows: Socket[] = []
+  /** By flow: the last number that was answered. */
+  readonly #heardOf: number[] = []
   readonly #unanswered = new Set<number>()
-  /** Who has answered last. */
-  #last = 0
+  readonly #flowOf = new Map<number, number>()
   #isStopped = false
 
-  constructor(port: number) {
-    this.#socket.on('message', (data) => this.#heard(String(data).split(' ').map(Number)))
-    this.#socket.connect(port, '127.0.0.1', () => this.#send())
+  constructor(port: number, flows = 1) {
+    this.#port = port
+    for (let flow = 0; flow < flows; flow++) this.add()
   }
 
-  /** What it sends now is answered by this process. */
-  async isWith(pid: number): Promise<void> {
+  /** One more flow; its number. */
+  add(): number {
+    const flow = this.#flows.length
+    const socket = createSocket('udp4')
+    this.#flows.push(socket)
+    this.lastOf.push(0)
+    this.#heardOf.push(-1)
+    // What is refused is not answered: it is lost.
+    socket.on('error', () => {})
+    socket.on('message', (data) => this.#heard(flow, String(data).split(' ').map(Number)))
+    // It has begun when it can be sent by.
+    socket.connect(this.#port, '127.0.0.1', () => this.#send(flow))
+    return flow
+  }
+
+  /** What it sends now is answered by these processes, all of them. */
+  async isWith(...pids: number[]): Promise<void> {
     const from = this.sent
-    await until(`pid ${pid} answers`, () => this.sent > from && this.#last === pid)
+    const isAnswered = (): boolean => this.#heardOf.every((number) => number >= from)
+    const seen = (): string => `pids ${pids} answer, and not ${[...new Set(this.lastOf)]}`
+    await until(seen, () => isAnswered() && this.lastOf.every((pid) => pids.includes(pid)))
   }
 
   /** Its numbers that were lost. */
   async stop(): Promise<number[]> {
     this.#isStopped = true
     await until('each is answered', () => this.#unanswered.size === 0).catch(() => {})
-    this.#socket.close()
-    await once(this.#socket, 'close')
+    for (const socket of this.#flows) {
+      socket.close()
+      await once(socket, 'close')
+    }
     return [...this.#unanswered]
   }
 
-  #send(): void {
-    while (!this.#isStopped && this.#unanswered.size < WINDOW) {
+  /** Each answer brings the next of its flow, so all of them have their share of what may wait. */
+  #send(flow: number): void {
+    const share = Math.max(1, Math.floor(WINDOW / this.#flows.length))
+    let waiting = [...this.#unanswered].filter((number) => this.#flowOf.get(number) === flow).length
+    for (; !this.#isStopped && waiting < share && this.#unanswered.size < WINDOW; waiting++) {
       const number = this.sent++
       this.#unanswered.add(number)
-      this.#socket.send(String(number))
+      this.#flowOf.set(number, flow)
+      this.#flows[flow]?.send(String(number))
     }
   }
 
-  #heard([pid = 0, number = 0]: number[]): void {
-    this.#last = pid
+  #heard(flow: number, [pid = 0, number = 0]: number[]): void {
+    this.lastOf[flow] = pid
+    this.#heardOf[flow] = Math.max(this.#heardOf[flow] ?? 0, number)
     this.answeredBy.set(pid, (this.answeredBy.get(pid) ?? 0) + 1)
     if (!this.#unanswered.delete(number)) this.twice.push(number)
-    this.#send()
+    this.#flowOf.delete(number)
+    this.#send(flow)
   }
 }

@@ -1,4 +1,4 @@
-import type { ListenerKey } from '../../protocol.js'
+import { isDatagram, type ListenerKey } from '../../protocol.js'
 import type { Draft } from './draft.js'
 import { isResuming, listensOn } from './listeners.js'
 import type { Worker } from './state.js'
@@ -30,7 +30,7 @@ function layLanes(draft: Draft, worker: Worker): void {
   const { phase, settings } = draft.state
   if (phase !== 'running' || !settings.migrate) return
   for (const { listener, listening } of Object.values(worker.claims)) {
-    if (!listening || hasReceiver(draft, worker, listener)) continue
+    if (!listening || isDatagram(listener) || hasReceiver(draft, worker, listener)) continue
     const receiver = receiverFor(draft, worker, listener)
     if (receiver === undefined) continue
     worker.lanes[listener] = receiver.id

@@ -1,5 +1,5 @@
 import type { ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
-import { listenerKey } from '../../protocol.js'
+import { isDatagram, listenerKey } from '../../protocol.js'
 import { type Draft, socketId } from './draft.js'
 import type { WorkerEvent } from './events.js'
 import { type Claim, type Listener, NO_SLOT, type State, type Worker } from './state.js'
@@ -23,7 +23,7 @@ const ASK_AGAIN_MS = 1_000
 export function claim(draft: Draft, worker: Worker, event: OfType<'claim'>): void {
   const { settings, listeners } = draft.state
   const { address, backlog } = event
-  if (address.kind === 'tcp' && settings.ports !== undefined && !settings.ports.includes(address.port)) {
+  if (address.kind !== 'unix' && settings.ports !== undefined && !settings.ports.includes(address.port)) {
     draft.do({ do: 'answer', worker: worker.id, claim: event.claim, answer: { mode: 'unmanaged' } })
     return
   }
@@ -117,7 +117,8 @@ function exceptFor(draft: Draft, { role, claims }: Worker): { except?: readonly 
 export function opened(draft: Draft, worker: Worker, event: OfType<'opened'>): void {
   const listener = draft.state.listeners[event.listener] as Listener
   const { slot } = event
-  noteSocket(listener, slot, event.listening)
+  // Datagrams come from the bind on: until it has a worker of its own, a sibling reads them.
+  noteSocket(listener, slot, event.listening || isDatagram(event.listener))
   if (!listener.owners.includes(worker.generation)) listener.owners.push(worker.generation)
   if (listener.awaitedBy === worker.generation) listener.awaitedBy = null
   const asked = worker.claims[event.claim]

@@ -1,3 +1,4 @@
+import { isDatagram } from '../../protocol.js'
 import type { Draft } from './draft.js'
 import { listensOn } from './listeners.js'
 import type { CanaryShare, Listener, Worker } from './state.js'
@@ -19,15 +20,14 @@ export function settleSteering(draft: Draft): void {
   const { phase, steers } = draft.state
   if (!steers || phase !== 'running') return
   for (const listener of draft.listeners) {
-    // Datagrams of one client belong together, whatever the hash has chosen.
-    if (listener.shared || listener.address.kind === 'udp') continue
+    if (listener.shared) continue
     const weights = weightsOf(draft, listener)
     steer(draft, listener, { weights, canary: weights === null ? null : shareOf(draft, listener) })
   }
 }
 
 /** Of a canary, its slot alone has a share of another kind. A program is there before its socket is: without one the hash would choose it. */
-function weightsOf(draft: Draft, { order, adoptedBy }: Listener, leaving?: number): number[] | null {
+function weightsOf(draft: Draft, { key, order, adoptedBy }: Listener, leaving?: number): number[] | null {
   const { state } = draft
   const canary = state.run?.canary?.slot
   const stays = (slot: number): boolean => state.parked[slot] === undefined && slot !== leaving && slot !== canary
@@ -35,11 +35,13 @@ function weightsOf(draft: Draft, { order, adoptedBy }: Listener, leaving?: numbe
   const accepts = ({ state: at }: Worker): boolean => at === 'serving' || at === 'paused'
   const serves = (slot: number): boolean =>
     state.settings.agent || draft.members.some((worker) => worker.slot === slot && accepts(worker))
-  const isWhole = (slot: number): boolean => stays(slot) && adoptedBy[slot] === undefined && serves(slot)
+  // Datagrams of one client belong together, whatever the hash has chosen, for as long as that socket is there: whoever has adopted it reads them.
+  const isWhole = (slot: number): boolean =>
+    stays(slot) && (isDatagram(key) || (adoptedBy[slot] === undefined && serves(slot)))
   const chosen = order.filter(order.some(isWhole) ? isWhole : stays)
   const isAll = chosen.length === order.length && canary === undefined
   // What only the canary listens on is its own.
-  if (chosen.length === 0 || (isAll && !state.settings.alwaysSteers)) return null
+  if (chosen.length === 0 || (isAll && (isDatagram(key) || !state.settings.alwaysSteers))) return null
   return order.map((slot) => (chosen.includes(slot) ? 1 : 0))
 }
 

@@ -1,15 +1,12 @@
-import net from 'node:net'
 import { native } from '../../native.js'
 import type { Server } from '../../serving/handles.js'
+import { StandIn } from '../../serving/stand-in.js'
 
-/**
- * Stands for a program that accepts by itself: it has the socket and accepts nothing. What connections there are only the program knows, so it
- * counts as one, until it is closed.
- */
-export class BareServer extends net.Server {
+/** Stands for a program that accepts by itself: it has the socket and accepts nothing. Its connections have ended when it is closed. */
+export class BareServer extends StandIn {
   constructor() {
-    super()
-    this.#count(1)
+    super('tcp')
+    this.count(1)
   }
 
   /** A copy of the socket, which is the caller's. */
@@ -17,17 +14,8 @@ export class BareServer extends net.Server {
     return native().dup((this as unknown as Server)._handle?.fd ?? -1)
   }
 
-  /** By its program, which had it open still. */
-  answered(): void {
-    this.#count(0)
-  }
-
   override close(done?: (error?: Error) => void): this {
-    this.#count(0)
+    this.count(0)
     return super.close(done)
-  }
-
-  #count(connections: number): void {
-    Object.assign(this, { _connections: connections })
   }
 }

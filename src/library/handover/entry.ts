@@ -2,8 +2,8 @@ import type { Socket } from 'node:dgram'
 import type { Fate } from '../../meeting.js'
 import type { ListenerKey } from '../../protocol.js'
 import type { Claim } from '../../serving/claim.js'
+import type { DatagramClaim } from '../../serving/datagrams.js'
 import type { Server } from '../../serving/handles.js'
-import type { DatagramClaim } from './datagrams.js'
 
 /** What a program asks for with `handover`; times in milliseconds. */
 export interface HandoverOptions {

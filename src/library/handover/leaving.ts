@@ -5,11 +5,11 @@ import { addOutcomes } from '../../outcomes.js'
 import type { DrainOutcome, ListenerKey } from '../../protocol.js'
 import { acceptTheRest } from '../../serving/accept-the-rest.js'
 import { Claim } from '../../serving/claim.js'
+import { DatagramClaim } from '../../serving/datagrams.js'
 import { Drain } from '../../serving/drain/drain.js'
 import type { Adopted } from '../../serving/migrate/adopted.js'
 import { Sender } from '../../serving/migrate/sender.js'
 import { speaks } from '../../serving/speaks.js'
-import { DatagramClaim } from './datagrams.js'
 import type { Entry } from './entry.js'
 import type { FromNew } from './messages.js'
 import type { OfferTalk } from './offer.js'
@@ -80,7 +80,7 @@ export class Leaving {
   #drain(entries: readonly Entry[], hasSuccessor: boolean): void {
     const { drainTimeoutMs } = this.#world
     const servers = entries.map(({ server }) => server)
-    const plan = { spreadMs: Math.min(SPREAD_MS, drainTimeoutMs / 2) }
+    const plan = { spreadMs: Math.min(SPREAD_MS, drainTimeoutMs / 2), isAwaited: true }
     const drain = new Drain(servers, plan, {
       done: (outcome) => {
         this.#outcomes.push(outcome)

@@ -7,6 +7,7 @@ import type { Fate } from '../../meeting.js'
 import { type InetAddress, MAX_FDS_PER_MESSAGE, type Native, native, type Poller, READABLE } from '../../native.js'
 import { type ListenAddress, type ListenerKey, listenerKey } from '../../protocol.js'
 import { Claim } from '../../serving/claim.js'
+import { DatagramClaim } from '../../serving/datagrams.js'
 import { trackSessions } from '../../serving/drain/http2.js'
 import { trackUpgrades } from '../../serving/drain/upgrades.js'
 import type { Server } from '../../serving/handles.js'
@@ -19,7 +20,6 @@ import { Sender } from '../../serving/migrate/sender.js'
 import type { ReceivedFds } from '../../serving/received-fds.js'
 import { speaks } from '../../serving/speaks.js'
 import { BareServer } from './bare.js'
-import { DatagramClaim } from './datagrams.js'
 import type { Entry, HandoverOptions } from './entry.js'
 import { Leaving } from './leaving.js'
 import { MainProcess } from './main-process.js'
@@ -195,11 +195,12 @@ export class Succession implements OfferWorld {
     address: ListenAddress & { readonly kind: 'udp' },
     options: HandoverOptions & { readonly fate: Fate },
     begin: () => void,
-  ): { claim: DatagramClaim; ready(): void; isInherited: boolean } {
+  ): { ready(): void; isInherited: boolean } {
     const obtained = this.#obtain(address)
     const { key, fd, isInherited } = obtained
     try {
-      const claim = new DatagramClaim(socket, fd, {
+      const facts = { id: ++this.#lastClaim, address, listener: key, slot: 0, place: options }
+      const claim = new DatagramClaim(facts, socket, fd, {
         native: this.native,
         keepAlive: this.#keepAlive,
         released: () => this.#released(entry),
@@ -207,12 +208,13 @@ export class Succession implements OfferWorld {
       this.#unclaimed.delete(key)
       const serve = (): void => {
         begin()
-        claim.receive()
+        claim.isSilent = false
+        claim.accept()
       }
-      const standing = { server: claim.server, program: socket, serve, end: () => claim.end(), unlink: () => {} }
+      const standing = { server: claim.facts.server, program: socket, serve, end: () => claim.end(), unlink: () => {} }
       const entry: Entry = { ...options, key, claim, isReady: false, ...standing }
       this.#entries.set(key, entry)
-      return { claim, ready: () => this.ready(entry), isInherited }
+      return { ready: () => this.ready(entry), isInherited }
     } catch (error) {
       this.#giveBack(obtained)
       throw error

@@ -2,6 +2,7 @@ import { addHeld, addOutcomes } from '../../outcomes.js'
 import type { DrainOutcome, Held } from '../../protocol.js'
 import type { Server } from '../handles.js'
 import { Sender } from '../migrate/sender.js'
+import { StandIn } from '../stand-in.js'
 import { watchCloses } from './early-close.js'
 import { HttpDrain } from './http.js'
 import { Http2Drain } from './http2.js'
@@ -28,6 +29,8 @@ export interface DrainPlan {
   readonly deadlineMs: number
   /** WebSocket clients are told over this time; null: at the deadline. */
   readonly spreadMs: number | null
+  /** The program wants to hear of the end: the process does not end before that is told. */
+  readonly isAwaited?: boolean
 }
 
 /** A drain that goes on: of this process, or of it and its children. */
@@ -44,7 +47,8 @@ export interface Draining {
 }
 
 export interface DrainEvents {
-  done(outcome: DrainOutcome): void
+  /** `goesOn`: the process does. */
+  done(outcome: DrainOutcome, goesOn: boolean): void
   holds(held: Held): void
   closedEarly(call: string, cut: number, open: number): void
 }
@@ -55,7 +59,7 @@ export interface DrainEvents {
  */
 export class Drain implements Draining {
   readonly #servers: readonly Server[]
-  readonly #plan: Pick<DrainPlan, 'spreadMs'>
+  readonly #plan: Omit<DrainPlan, 'deadlineMs'>
   readonly #events: DrainEvents
   #parts: readonly { readonly ledger: Ledger; readonly drains: readonly ServerDrain[] }[] = []
   #deadline = 0
@@ -68,7 +72,7 @@ export class Drain implements Draining {
   #told = ''
   #outcome: DrainOutcome | undefined
 
-  constructor(servers: readonly Server[], plan: Pick<DrainPlan, 'spreadMs'>, events: DrainEvents) {
+  constructor(servers: readonly Server[], plan: Omit<DrainPlan, 'deadlineMs'>, events: DrainEvents) {
     this.#servers = servers
     this.#plan = plan
     this.#events = events
@@ -81,17 +85,21 @@ export class Drain implements Draining {
   begin(deadlineMs: number): void {
     this.setDeadline(deadlineMs)
     this.#parts = this.#servers.map((server) => ({ ledger: new Ledger(server), drains: this.#drainsOf(server) }))
-    this.#stopWatching = this.#parts.map(({ ledger }, index) =>
-      watchCloses(this.#servers[index] as Server, (call, deed) => {
+    this.#stopWatching = this.#parts.flatMap(({ ledger }, index) => {
+      const server = this.#servers[index] as Server
+      // What stands for a program ends by its program's word.
+      if (server instanceof StandIn) return []
+      return watchCloses(server, (call, deed) => {
         const cut = ledger.cutBy(deed)
         // Not those that had nothing to close.
         if (cut > 0 || call === 'server.close()') this.#events.closedEarly(call, cut, ledger.open)
-      }),
-    )
+      })
+    })
     this.#toldAt = performance.now() + FIRST_TELL_MS - TELL_EVERY_MS
     process.once('exit', this.#onExit)
     for (const { drains } of this.#parts) for (const drain of drains) drain.begin()
-    this.#look = setInterval(() => this.#sweep(), LOOK_EVERY_MS).unref()
+    this.#look = setInterval(() => this.#sweep(), LOOK_EVERY_MS)
+    if (this.#plan.isAwaited !== true) this.#look.unref()
     this.#sweep()
   }
 
@@ -171,14 +179,14 @@ export class Drain implements Draining {
 
   /** The process ends before its drain: what it still has is lost with it, and this is the last that is heard of it. */
   readonly #onExit = (): void => {
-    this.#finish(this.#open() > 0)
+    this.#finish(this.#open() > 0, false)
   }
 
-  #finish(early = false): void {
+  #finish(early = false, goesOn = true): void {
     if (this.#outcome !== undefined) return
     this.cancel()
     this.#outcome = { ...addOutcomes(this.#parts.map(({ ledger }) => ledger.outcome())), early }
-    this.#events.done(this.#outcome)
+    this.#events.done(this.#outcome, goesOn)
   }
 
   #held(): Held {

@@ -9,7 +9,7 @@ import {
 } from '../../protocol.js'
 import type { Server } from '../handles.js'
 import { Sender } from '../migrate/sender.js'
-import { speaks } from '../speaks.js'
+import { kindOf } from '../speaks.js'
 import { census, doing } from './census.js'
 
 type Counts = Map<ConnectionKind, number>
@@ -33,7 +33,7 @@ export class Ledger {
 
   constructor(server: Server) {
     this.#server = server
-    this.#base = speaks(server)
+    this.#base = kindOf(server)
     this.#atBegin = this.open
     this.#movedBefore = Sender.of(server)?.moved ?? 0
     this.#known = census(server)

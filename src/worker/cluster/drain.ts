@@ -126,7 +126,7 @@ export class ClusterDrain implements Draining {
       ...addOutcomes([this.#ownOutcome ?? NOTHING, ...ofChildren]),
       early: this.#ownOutcome?.early === true,
     }
-    this.#events.done(this.#outcome)
+    this.#events.done(this.#outcome, false)
   }
 
   #tell(): void {
