@@ -23,6 +23,7 @@ export type ErrorCode =
   | 'ERR_START_FAILED'
   | 'ERR_TIMED_OUT'
   | 'ERR_USAGE'
+  | 'ERR_USER'
   | 'ERR_WORKING_DIRECTORY'
 
 /**
@@ -73,5 +74,6 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   ERR_START_FAILED: 1,
   ERR_TIMED_OUT: 5,
   ERR_USAGE: 2,
+  ERR_USER: 2,
   ERR_WORKING_DIRECTORY: 1,
 }

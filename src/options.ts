@@ -1,6 +1,7 @@
 import type { ReadySignal, Strategy } from './control-protocol.js'
 import type { SteerBy } from './native.js'
 import type { ListenAddress } from './protocol.js'
+import type { WorkerUser } from './worker-user.js'
 
 /** How a launcher runs: what the command line says, checked, with defaults. Durations are milliseconds. */
 export interface LauncherOptions {
@@ -27,6 +28,8 @@ export interface LauncherOptions {
   readonly stopSignal: NodeJS.Signals
   /** 'pm2': the program finds what PM2 gives it: `process.send`, and the message 'shutdown'. */
   readonly compat: 'pm2' | undefined
+  /** As whom workers run; undefined: as the launcher. */
+  readonly user: WorkerUser | undefined
   /** What a worker must say before it may be probed and admitted. */
   readonly ready: ReadySignal
   /** 'alive': for so long it must not have ended. */
@@ -153,6 +156,7 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   drainSpreadMs: 5_000,
   stopSignal: 'SIGTERM',
   compat: undefined,
+  user: undefined,
   ready: 'listening',
   // A wrong option or a missing module ends most programs sooner.
   aliveMs: 1_000,

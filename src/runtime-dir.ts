@@ -1,7 +1,10 @@
 import {
+  chmodSync,
+  chownSync,
   closeSync,
   constants,
   existsSync,
+  fchmodSync,
   fstatSync,
   ftruncateSync,
   lstatSync,
@@ -11,6 +14,7 @@ import {
   readFileSync,
   rmdirSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs'
@@ -18,10 +22,12 @@ import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import { ReuseportError } from './errors.js'
 import { lockFile } from './lock-file.js'
 import { native } from './native.js'
+import { asUser, type WorkerUser } from './worker-user.js'
 
 /**
  * Where a launcher lives on this machine: `<runtime directory>/<name>/` with `lock`, `pid`, `control.sock`, `channel.sock`,
- * and `notify.sock` if workers are to say that they are ready by it.
+ * and `notify.sock` if workers are to say that they are ready by it. Where workers run as another user, what is for them lies in a directory
+ * of its own, `w/`: their group may search it, and write to the sockets in it; all that is above it can be passed through and no more.
  *
  * The runtime directory is the first that fits of: `--runtime-dir`, `$RUNTIME_DIRECTORY` (systemd; a colon list, the first counts),
  * `$XDG_RUNTIME_DIR/reuseport-run`, `/run/reuseport-run` (root only), `/tmp/reuseport-run-<uid>`. The launcher's own directory is 0700
@@ -32,6 +38,8 @@ export interface RuntimeDir {
   readonly controlSocket: string
   readonly channelSocket: string
   readonly notifySocket: string
+  /** Gives a socket that we have just made in there its owner and mode: nobody could connect before. */
+  letWorkersIn(socket: string): void
   /** Path of a socket on which a health command reaches this worker; its directory is there. */
   healthSocket(worker: number): string
   /** Removes the launcher's files and its directory, and gives the lock up. Idempotent. */
@@ -80,22 +88,28 @@ export function defaultName(directory: string): string {
 /** Makes the launcher's directory and takes its lock for life. Throws ERR_NAME_TAKEN when another launcher holds it, ERR_RUNTIME_DIR. */
 export function takeRuntimeDir(
   name: string,
-  options: { runtimeDir?: string | undefined; startedFrom: string },
+  options: { runtimeDir?: string | undefined; startedFrom: string; user?: WorkerUser | undefined },
 ): RuntimeDir {
   // Each mode below is meant, whatever the umask; nothing else runs before it is back.
   const mask = process.umask(0)
   try {
-    return take(join(firstThatFits(options.runtimeDir), name), name, options.startedFrom)
+    return take(join(firstThatFits(options.runtimeDir, options.user), name), name, options)
   } finally {
     process.umask(mask)
   }
 }
 
-function take(directory: string, name: string, startedFrom: string): RuntimeDir {
+function take(
+  directory: string,
+  name: string,
+  { startedFrom, user }: { startedFrom: string; user?: WorkerUser | undefined },
+): RuntimeDir {
   const at = (file: string): string => join(directory, file)
+  const workers = (file: string): string => (user === undefined ? at(file) : join(at('w'), file))
   checkLength(at('control.sock'))
+  checkLength(workers('channel.sock'))
   const lock = takeLock(directory, name, startedFrom)
-  const files = ['control.sock', 'channel.sock', 'notify.sock', 'pid', 'health'].map(at)
+  const files = ['control.sock', 'channel.sock', 'notify.sock', 'pid', 'health', 'w'].map(at)
   let released = false
   const release = (): void => {
     if (released) return
@@ -109,6 +123,8 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
   try {
     // The lock is ours: whatever a dead predecessor left here may go.
     for (const file of files) rmSync(file, { force: true, recursive: true })
+    makeWorkers(directory, 'keep', user)
+    if (user !== undefined) makeWorkers(at('w'), 'make', user)
     writeFileSync(at('pid'), `${process.pid}\n`, { mode: 0o644 })
     ftruncateSync(lock)
     writeSync(lock, JSON.stringify({ pid: process.pid, startedFrom } satisfies LockRecord), 0)
@@ -119,11 +135,15 @@ function take(directory: string, name: string, startedFrom: string): RuntimeDir 
   return {
     directory,
     controlSocket: at('control.sock'),
-    channelSocket: at('channel.sock'),
-    notifySocket: at('notify.sock'),
+    channelSocket: workers('channel.sock'),
+    notifySocket: workers('notify.sock'),
+    letWorkersIn: (socket) => {
+      if (user !== undefined) chownSync(socket, -1, user.gid)
+      chmodSync(socket, user === undefined ? 0o600 : 0o660)
+    },
     healthSocket: (worker) => {
-      mkdirSync(at('health'), { recursive: true, mode: 0o700 })
-      return join(at('health'), String(worker))
+      if (!existsSync(workers('health'))) makeWorkers(workers('health'), 'make', user)
+      return join(workers('health'), String(worker))
     },
     release,
   }
@@ -155,6 +175,13 @@ export function tryRuntimeDir(name: string, runtimeDir?: string): string {
 /** The directories of a path that are not there, the last one first. */
 function missingDirectories(path: string): string[] {
   return existsSync(path) || dirname(path) === path ? [] : [path, ...missingDirectories(dirname(path))]
+}
+
+/** A directory of ours, through which the workers' group may pass, if they have one of their own. */
+function makeWorkers(directory: string, what: 'make' | 'keep', user: WorkerUser | undefined): void {
+  if (what === 'make') mkdirSync(directory, { mode: 0o700 })
+  if (user !== undefined) chownSync(directory, -1, user.gid)
+  chmodSync(directory, user === undefined ? 0o700 : 0o710)
 }
 
 function removeEmpty(directory: string): void {
@@ -233,11 +260,11 @@ function defaultPlaces(): string[] {
   return places
 }
 
-function firstThatFits(given: string | undefined): string {
+function firstThatFits(given: string | undefined, user?: WorkerUser): string {
   const refusals: string[] = []
   for (const place of placesFor(given)) {
     try {
-      makeParent(place)
+      makeParent(place, user)
       return place
     } catch (error) {
       refusals.push(`${place}: ${(error as Error).message}`)
@@ -249,24 +276,35 @@ function firstThatFits(given: string | undefined): string {
   })
 }
 
-/** A parent that we make is 0700. One that exists must be ours or root's, and nobody else may put files into it. */
-function makeParent(place: string): void {
-  makeDirectories(place)
+/** A parent that we make is 0700; where workers have another user, who must be able to pass, 0711. One that exists must be ours or root's, and nobody else may put files into it. */
+function makeParent(place: string, user: WorkerUser | undefined): void {
+  makeDirectories(place, user === undefined ? 0o700 : 0o711)
   const fd = openSync(place, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
   try {
     const { uid, mode } = fstatSync(fd)
     if (uid !== process.geteuid?.() && uid !== 0) throw new Error(`is owned by uid ${uid}`)
     if ((mode & 0o022) !== 0) throw new Error(`may be written by others (mode ${(mode & 0o7777).toString(8)})`)
+    if (user === undefined) return
+    if (uid === process.geteuid?.()) fchmodSync(fd, (mode & 0o7777) | 0o011)
+    letPass(place, user)
   } finally {
     closeSync(fd)
   }
 }
 
+function letPass(place: string, user: WorkerUser): void {
+  try {
+    asUser(user, () => statSync(`${place}/.`))
+  } catch (cause) {
+    throw new Error(`${user.label} cannot pass through it: ${(cause as Error).message}`)
+  }
+}
+
 /** As mkdirSync's `recursive`, which says ENOENT of a file system that is read-only. */
-function makeDirectories(path: string): void {
+function makeDirectories(path: string, mode: number): void {
   const make = (): void => {
     try {
-      mkdirSync(path, { mode: 0o700 })
+      mkdirSync(path, { mode })
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
     }
@@ -275,7 +313,7 @@ function makeDirectories(path: string): void {
     make()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(path) === path) throw error
-    makeDirectories(dirname(path))
+    makeDirectories(dirname(path), mode)
     make()
   }
 }
@@ -302,7 +340,8 @@ function checkPrivate(directory: string): void {
   try {
     const { uid, mode } = fstatSync(fd)
     if (uid !== process.geteuid?.()) refuse(`is owned by uid ${uid}`)
-    if ((mode & 0o077) !== 0) refuse(`is open to others (mode ${(mode & 0o7777).toString(8)})`)
+    // A group may pass, and no more: workers with a user of their own had it, or will.
+    if ((mode & 0o067) !== 0) refuse(`is open to others (mode ${(mode & 0o7777).toString(8)})`)
   } finally {
     closeSync(fd)
   }

@@ -2,6 +2,7 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -103,7 +104,13 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) const char* becom
   return nullptr;
 }
 
+KeepDumpable::KeepDumpable() : wasDumpable_(::prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1) {}
+KeepDumpable::~KeepDumpable() {
+  if (wasDumpable_) ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
 Result<int> useFilesAs(const Identity& identity) {
+  const KeepDumpable keep;
   const bool isDown = identity.uid != 0;
   const auto groups = [&] { return static_cast<int>(::syscall(REUSEPORT_ID(setgroups), identity.groups.size(), identity.groups.data())); };
   const auto setGroups = attempt(groups);

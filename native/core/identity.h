@@ -39,6 +39,21 @@ Result<std::optional<gid_t>> findGroup(const std::string& name);
 const char* becomeForGood(const Identity& identity);
 
 /**
+ * The kernel takes from a process that changes its identity, in a thread or in a child that shares its memory, that it can be dumped and
+ * traced (PR_SET_DUMPABLE, and with it who owns its files in /proc): for as long as this lives, and not longer.
+ */
+class KeepDumpable {
+ public:
+  KeepDumpable();
+  ~KeepDumpable();
+  KeepDumpable(const KeepDumpable&) = delete;
+  KeepDumpable& operator=(const KeepDumpable&) = delete;
+
+ private:
+  bool wasDumpable_;
+};
+
+/**
  * As whom the calling thread touches files from here on, and no other thread: group, user, supplementary groups. Gives an errno when it
  * may not; then nothing, or something, has changed.
  */

@@ -193,6 +193,7 @@ Spawned startProcess(const SpawnRequest& request, SpawnFailure& failure) {
   const Stack stack;
   if (stack.error() != 0) return fail(stack.error(), "mmap");
 
+  const KeepDumpable keep;
   // From here until the child has its own image, a signal that met it would run the parent's handler in shared memory.
   // --- begin: all signals blocked in this thread ---
   KernelSignalSet all;

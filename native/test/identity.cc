@@ -1,6 +1,7 @@
 #include "core/identity.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -81,7 +82,7 @@ int main() {
     CHECK(useFilesAs(nobody).ok());
     CHECK(ownerOfNewFile(directory) == kNobody);
     CHECK(::open("/etc/shadow", O_RDONLY | O_CLOEXEC) == -1 && errno == EACCES);
-    CHECK(::geteuid() == 0);
+    CHECK(::geteuid() == 0 && ::prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1);
     CHECK(useFilesAs({0, 0, {}}).ok());
     CHECK(ownerOfNewFile(directory) == 0);
     CHECK(Fd(::open("/etc/shadow", O_RDONLY | O_CLOEXEC)).get() != -1);

@@ -110,6 +110,7 @@ int main() {
     CHECK(sh("grep -E '^(Uid|Gid|Groups|CapEff|CapPrm):' /proc/$$/status", request).output ==
           "Uid:\t65534\t65534\t65534\t65534\nGid:\t65533\t65533\t65533\t65533\nGroups:\t1234 \n"
           "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n");
+    CHECK(::prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1);
     request.cwd = "/root";
     const Ended kept = sh("true", request);
     CHECK(kept.failure.error == EACCES && std::string(kept.failure.syscall) == "chdir");

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import type { Strategy } from '../control-protocol.js'
 import { DEFAULTS, type LauncherOptions } from '../options.js'
+import { findWorkerUser, type WorkerUser } from '../worker-user.js'
 import { healthOptions } from './health.js'
 import { listenOptions, readyOptions } from './listen.js'
 import { type CommandLine, usage } from './parse.js'
@@ -31,6 +32,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     drainSpreadMs: time('drain-spread', DEFAULTS.drainSpreadMs),
     stopSignal: stopSignal(text(values, 'stop-signal')),
     compat: compat(text(values, 'compat')),
+    user: user(text(values, 'user'), text(values, 'group')),
     listen,
     ...readyOptions(text(values, 'ready'), listen),
     strategy: strategy(text(values, 'strategy')),
@@ -54,6 +56,12 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
 function pidFile(given: string | undefined, directory: string): string | undefined {
   if (given === '') throw usage('--pid-file needs a path')
   return given === undefined ? undefined : resolve(directory, given)
+}
+
+function user(name: string | undefined, group: string | undefined): WorkerUser | undefined {
+  if (name !== undefined) return findWorkerUser(name, group)
+  if (group === undefined) return undefined
+  throw usage('--group needs --user', 'It is the group of the user that the workers run as.')
 }
 
 function bakeMigrate(values: CommandLine['values']): boolean {

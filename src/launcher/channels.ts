@@ -1,4 +1,3 @@
-import { chmodSync } from 'node:fs'
 import type { Log } from '../log.js'
 import { type Native, native, type Poller, READABLE } from '../native.js'
 import { addHeld, addOutcomes } from '../outcomes.js'
@@ -51,12 +50,16 @@ export class Channels implements Agents {
   /** What draining workers had in hand when a channel of theirs ended, which comes before the end of the process, or after it. */
   readonly #leftBehind = new Map<number, Held>()
   readonly #patience: Patience
+  readonly #uid: number | undefined
   #beat: NodeJS.Timeout | undefined
   #pause: NodeJS.Timeout | undefined
   #nextId = 1
 
   constructor(options: {
     path: string
+    letWorkersIn: (path: string) => void
+    /** Of the workers, if it is not ours. */
+    uid: number | undefined
     processes: Processes
     sockets: Sockets
     standing: (worker: number) => Standing | null
@@ -65,6 +68,7 @@ export class Channels implements Agents {
     log: Log
   }) {
     this.#patience = options.patience
+    this.#uid = options.uid
     this.#processes = options.processes
     this.#sockets = options.sockets
     this.#standing = options.standing
@@ -79,8 +83,7 @@ export class Channels implements Agents {
     })
     this.#fd = this.#native.socket('unix', 'seqpacket')
     this.#native.bindUnix(this.#fd, options.path)
-    // Inside a directory of mode 0700, so nobody could connect in between.
-    chmodSync(options.path, 0o600)
+    options.letWorkersIn(options.path)
     this.#native.listen(this.#fd, CHANNEL_BACKLOG)
     this.#poller = new this.#native.Poller(this.#fd, () => this.#accept())
     this.#poller.start(READABLE)
@@ -323,6 +326,7 @@ export class Channels implements Agents {
       processes: this.#processes,
       standing: this.#standing,
       of: (worker) => this.#of(worker),
+      uid: this.#uid,
     })
     if ('drop' in judgement) return this.#drop(channel, judgement.drop)
     if ('code' in judgement) {

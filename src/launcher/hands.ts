@@ -157,6 +157,7 @@ export class Hands {
 
   #spawnNow({ worker, slot, generation, expendable }: Extract<Effect, { do: 'spawn' }>): void {
     const spec = this.#specs.get(generation)
+    const { user } = this.#options
     try {
       const paths = this.#sockets.paths()
       const handed = this.#foreign?.handed(worker, slot, generation)
@@ -170,7 +171,7 @@ export class Hands {
         type: 'spawn-failed',
         worker,
         exitCode: code === 'ENOENT' ? 127 : code === 'EACCES' || code === 'ENOEXEC' ? 126 : 1,
-        message: `${spec.file}: ${describe(error)}`,
+        message: `${spec.file}: ${describe(error)}${user === undefined ? '' : ` (as ${user.label})`}`,
       })
     }
   }

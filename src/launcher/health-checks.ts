@@ -1,3 +1,4 @@
+import type { Identity } from '../native.js'
 import type { HealthOptions } from '../options.js'
 import type { RuntimeDir } from '../runtime-dir.js'
 import type { Agents } from './agents.js'
@@ -15,6 +16,7 @@ interface Parts {
   readonly processes: Processes
   readonly specs: Specs
   readonly runtime: RuntimeDir
+  readonly identity: Identity | undefined
   readonly bakeMs: number
   readonly state: () => State
   readonly post: (event: WorkerEvent) => void
@@ -39,7 +41,7 @@ function tryOn(worker: number, health: HealthOptions, parts: Parts): Try {
 }
 
 /** Where a health command runs: as the worker does, and with the way to it. */
-function placeOf(worker: number, { state, specs, processes, runtime }: Parts): CommandPlace {
+function placeOf(worker: number, { state, specs, processes, runtime, identity }: Parts): CommandPlace {
   const { generation, slot } = state().workers[worker] as Worker
   const { cwd, env } = specs.get(generation)
   return {
@@ -47,7 +49,9 @@ function placeOf(worker: number, { state, specs, processes, runtime }: Parts): C
     env,
     pid: processes.get(worker)?.agentPid ?? 0,
     slot,
+    identity,
     socket: runtime.healthSocket(worker),
+    letWorkersIn: runtime.letWorkersIn,
     own: (pid) => processes.own(pid),
   }
 }

@@ -46,6 +46,8 @@ import type { Standing } from './welcome.js'
  * one pure `step` that decides (brain/), and hands that decide nothing (hands.ts).
  */
 
+const PRELOAD = join(__dirname, '..', 'worker', 'preload.js')
+
 export class Launcher {
   readonly #options: LauncherOptions
   readonly #log: Log
@@ -89,7 +91,12 @@ export class Launcher {
       this.#resolveEnded = resolve
     })
     this.#activation = activation
-    this.#sockets = new Sockets(activation.sockets, activation.stored, service?.store)
+    this.#sockets = new Sockets({
+      given: activation.sockets,
+      stored: activation.stored,
+      store: service?.store,
+      user: options.user,
+    })
     const given = activation.sockets.flatMap(({ keys }) => keys)
     const { orders, slots, isInOrder } = this.#takeHeritage(given)
     this.#queue = new EventQueue(
@@ -102,10 +109,11 @@ export class Launcher {
     this.#timers = new Timers((id) => this.#queue.post({ type: 'timer', id }))
     this.#processes = new Processes({
       channel: runtime.channelSocket,
-      preload: join(__dirname, '..', 'worker', 'preload.js'),
+      preload: PRELOAD,
       ready: options.ready,
       compat: options.compat,
       notify: runtime.notifySocket,
+      identity: options.user,
       post: (event) => this.#queue.post(this.#withLastWords(event)),
     })
     this.#foreign = options.listen.length > 0 ? this.#makeForeign() : undefined
@@ -159,6 +167,8 @@ export class Launcher {
   #makeChannels(): Channels {
     return new Channels({
       path: this.#runtime.channelSocket,
+      letWorkersIn: this.#runtime.letWorkersIn,
+      uid: this.#options.user?.uid,
       processes: this.#processes,
       sockets: this.#sockets,
       standing: (worker) => this.#standing(worker),
@@ -197,7 +207,7 @@ export class Launcher {
 
   /**
    * Takes the name, opens the control socket and begins the first generation. Throws before anything is started: ERR_COMMAND_NOT_FOUND,
-   * ERR_COMMAND_NOT_EXECUTABLE, ERR_NAME_TAKEN, ERR_RUNTIME_DIR, ERR_ADDON_NOT_FOUND.
+   * ERR_COMMAND_NOT_EXECUTABLE, ERR_USER, ERR_NAME_TAKEN, ERR_RUNTIME_DIR, ERR_ADDON_NOT_FOUND.
    */
   static async start(options: LauncherOptions, log: Log): Promise<Launcher> {
     // Before anything looks at the environment.
@@ -219,9 +229,9 @@ export class Launcher {
     service: ServiceManager | undefined,
   ): Promise<Launcher> {
     const directory = logicalDirectory()
-    const specs = new Specs({ command: options.command, directory, envFiles: options.envFiles, log })
+    const specs = new Specs({ ...options, directory, agent: options.listen.length > 0 ? [] : [PRELOAD], log })
     specs.resolve(1)
-    const runtime = takeRuntimeDir(options.name, { runtimeDir: options.runtimeDir, startedFrom: directory })
+    const runtime = takeRuntimeDir(options.name, { ...options, startedFrom: directory })
     let launcher: Launcher | undefined
     try {
       launcher = new Launcher(options, { log, runtime, specs, activation, service })
@@ -359,9 +369,9 @@ export class Launcher {
 
   #makeNotifySocket(): NotifySocket {
     const { NotifySocket } = require('./notify-socket.js') as typeof import('./notify-socket.js')
-    const path = this.#runtime.notifySocket
     return new NotifySocket({
-      path,
+      path: this.#runtime.notifySocket,
+      letWorkersIn: this.#runtime.letWorkersIn,
       processes: this.#processes,
       post: (event) => this.#queue.post(event),
       log: this.#log,
@@ -376,6 +386,7 @@ export class Launcher {
       processes: this.#processes,
       specs: this.#specs,
       runtime: this.#runtime,
+      identity: this.#options.user,
       bakeMs,
       state: () => this.#queue.state,
       post: (event) => this.#queue.post(event),

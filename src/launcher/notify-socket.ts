@@ -1,4 +1,3 @@
-import { chmodSync } from 'node:fs'
 import type { Log } from '../log.js'
 import { type Native, native, type Poller, READABLE } from '../native.js'
 import type { WorkerEvent } from './brain/events.js'
@@ -23,7 +22,13 @@ export class NotifySocket {
   readonly #fd: number
   readonly #poller: Poller
 
-  constructor(options: { path: string; processes: Processes; post: (event: WorkerEvent) => void; log: Log }) {
+  constructor(options: {
+    path: string
+    letWorkersIn: (path: string) => void
+    processes: Processes
+    post: (event: WorkerEvent) => void
+    log: Log
+  }) {
     this.#processes = options.processes
     this.#post = options.post
     this.#log = options.log
@@ -31,8 +36,7 @@ export class NotifySocket {
     try {
       this.#native.setOption(this.#fd, 'passCredentials', 1)
       this.#native.bindUnix(this.#fd, options.path)
-      // Inside a directory of mode 0700, so nobody could send in between.
-      chmodSync(options.path, 0o600)
+      options.letWorkersIn(options.path)
     } catch (error) {
       this.#native.close(this.#fd)
       throw error

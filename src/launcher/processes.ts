@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { ReadySignal } from '../control-protocol.js'
-import { type Native, native, type Poller, READABLE } from '../native.js'
+import { type Identity, type Native, native, type Poller, READABLE } from '../native.js'
 import type { WorkerEvent } from './brain/events.js'
 import { foreignEnvironment, type Spec, workerEnvironment } from './command.js'
 import { readOomKills } from './oom-kills.js'
@@ -32,6 +32,7 @@ export class Processes {
   readonly #owned = new Set<number>()
   readonly #native: Native = native()
   readonly #handed: { channel: string; preload: string; ready: ReadySignal; compat: 'pm2' | undefined; notify: string }
+  readonly #identity: Identity | undefined
   readonly #post: Post
 
   constructor(options: {
@@ -40,10 +41,13 @@ export class Processes {
     ready: ReadySignal
     compat: 'pm2' | undefined
     notify: string
+    /** As whom they run; undefined: as we do. */
+    identity: Identity | undefined
     post: Post
   }) {
     const { channel, preload, ready, compat, notify } = options
     this.#handed = { channel, preload, ready, compat, notify }
+    this.#identity = options.identity
     this.#post = options.post
     // A worker's child whose parent (npm, sh) ends must not escape: it becomes ours, and we reap it.
     this.#native.setChildSubreaper()
@@ -73,12 +77,17 @@ export class Processes {
       handed === undefined
         ? workerEnvironment(spec, { ...this.#handed, token, paths })
         : foreignEnvironment(spec, { ...this.#handed, ...handed })
-    const started = new WorkerProcess(worker, token, { ...spec, env, fds: handed?.fds }, (event) => {
-      if (event.type !== 'exited') return this.#post(event)
-      this.#byWorker.delete(worker)
-      this.#reapOrphans()
-      this.#post({ ...event, oomKill: this.#hasKilledForMemory() })
-    })
+    const started = new WorkerProcess(
+      worker,
+      token,
+      { ...spec, env, fds: handed?.fds, identity: this.#identity },
+      (event) => {
+        if (event.type !== 'exited') return this.#post(event)
+        this.#byWorker.delete(worker)
+        this.#reapOrphans()
+        this.#post({ ...event, oomKill: this.#hasKilledForMemory() })
+      },
+    )
     this.#byWorker.set(worker, started)
     // What a program without our agent has forked by the time it serves would keep it.
     if (expendable && handed === undefined) started.adjustOomScore(CANDIDATE_OOM_SCORE)
@@ -157,7 +166,11 @@ export class WorkerProcess {
   constructor(
     worker: number,
     token: string,
-    spec: Omit<Spec, 'env'> & { env: readonly string[]; fds: readonly number[] | undefined },
+    spec: Omit<Spec, 'env'> & {
+      env: readonly string[]
+      fds: readonly number[] | undefined
+      identity: Identity | undefined
+    },
     post: Post,
   ) {
     this.worker = worker
@@ -172,6 +185,7 @@ export class WorkerProcess {
         env: spec.env,
         cwd: spec.cwd,
         stdio: [nothing, 1, writer ?? 2],
+        ...(spec.identity === undefined ? {} : { identity: spec.identity }),
         ...(spec.fds === undefined ? {} : { fds: spec.fds, pidVariable: 'LISTEN_PID' }),
       })
       this.pid = pid

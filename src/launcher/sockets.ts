@@ -2,8 +2,9 @@ import { fstatSync, linkSync, lstatSync, renameSync, type Stats, statSync, unlin
 
 import { bindInet, isStaleSocket } from '../bind.js'
 import { ReuseportError } from '../errors.js'
-import { native, type SteerBy, type SteeredCanary } from '../native.js'
+import { type Identity, native, type SteerBy, type SteeredCanary } from '../native.js'
 import { isDatagram, type ListenAddress, type ListenerKey, listenerKey, type SocketName } from '../protocol.js'
+import { asUser } from '../worker-user.js'
 import type { GivenSocket, StoredSocket } from './listen-fds.js'
 import { describeHolders, portHolders } from './port-holder.js'
 import type { FdStore } from './service/fd-store.js'
@@ -18,24 +19,37 @@ export class Sockets {
   /** Of a predecessor of ours: nobody has opened their listeners yet. */
   #stored: readonly StoredSocket[]
   readonly #store: FdStore | undefined
+  readonly #user: Identity | undefined
 
   /**
    * `given`: sockets that are there already. They are kept for good, and whoever opens their address gets a copy. `stored`: each is the socket
-   * of its slot. `store`: keeps copies of all that are made here.
+   * of its slot. `store`: keeps copies of all that are made here. `user`: whose the paths are that the program opens.
    */
-  constructor(given: readonly GivenSocket[] = [], stored: readonly StoredSocket[] = [], store?: FdStore) {
+  constructor({
+    given = [],
+    stored = [],
+    store,
+    user,
+  }: {
+    given?: readonly GivenSocket[]
+    stored?: readonly StoredSocket[]
+    store?: FdStore | undefined
+    user?: Identity | undefined
+  } = {}) {
     this.#given = given
     this.#stored = stored
     this.#store = store
+    this.#user = user
     store?.took(stored.map(({ name }) => name))
   }
 
   /** Makes and binds the socket of a slot unless it is there. Throws ERR_ADDRESS_IN_USE, ERR_PERMISSION, ERR_ADDRESS. */
-  open(name: SocketName, address: ListenAddress): void {
+  open(name: SocketName, address: ListenAddress, user: Identity | null = this.#user ?? null): void {
     const id = idOf(name)
     this.#takeStored(name.listener)
     const there = this.#sockets.get(id)
-    if (there === undefined) this.#sockets.set(id, this.#copyOfGiven(name.listener, address) ?? bind(address))
+    if (there === undefined)
+      this.#sockets.set(id, this.#copyOfGiven(name.listener, address) ?? bind(address, user ?? undefined))
     else {
       there.relink?.()
       this.#store?.keepAgain(name, there.fd)
@@ -55,7 +69,7 @@ export class Sockets {
     for (const { fd, name, boundTo } of mine) {
       const kind = listener.slice(0, listener.indexOf(' ')) as ListenAddress['kind']
       try {
-        this.#sockets.set(idOf(name), boundTo === null ? { fd, kind } : atPath(fd, boundTo, pathOf(listener)))
+        this.#sockets.set(idOf(name), boundTo === null ? { fd, kind } : this.#atPath(fd, boundTo, pathOf(listener)))
       } catch {
         // Nobody can reach it by its path any more.
         native().close(fd)
@@ -75,6 +89,12 @@ export class Sockets {
     return dropped.map(({ name }) => name)
   }
 
+  #atPath(fd: number, own: string, path: string): OwnedSocket {
+    // A path of --listen may lie where only we can write.
+    const user = this.#user?.uid === statSync(own).uid ? this.#user : undefined
+    return asUser(user, () => atPath(fd, own, path, user))
+  }
+
   #fdOf(name: SocketName): number | undefined {
     const stored = this.#stored.find((one) => idOf(one.name) === idOf(name))
     return stored?.fd ?? this.#sockets.get(idOf(name))?.fd
@@ -88,7 +108,8 @@ export class Sockets {
     const listener = listenerKey(address)
     const name = { listener, slot: address.kind === 'unix' || this.isGiven(listener) ? 0 : slot }
     if (this.has(name)) return this.fd(name)
-    this.open(name, address)
+    // Its place may be one that only we can write to: it is asked for on our command line.
+    this.open(name, address, null)
     try {
       const fd = this.fd(name)
       if (!this.isGiven(listener)) native().setNonBlocking(fd, false)
@@ -247,8 +268,8 @@ function idOf({ listener, slot }: SocketName): string {
 
 type InetAddress = Exclude<ListenAddress, { kind: 'unix' }>
 
-function bind(address: ListenAddress): OwnedSocket {
-  if (address.kind === 'unix') return bindPath(address.path)
+function bind(address: ListenAddress, user: Identity | undefined): OwnedSocket {
+  if (address.kind === 'unix') return bindPath(address.path, user)
   try {
     return { fd: bindInet(native(), address), kind: address.kind }
   } catch (error) {
@@ -299,7 +320,7 @@ function addressError(
  * when a program unlinks it before listen(), as many do, without a new socket. A path where nobody listens any more is replaced; one where
  * somebody does, or that is no socket, is refused and left alone.
  */
-function bindPath(path: string): OwnedSocket {
+function bindPath(path: string, user: Identity | undefined): OwnedSocket {
   const addon = native()
   const own = `${path}.${process.pid.toString(36)}`
   const fd = addon.socket('unix', 'stream')
@@ -317,36 +338,41 @@ function bindPath(path: string): OwnedSocket {
     })
   }
   try {
-    try {
-      unlinkSync(own)
-    } catch {
-      // The usual case: no predecessor with our pid left one.
-    }
-    addon.bindUnix(fd, own)
-    return atPath(fd, own, path)
+    // As whom the program would: whose the path is, and that root does nothing in a directory that others may write to.
+    return asUser(user, () => {
+      removeQuietly(own)
+      addon.bindUnix(fd, own)
+      return atPath(fd, own, path, user)
+    })
   } catch (cause) {
     addon.close(fd)
-    try {
-      unlinkSync(own)
-    } catch {
-      // Never bound.
-    }
+    asUser(user, () => removeQuietly(own))
     throw refuse(cause as NodeJS.ErrnoException)
   }
 }
 
-/** A socket that is bound to `own`, to be found at `path`. */
-function atPath(fd: number, own: string, path: string): OwnedSocket {
+/** A socket that is bound to `own`, to be found at `path`. To be called as `user`. */
+function atPath(fd: number, own: string, path: string, user: Identity | undefined): OwnedSocket {
   const file = statSync(own)
   place(own, path, file)
   return {
     fd,
     kind: 'unix',
     path,
-    relink: () => place(own, path, file),
+    relink: () => asUser(user, () => place(own, path, file)),
     unlink() {
-      for (const name of [path, own]) if (isAt(name, file)) unlinkSync(name)
+      asUser(user, () => {
+        for (const name of [path, own]) if (isAt(name, file)) unlinkSync(name)
+      })
     },
+  }
+}
+
+function removeQuietly(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch {
+    // The usual case: there is none.
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Change } from '../control-protocol.js'
 import type { Log } from '../log.js'
+import type { WorkerUser } from '../worker-user.js'
 import { changesBetween, resolveCommand, type Spec } from './command.js'
 
 /** What each generation runs, from its beginning to its end. */
@@ -7,6 +8,8 @@ export class Specs {
   readonly #command: readonly string[]
   readonly #directory: string
   readonly #envFiles: readonly string[]
+  readonly #user: WorkerUser | undefined
+  readonly #agent: readonly string[]
   readonly #log: Log
   readonly #byGeneration = new Map<number, Spec>()
 
@@ -15,11 +18,17 @@ export class Specs {
     /** Where the launcher was started. */
     directory: string
     envFiles: readonly string[]
+    /** As whom it runs; undefined: as we do. */
+    user: WorkerUser | undefined
+    /** Files of ours that it loads. */
+    agent: readonly string[]
     log: Log
   }) {
     this.#command = options.command
     this.#directory = options.directory
     this.#envFiles = options.envFiles
+    this.#user = options.user
+    this.#agent = options.agent
     this.#log = options.log
   }
 
@@ -27,9 +36,15 @@ export class Specs {
     return this.#byGeneration.get(generation) as Spec
   }
 
-  /** The command as it is found now is what this generation runs. Throws what `resolveCommand` does. */
+  /** The command as it is found now is what this generation runs. Throws what `resolveCommand` and `runAs` do. */
   resolve(generation: number): void {
-    this.#byGeneration.set(generation, resolveCommand(this.#command, this.#directory, this.#envFiles))
+    const spec = resolveCommand(this.#command, this.#directory, this.#envFiles)
+    this.#byGeneration.set(generation, this.#user === undefined ? spec : this.#runAs(this.#user, spec))
+  }
+
+  #runAs(user: WorkerUser, spec: Spec): Spec {
+    const { runAs } = require('./run-as.js') as typeof import('./run-as.js')
+    return runAs(user, spec, this.#agent)
   }
 
   tellShadowed(generation: number): void {

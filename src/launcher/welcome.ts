@@ -16,7 +16,7 @@ export type Judgement =
   | { readonly code: RefusalCode; readonly message: string }
   | { readonly drop: string }
 
-/** Who may speak as a worker: our uid, a version we know, the token of a living spawn, and the first process of that spawn. */
+/** Who may speak as a worker: our uid or the workers', a version we know, the token of a living spawn, and the first process of that spawn. */
 export function judge(
   channel: WorkerChannel,
   hello: Hello,
@@ -24,14 +24,17 @@ export function judge(
     processes,
     standing: standingOf,
     of,
+    uid,
   }: {
     processes: Processes
     standing: (worker: number) => Standing | null
     of: (worker: number) => readonly WorkerChannel[]
+    /** Of the workers, if it is not ours. */
+    uid: number | undefined
   },
 ): Judgement {
   const { peer } = channel
-  if (peer.uid !== process.geteuid?.() && peer.uid !== 0) return { drop: `it is of uid ${peer.uid}` }
+  if (![process.geteuid?.(), 0, uid].includes(peer.uid)) return { drop: `it is of uid ${peer.uid}` }
   if (hello.version !== PROTOCOL_VERSION) {
     const [its, ours] = [String(hello.version), PROTOCOL_VERSION]
     return {

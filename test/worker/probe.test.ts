@@ -214,6 +214,8 @@ describe('a health command', () => {
       pid: worker.pid,
       slot: 3,
       socket: join(directory, 'worker.sock'),
+      letWorkersIn: () => {},
+      identity: undefined,
       own: () => () => {},
     }
     const health = healthOf({ kind: 'command', target: command, timeoutMs: 10_000, ...more })
@@ -254,7 +256,16 @@ describe('a health command', () => {
     launcher = new FakeLauncher()
     const directory = mkdtempSync(join(tmpdir(), 'probe-'))
     const env = { PATH: process.env['PATH'] as string, NODE: TEST_NODE }
-    const place = { cwd: directory, env, pid: 1, slot: 0, socket: join(directory, 's'), own: () => () => {} }
+    const place = {
+      cwd: directory,
+      env,
+      pid: 1,
+      slot: 0,
+      socket: join(directory, 's'),
+      letWorkersIn: () => {},
+      identity: undefined,
+      own: () => () => {},
+    }
     const health = healthOf({ kind: 'command', target: `${GET}; sleep 60`, timeoutMs: 10_000 })
     const hand = (): never => {
       throw new Error('EMFILE')
@@ -273,6 +284,8 @@ describe('a health command', () => {
       pid: 1,
       slot: 0,
       socket: join(directory, 's'),
+      letWorkersIn: () => {},
+      identity: undefined,
       own: () => () => {},
     }
     const health = healthOf({ kind: 'command', target: 'true' })

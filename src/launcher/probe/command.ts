@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync, rmSync } from 'node:fs'
 import { constants } from 'node:os'
-import { type Native, native, type Poller, READABLE } from '../../native.js'
+import { type Identity, type Native, native, type Poller, READABLE } from '../../native.js'
 import type { HealthOptions } from '../../options.js'
 import type { Answer } from './answer.js'
 import type { Hand } from './attempt.js'
@@ -19,6 +19,10 @@ export interface CommandPlace {
   readonly slot: number
   /** Where it reaches that worker, and no other. */
   readonly socket: string
+  /** So that who runs as `identity` can connect to it. */
+  letWorkersIn(socket: string): void
+  /** As whom it runs; undefined: as we do. */
+  readonly identity: Identity | undefined
   /** Tells the reaper of orphans that this child has somebody. Returns what ends that. */
   own(pid: number): () => void
 }
@@ -82,6 +86,7 @@ export class CommandAttempt {
     const fd = this.#native.socket('unix', 'stream')
     this.#watch(fd, () => this.#accept(fd))
     this.#native.bindUnix(fd, this.#place.socket)
+    this.#place.letWorkersIn(this.#place.socket)
     this.#native.listen(fd, BACKLOG)
   }
 
@@ -102,7 +107,7 @@ export class CommandAttempt {
   }
 
   #run(): void {
-    const { cwd, env, pid, slot, socket, own } = this.#place
+    const { cwd, env, pid, slot, socket, identity, own } = this.#place
     const ours = { HEALTH_SOCKET: socket, HEALTH_PID: String(pid), HEALTH_SLOT: String(slot) }
     const [reader, writer] = this.#native.pipe(true)
     this.#watch(reader, () => this.#read(reader))
@@ -113,6 +118,7 @@ export class CommandAttempt {
         argv: ['sh', '-c', this.#health.target],
         env: Object.entries({ ...env, ...ours }).map(([name, value]) => `${name}=${value}`),
         cwd,
+        ...(identity === undefined ? {} : { identity }),
         stdio: [nothing, writer, writer],
       })
       this.#follow(child.pid, child.pidfd, own(child.pid), reader)
