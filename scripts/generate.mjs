@@ -1,15 +1,25 @@
-// Writes what is made of the option table: docs/options.md. With --check it writes nothing, names what is out of date, and ends
-// with 1. Reads dist/: build first.
+// Writes what is made of the option table: docs/options.md, the man page, the schema and the type of a config file. With --check it
+// writes nothing, names what is out of date, and ends with 1. Reads dist/: build first.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { root } from './build.mjs'
+import { configSchema } from './generate/config-schema.mjs'
+import { configType } from './generate/config-type.mjs'
+import { manPage } from './generate/man-page.mjs'
 import { optionsPage } from './generate/options-page.mjs'
 
-const table = createRequire(import.meta.url)(join(root, 'dist', 'cli', 'option-table.js'))
+const require = createRequire(import.meta.url)
+const built = ['option-table', 'verb-table', 'value-types', 'config/keys', 'config/check'].map((name) =>
+  require(join(root, 'dist', 'cli', `${name}.js`)),
+)
+const table = Object.assign({}, ...built)
 const FILES = {
   'docs/options.md': optionsPage,
+  'man/reuseport-run.1': manPage,
+  'schema/config.json': configSchema,
+  'src/library/config.ts': configType,
 }
 
 const check = process.argv.includes('--check')

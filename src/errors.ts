@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'ERR_CHANNEL'
   | 'ERR_COMMAND_NOT_EXECUTABLE'
   | 'ERR_COMMAND_NOT_FOUND'
+  | 'ERR_CONFIG'
   | 'ERR_CONTROL'
   | 'ERR_ENV_FILE'
   | 'ERR_HANDOVER'
@@ -60,6 +61,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   ERR_CHANNEL: 1,
   ERR_COMMAND_NOT_EXECUTABLE: 126,
   ERR_COMMAND_NOT_FOUND: 127,
+  ERR_CONFIG: 2,
   ERR_CONTROL: 1,
   ERR_ENV_FILE: 2,
   ERR_HANDOVER: 1,

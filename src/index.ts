@@ -18,6 +18,7 @@ export type {
 } from './control-protocol.js'
 export { type ErrorCode, type Facts, ReuseportError } from './errors.js'
 export { type BindReusePortOptions, bindReusePort } from './library/bind-reuse-port.js'
+export { type Config, defineConfig } from './library/config.js'
 export { type ListenReusePortOptions, listenReusePort } from './library/listen-reuse-port.js'
 export type { Inherited, ListenerEvents, ReusePortListener, ReusePortSocket } from './library/listener.js'
 export type { DrainCounts } from './meeting.js'

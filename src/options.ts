@@ -61,6 +61,8 @@ export interface LauncherOptions {
   readonly health: HealthOptions | undefined
   /** What a new worker is asked before it is admitted; undefined: nothing. */
   readonly warmup: WarmupOptions | undefined
+  /** The program's environment, as far as neither a file nor ours says otherwise. */
+  readonly env: Readonly<Record<string, string>>
   /** Files with the program's environment, read anew for each generation; a later one wins. */
   readonly envFiles: readonly string[]
   readonly logFormat: 'text' | 'json'
@@ -178,6 +180,7 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   hangKillMs: 30_000,
   health: undefined,
   warmup: undefined,
+  env: {},
   envFiles: [],
   logFormat: 'text',
 }

@@ -20,14 +20,14 @@ export const PROTOCOL_VERSION = 1
 export const MAX_MESSAGE_BYTES: number = 64 * 1024
 
 /** Environment given to a spawn. The agent takes them out of `process.env` before the program runs. */
-export const ENV_CHANNEL = 'REUSEPORT_RUN_CHANNEL'
-export const ENV_TOKEN = 'REUSEPORT_RUN_TOKEN'
+export const ENV_CHANNEL = 'REUSEPORT_AGENT_CHANNEL'
+export const ENV_TOKEN = 'REUSEPORT_AGENT_TOKEN'
 /** 'message': the program's `process.send('ready')` is waited for. */
-export const ENV_READY = 'REUSEPORT_RUN_READY'
+export const ENV_READY = 'REUSEPORT_AGENT_READY'
 /** 'pm2': the program is made for PM2. */
-export const ENV_COMPAT = 'REUSEPORT_RUN_COMPAT'
+export const ENV_COMPAT = 'REUSEPORT_AGENT_COMPAT'
 /** JSON: paths of the unix listeners that others serve at the time of the spawn. Absent when there are none. */
-export const ENV_PATHS = 'REUSEPORT_RUN_PATHS'
+export const ENV_PATHS = 'REUSEPORT_AGENT_PATHS'
 
 /** A listening address as `listen()` was asked for it, after DNS. `host` null: every address (dual stack `::`, else `0.0.0.0`). */
 export type ListenAddress = InetListen<'tcp'> | InetListen<'udp'> | { readonly kind: 'unix'; readonly path: string }

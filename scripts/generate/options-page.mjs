@@ -13,7 +13,7 @@ const HEAD = `# Options
 <!-- Made by scripts/generate.mjs from src/cli/option-table.ts. -->
 
 \`reuseport-run VERB --help\` prints those of a verb; \`start\` is the verb that need not be said. TIME is 500ms, 30s, 2m or 1h; a bare number
-is seconds. SHARE% is 1% or 0.5%.
+is seconds. SHARE% is 1% or 0.5%. Those of a launcher can stand in a config file and in the environment, too: [config.md](config.md).
 `
 
 function cells({ name, short, value, verbs, default: without, help, see }, all) {

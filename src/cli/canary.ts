@@ -43,7 +43,7 @@ function by(given: string | undefined): CanaryPlan['by'] {
   throw usage(`--canary-by ${JSON.stringify(given)} is neither random nor client`)
 }
 
-function times(given: string | undefined): number | null {
+export function times(given: string | undefined): number | null {
   if (given === undefined) return null
   if (/^\d+(\.\d+)?$/.test(given) && Number(given) >= 1 && Number(given) <= 1_000) return Number(given)
   throw usage(

@@ -1,11 +1,12 @@
 import { examine } from '../doctor/doctor.js'
 import type { Finding } from '../doctor/finding.js'
 import { logicalDirectory } from '../launcher/command.js'
-import { launcherOptions } from './launcher-options.js'
-import type { CommandLine } from './parse.js'
+import type { LauncherOptions } from '../options.js'
+import type { Settled } from './settle.js'
+import { settledOptions } from './settled-options.js'
 
 /** Says what a start with the same words would find here. */
-export async function doctor(line: CommandLine): Promise<number> {
+export async function doctor(line: Settled): Promise<number> {
   const directory = logicalDirectory()
   const findings = await examine(optionsOf(line, directory), directory)
   const isWell = findings.every(({ level }) => level !== 'fail')
@@ -15,9 +16,9 @@ export async function doctor(line: CommandLine): Promise<number> {
 }
 
 /** Without a command everything else is looked at. */
-function optionsOf(line: CommandLine, directory: string): ReturnType<typeof launcherOptions> {
-  if (line.command.length > 0) return launcherOptions(line, directory)
-  return { ...launcherOptions({ ...line, command: ['node'] }, directory), command: [] }
+function optionsOf(line: Settled, directory: string): LauncherOptions {
+  if (line.command.length > 0) return settledOptions(line, directory)
+  return { ...settledOptions({ ...line, command: ['node'] }, directory), command: [] }
 }
 
 function describe(findings: readonly Finding[]): string {

@@ -68,12 +68,12 @@ function port(given: string | undefined): number | undefined {
   return only
 }
 
-function host(given: string): string {
+export function host(given: string): string {
   if (/^[A-Za-z0-9._:[\]-]+$/.test(given)) return given
   throw usage(`--health-host ${JSON.stringify(given)} is no host`, 'Write shop.example or shop.example:8080.')
 }
 
-function header(given: string): readonly [string, string] {
+export function header(given: string): readonly [string, string] {
   const [, name = '', value = ''] = /^([^:]*):[ \t]*(.*?)[ \t]*$/s.exec(given) ?? []
   try {
     validateHeaderName(name)
@@ -85,7 +85,7 @@ function header(given: string): readonly [string, string] {
   return [name, value]
 }
 
-function statusRange(given: string): readonly [number, number] {
+export function statusRange(given: string): readonly [number, number] {
   const [, from = '', to = from] = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(given) ?? []
   if (from !== '' && Number(from) <= Number(to)) return [Number(from), Number(to)]
   throw usage(`--health-status ${JSON.stringify(given)} is no status`, 'Write 200, 200-399 or 200,204.')

@@ -1,35 +1,67 @@
-import { optionsOf, type Verb } from './option-table.js'
+import { GROUPS, type OptionRow, optionsOf, VERBS, type Verb } from './option-table.js'
+import { type Look, paint, wrap } from './terminal.js'
+import { VERB_TABLE } from './verb-table.js'
 
-const HEADS: Readonly<Record<Verb, string>> = {
-  start: `Runs a Node.js server so that nobody notices a deploy.
+/** The widest left column; what is longer has its text on the next line. */
+const LEFT = 32
+/** In a terminal that is narrower, all text stands on a line of its own. */
+const NARROW = 64
 
-  reuseport-run [options] [--] command…     run it; kill -HUP this process to give it new code
-  reuseport-run reload                      new code takes over; no request fails
-  reuseport-run scale N|+N|-N               another number of workers; no connection is lost
-  reuseport-run status                      what runs
-  reuseport-run stop                        drain and end
-  reuseport-run verify [options] command…   prove it: reloads under load, every lost request counted
-  reuseport-run doctor [options] [command…] would it run well here? nothing is started
-  reuseport-run VERB --help
-
-  reuseport-run -n 4 -- node app.js`,
-  reload:
-    'reuseport-run reload [options]\n\nStarts the new version, waits until it listens, gives it the sockets, and drains the old one.\nExit code: 0 done, 4 aborted (the old version serves on), 1 stopped, 3 no launcher, 5 timed out.',
-  scale:
-    'reuseport-run scale [options] N|+N|-N\n\nMore workers: each proves itself before it serves. Fewer: the last ones drain, and their sockets are closed when nothing is left in them.\nDuring a reload it waits for its end. Exit code: 0 done, 4 a new worker failed (as many as before serve), 1 stopped, 2 no such number, 3 no launcher, 5 timed out.',
-  status: 'reuseport-run status [options]\n\nShows the launcher, its workers and its sockets.',
-  stop: 'reuseport-run stop [options]\n\nDrains and ends the launcher and its workers; returns when they have gone.',
-  doctor:
-    'reuseport-run doctor [options] [--] [command…]\n\nLooks at Node, the kernel, limits, the runtime directory, the name, the ports and the program: what would a start with the same options meet here?\nNothing is started. Exit code: 0, 1 if something would keep it from running.',
-  verify:
-    'reuseport-run verify [options] [--] command…\n\nRuns the program under a private launcher and load from clients that never retry, reloads it again and again, and counts what was lost.\nExit code: 0 only if nothing was.',
+export function helpText(verb: Verb, look: Look): string {
+  const { form, more } = VERB_TABLE[verb]
+  const paragraphs = more.flatMap((text) => wrap(text, look.columns))
+  const head =
+    verb === 'start'
+      ? [...paragraphs, '', ...verbs(look), '', ...example()]
+      : [`reuseport-run ${form}`, '', ...paragraphs]
+  const rows = optionsOf(verb)
+  const width = widthOf(
+    rows.map((row) => describe(row, look)[0]),
+    LEFT,
+  )
+  const groups = Object.entries(GROUPS).flatMap(([group, title]) => {
+    const own = rows.filter((row) => row.group === group).map((row) => describe(row, look))
+    return own.length === 0 ? [] : ['', paint('bold', `${title}:`, look), ...columns(own, look, width)]
+  })
+  return `${[...head, ...groups].join('\n')}\n`
 }
 
-export function helpText(verb: Verb): string {
-  const rows = optionsOf(verb).map(({ name, short, value, help, ...row }) => [
-    `  ${short === undefined ? '    ' : `-${short}, `}--${name}${value === undefined ? '' : ` ${value}`}`,
-    row.default === undefined ? help : `${help} (default: ${row.default})`,
-  ])
-  const width = Math.max(...rows.map(([left]) => (left as string).length)) + 2
-  return `${HEADS[verb]}\n\nOptions:\n${rows.map(([left, help]) => `${(left as string).padEnd(width)}${help}`).join('\n')}\n`
+function verbs(look: Look): string[] {
+  const rows = VERBS.map((verb): [string, string] => {
+    const { form, summary } = VERB_TABLE[verb]
+    const short = form.replace(/\[(options|--)\] /g, '').replace(' [options]', '')
+    return [`  reuseport-run ${verb === 'start' ? form : short}`, summary]
+  })
+  const all: [string, string][] = [...rows, ['  reuseport-run VERB --help', 'more about one of them']]
+  return columns(all, look, widthOf(all.map(([left]) => left)))
+}
+
+function example(): string[] {
+  return ['  reuseport-run -n 4 -- node app.js']
+}
+
+function describe({ name, short, value, help, ...row }: OptionRow, look: Look): [string, string] {
+  const words = `${short === undefined ? '    ' : `-${short}, `}--${name}`
+  const left = `  ${paint('bold', words, look)}${value === undefined ? '' : ` ${value}`}`
+  return [left, row.default === undefined ? help : `${help} (default: ${row.default})`]
+}
+
+/** Two columns; colours count for nothing. */
+function columns(rows: readonly (readonly [string, string])[], { columns: all }: Look, left: number): string[] {
+  const width = all < NARROW ? 0 : left
+  const indent = ' '.repeat(width === 0 ? 8 : width)
+  return rows.flatMap(([left, text]) => {
+    const lines = wrap(text, all - indent.length)
+    if (visible(left) > width - 2) return [left, ...lines.map((line) => `${indent}${line}`)]
+    const [first, ...rest] = lines
+    return [`${left}${' '.repeat(width - visible(left))}${first}`, ...rest.map((line) => `${indent}${line}`)]
+  })
+}
+
+function widthOf(lefts: readonly string[], most = Number.POSITIVE_INFINITY): number {
+  return Math.max(...lefts.map(visible).filter((length) => length <= most), 0) + 2
+}
+
+function visible(text: string): number {
+  return text.replace(/\x1b\[\d+m/g, '').length
 }

@@ -9,7 +9,10 @@ import { count, launcherName, ports, share, text, texts, timeOr, workers } from 
 import { warmupOptions } from './warmup.js'
 
 /** What a launcher is to be, from the command line that starts it. Throws ERR_USAGE. */
-export function launcherOptions({ values, command }: CommandLine, directory: string): LauncherOptions {
+export function launcherOptions(
+  { values, command, env = {} }: CommandLine & { readonly env?: Readonly<Record<string, string>> },
+  directory: string,
+): LauncherOptions {
   if (command.length === 0) throw usage('no command to run', 'For example: reuseport-run -n 2 -- node app.js')
   const logFormat = text(values, 'log-format') ?? DEFAULTS.logFormat
   if (logFormat !== 'text' && logFormat !== 'json')
@@ -48,6 +51,7 @@ export function launcherOptions({ values, command }: CommandLine, directory: str
     hangKillMs: time('hang-kill', DEFAULTS.hangKillMs),
     health,
     warmup: warmupOptions(values, health),
+    env,
     envFiles: texts(values, 'env-file'),
     logFormat,
   }
@@ -71,9 +75,9 @@ function bakeMigrate(values: CommandLine['values']): boolean {
 }
 
 /** Signals that a program may handle, and that mean nothing else to Node or the kernel. */
-const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR2']
+export const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR2']
 
-function stopSignal(given: string | undefined): NodeJS.Signals {
+export function stopSignal(given: string | undefined): NodeJS.Signals {
   if (given === undefined) return DEFAULTS.stopSignal
   const found = STOP_SIGNALS.find((name) => name === given || name === `SIG${given}`)
   if (found !== undefined) return found

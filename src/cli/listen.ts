@@ -72,7 +72,7 @@ export function readyOptions(
   return { ready: found, aliveMs }
 }
 
-function listenOption(given: string): ListenOption {
+export function listenOption(given: string): ListenOption {
   const refuse = (why: string): never => {
     throw usage(`--listen ${JSON.stringify(given)}: ${why}`, EXAMPLES)
   }

@@ -1,14 +1,22 @@
 #!/usr/bin/env node
 import { ReuseportError } from '../errors.js'
 import { VERSION } from '../version.js'
+import type { Shell } from './completion.js'
 import { helpText } from './help.js'
 import { type CommandLine, parseCommandLine } from './parse.js'
+import type { Settled } from './settle.js'
+import { lookOf, paint } from './terminal.js'
 
 /** argv in, exit code out. Each verb's code is loaded when it is used: a `status` must not pay for the launcher. */
 async function run(line: CommandLine): Promise<number> {
-  if (line.values['help'] === true) return print(helpText(line.verb))
+  if (line.values['help'] === true) return print(helpText(line.verb, lookOf(1)))
   if (line.values['version'] === true) return print(`${VERSION}\n`)
   if (line.verb !== 'start') outliveReaders()
+  const { settle } = await import('./settle.js')
+  return await obey(await settle(line))
+}
+
+async function obey(line: Settled): Promise<number> {
   switch (line.verb) {
     case 'start':
       // It does not touch process.stdout and process.stderr: that would make a pipe non-blocking for everybody who has it open.
@@ -21,6 +29,10 @@ async function run(line: CommandLine): Promise<number> {
       return (await import('./status.js')).status(line)
     case 'stop':
       return (await import('./stop.js')).stop(line)
+    case 'config':
+      return (await import('./config.js')).config(line)
+    case 'completion':
+      return print((await import('./completion.js')).completion(line.word as Shell))
     case 'doctor':
       return (await import('./doctor.js')).doctor(line)
     case 'verify':
@@ -43,7 +55,9 @@ function outliveReaders(): void {
 function fail(error: unknown): number {
   if (!(error instanceof ReuseportError)) throw error
   outliveReaders()
-  process.stderr.write(`reuseport-run: ${error.describe()}\n`)
+  const [first, ...rest] = error.describe().split('\n') as [string, ...string[]]
+  const code = paint('red', `${error.code}:`, lookOf(2))
+  process.stderr.write(`${[`reuseport-run: ${first.replace(`${error.code}:`, code)}`, ...rest].join('\n')}\n`)
   return error.exitCode
 }
 

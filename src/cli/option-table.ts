@@ -33,32 +33,62 @@ export const GROUPS = {
   other: 'Other',
 } as const
 
-export type Verb = 'start' | 'reload' | 'scale' | 'status' | 'stop' | 'verify' | 'doctor'
-export const VERBS: readonly Verb[] = ['start', 'reload', 'scale', 'status', 'stop', 'verify', 'doctor']
+export type Verb = 'start' | 'reload' | 'scale' | 'status' | 'stop' | 'verify' | 'doctor' | 'config' | 'completion'
+export const VERBS: readonly Verb[] = [
+  'start',
+  'reload',
+  'scale',
+  'status',
+  'stop',
+  'verify',
+  'doctor',
+  'config',
+  'completion',
+]
+
+/** The words that come after a verb. */
+export const WORDS: Readonly<Partial<Record<Verb, readonly string[]>>> = {
+  config: ['print', 'check'],
+  completion: ['bash', 'zsh', 'fish'],
+}
 
 const RUNS: readonly Verb[] = ['start', 'verify']
 const ALL: readonly Verb[] = VERBS
+/** They start a launcher, or find one. */
+const FINDS: readonly Verb[] = ['start', 'reload', 'scale', 'status', 'stop']
+/** They look for a config file. */
+const CONFIGURED: readonly Verb[] = [...FINDS, 'verify']
 
 export const OPTIONS: readonly OptionRow[] = [
   {
     name: 'name',
     value: 'NAME',
     group: 'launcher',
-    verbs: ['start', 'reload', 'scale', 'status', 'stop'],
+    verbs: FINDS,
     default: 'name in package.json, else the directory',
     help: 'names this launcher',
   },
   {
+    name: 'config',
+    value: 'FILE',
+    group: 'launcher',
+    verbs: CONFIGURED,
+    default: 'reuseport-run.config.json, .js, .mjs, .cjs, .ts or .mts in this directory',
+    help: 'says what else the command line would say',
+    see: 'config.md',
+  },
+  { name: 'no-config', group: 'launcher', verbs: CONFIGURED, help: 'there is none, or it is to be left alone' },
+  {
     name: 'runtime-dir',
     value: 'DIR',
     group: 'launcher',
-    verbs: ['start', 'reload', 'scale', 'status', 'stop'],
+    verbs: FINDS,
     default: '$RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/reuseport-run, /run/reuseport-run, /tmp/reuseport-run-UID',
     help: 'where the lock and the sockets lie',
   },
   {
     name: 'pid-file',
-    value: 'PATH',
+    value: 'FILE',
     group: 'launcher',
     verbs: ['start'],
     help: "a file that has the launcher's pid while it runs",
@@ -222,7 +252,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
   {
     name: 'health-host',
-    value: 'NAME',
+    value: 'HOST',
     group: 'readiness',
     verbs: RUNS,
     default: 'localhost',
@@ -468,7 +498,12 @@ export const OPTIONS: readonly OptionRow[] = [
     default: 'never',
     help: 'give up waiting after this; the launcher goes on',
   },
-  { name: 'json', group: 'order', verbs: ['reload', 'scale', 'status', 'verify', 'doctor'], help: 'print JSON' },
+  {
+    name: 'json',
+    group: 'order',
+    verbs: ['reload', 'scale', 'status', 'verify', 'doctor', 'config'],
+    help: 'print JSON',
+  },
   {
     name: 'reloads',
     value: 'N',
@@ -588,6 +623,10 @@ export const OPTIONS: readonly OptionRow[] = [
 ]
 
 export function optionsOf(verb: Verb): OptionRow[] {
-  // The doctor looks at what a start with the same words would meet.
-  return OPTIONS.filter(({ verbs }) => verbs.includes(verb) || (verb === 'doctor' && verbs.includes('start')))
+  return OPTIONS.filter(({ verbs }) => verbs.includes(verb) || (isLikeStart(verb) && verbs.includes('start')))
+}
+
+/** They look at what a start with the same words would meet. */
+export function isLikeStart(verb: Verb): boolean {
+  return verb === 'doctor' || verb === 'config'
 }

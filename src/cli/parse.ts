@@ -1,12 +1,15 @@
 import { parseArgs } from 'node:util'
 import { ReuseportError } from '../errors.js'
-import { OPTIONS, type OptionRow, optionsOf, VERBS, type Verb } from './option-table.js'
+import { nearest } from './nearest.js'
+import { isLikeStart, OPTIONS, type OptionRow, optionsOf, VERBS, type Verb, WORDS } from './option-table.js'
 
 /** A command line, understood: whose options, and what is to be run. */
 export interface CommandLine {
   readonly verb: Verb
   readonly values: Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>
   readonly command: readonly string[]
+  /** Of a verb that has words of its own (`config print`). */
+  readonly word?: string
 }
 
 /**
@@ -23,6 +26,8 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   const after = argv.slice(cut + 1)
   const before = argv.slice(0, cut)
   if (word === 'scale') return scaleLine(before, after)
+  const words = WORDS[word]
+  if (words !== undefined) return wordLine(word, words, before, after)
   if (word !== 'start' && word !== 'verify' && word !== 'doctor') {
     const rest = firstWord(after)
     if (after[rest.cut] !== undefined && after[rest.cut] !== '--')
@@ -37,6 +42,31 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   return { verb: word, values: strict([...before, ...after.slice(0, rest.cut)], word), command }
 }
 
+/** `config print -n 2 -- node app.js`, `completion bash`. */
+function wordLine(
+  verb: Verb,
+  words: readonly string[],
+  before: readonly string[],
+  after: readonly string[],
+): CommandLine {
+  const { cut } = firstWord(after)
+  const own = strict([...before, ...after.slice(0, cut)], verb)
+  const word = after[cut]
+  if (word === undefined && (own['help'] === true || own['version'] === true)) return { verb, values: own, command: [] }
+  if (word === undefined || !words.includes(word)) {
+    const near = word === undefined ? undefined : nearest(word, words)
+    const got =
+      word === undefined ? '' : `, not ${JSON.stringify(word)}${near === undefined ? '' : `; did you mean ${near}?`}`
+    throw usage(`${verb} takes one of ${words.join(', ')}${got}`)
+  }
+  const more = after.slice(cut + 1)
+  const rest = firstWord(more)
+  const values = strict([...before, ...after.slice(0, cut), ...more.slice(0, rest.cut)], verb)
+  const command = more[rest.cut] === '--' ? more.slice(rest.cut + 1) : more.slice(rest.cut)
+  if (command.length > 0 && !isLikeStart(verb)) throw usage(`${verb} ${word} takes no argument: ${command[0]}`)
+  return { verb, values, command, word }
+}
+
 /** "-1" is a number here and no option. */
 function scaleLine(before: readonly string[], after: readonly string[]): CommandLine {
   const takesValue = (word: string | undefined): boolean =>
@@ -49,7 +79,9 @@ function scaleLine(before: readonly string[], after: readonly string[]): Command
   return { verb: 'scale', values: strict([...before, ...options], 'scale'), command: [number] }
 }
 
-export function usage(message: string, next = 'See reuseport-run --help.'): ReuseportError {
+export const SEE_HELP = 'See reuseport-run --help.'
+
+export function usage(message: string, next: string = SEE_HELP): ReuseportError {
   return new ReuseportError('ERR_USAGE', message, { next })
 }
 
@@ -110,27 +142,4 @@ function unknownOption(option: string, verb: Verb, names: readonly string[]): Re
 /** The verb that a word which is no program may have been meant to be. */
 export function nearestVerb(word: string): Verb | undefined {
   return nearest(word, VERBS)
-}
-
-function nearest<T extends string>(word: string, names: readonly T[]): T | undefined {
-  const near = names.map((name) => ({ name, far: distance(word, name) })).sort((a, b) => a.far - b.far)[0]
-  return near !== undefined && near.far <= Math.max(1, Math.floor(near.name.length / 3)) ? near.name : undefined
-}
-
-/** How many letters to change, add, leave out or swap with their neighbour (optimal string alignment). */
-function distance(a: string, b: string): number {
-  let before: number[] = []
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
-      const swap = isSwap ? (before[j - 2] as number) + 1 : Number.POSITIVE_INFINITY
-      next[j] = Math.min((row[j] as number) + 1, (next[j - 1] as number) + 1, change, swap)
-    }
-    before = row
-    row = next
-  }
-  return row[b.length] as number
 }

@@ -4,15 +4,19 @@ import { Launcher } from '../launcher/launcher.js'
 import { catchSignals } from '../launcher/signals.js'
 import { openLog, stderr } from '../launcher/stderr.js'
 import { letGoOfClosedTerminals } from '../launcher/terminal.js'
-import { launcherOptions } from './launcher-options.js'
-import { type CommandLine, nearestVerb } from './parse.js'
+import type { LauncherOptions } from '../options.js'
+import { nearestVerb } from './parse.js'
+import { type Settled, settle } from './settle.js'
+import { settledOptions } from './settled-options.js'
 
 /** Runs the launcher in the foreground until it ends. */
-export async function start(line: CommandLine): Promise<number> {
-  const options = launcherOptions(line, logicalDirectory())
+export async function start(line: Settled): Promise<number> {
+  const directory = logicalDirectory()
+  const options = settledOptions(line, directory)
   const log = openLog(options.logFormat)
   const obey = catchSignals(log)
-  const launcher = await Launcher.start(options, log).catch((error: unknown) => {
+  const reread = async (): Promise<LauncherOptions> => settledOptions(await settle(line.asGiven, directory), directory)
+  const launcher = await Launcher.start(options, log, reread).catch((error: unknown) => {
     throw orVerb(error, options.command)
   })
   obey(launcher)

@@ -1,43 +1,16 @@
 import { constants } from 'node:os'
 import { Interrupted, renderReport, verify } from '../verify/verify.js'
-import { type CommandLine, usage } from './parse.js'
+import { SETTINGS } from './config/keys.js'
+import { usage } from './parse.js'
+import type { Settled } from './settle.js'
 import { clients, count, ports, text, texts, workers } from './values.js'
 
-/** Options of the launcher that a run of the program under test gets as well. */
-const PASSED_ON = [
-  'listen',
-  'ports',
-  'ready',
-  'ready-timeout',
-  'health',
-  'health-command',
-  'health-port',
-  'health-host',
-  'health-header',
-  'health-status',
-  'health-timeout',
-  'health-interval',
-  'health-successes',
-  'health-failures',
-  'liveness',
-  'env-file',
-  'strategy',
-  'surge',
-  'bake',
-  'bake-max-5xx',
-  'drain-timeout',
-  'websocket',
-  'drain-spread',
-  'stop-signal',
-  'kill-after',
-  'compat',
-] as const
-
-const FLAGS = ['no-migrate', 'bake-migrate'] as const
+/** What a run of the program under test gets as well; its workers are counted here. */
+const PASSED_ON = SETTINGS.filter(({ name, verbs }) => verbs.includes('verify') && name !== 'workers')
 
 const NO_BAKE = ['--bake', '0'] as const
 
-export async function verifyCommand({ values, command }: CommandLine): Promise<number> {
+export async function verifyCommand({ values, command, file }: Settled): Promise<number> {
   if (command.length === 0) throw usage('no command to verify', 'For example: reuseport-run verify -n 2 -- node app.js')
   const number = (name: string, least: number): number | undefined => {
     const given = text(values, name)
@@ -73,8 +46,9 @@ export async function verifyCommand({ values, command }: CommandLine): Promise<n
       // The clients have nothing to do with the bake: it would only make the run longer.
       launcherOptions: [
         ...NO_BAKE,
-        ...FLAGS.filter((name) => values[name] === true).map((name) => `--${name}`),
-        ...PASSED_ON.flatMap((name) => {
+        ...(file === null ? ['--no-config'] : ['--config', file]),
+        ...PASSED_ON.flatMap(({ name }) => {
+          if (values[name] === true) return [`--${name}`]
           const once = text(values, name)
           const given = once === undefined ? texts(values, name) : [once]
           // In one word: a value may begin with a dash.

@@ -15,7 +15,7 @@ import { checkSystemd, systemdVersion } from './systemd.js'
  * (empty) nothing is said of the program.
  */
 export async function examine(options: LauncherOptions, directory: string): Promise<Finding[]> {
-  const { name, runtimeDir, command, envFiles, listen } = options
+  const { name, runtimeDir, command, env, envFiles, listen } = options
   const { finding: addon, native: loaded } = checkAddon(native)
   const place = checkRuntimeDir(name, runtimeDir)
   const { finding: taken, status } = await checkName(name, runtimeDir, directory)
@@ -34,7 +34,7 @@ export async function examine(options: LauncherOptions, directory: string): Prom
     checkSystemd(systemdVersion()),
   ]
   if (command.length === 0) return findings
-  const program = checkProgram({ command, directory, envFiles, isGiven: listen.length > 0 })
+  const program = checkProgram({ command, directory, env, envFiles, isGiven: listen.length > 0 })
   return [...findings, ...program, checkReadiness(options)]
 }
 

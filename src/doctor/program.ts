@@ -3,6 +3,7 @@ import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, rea
 import { basename, join, resolve } from 'node:path'
 import { ReuseportError } from '../errors.js'
 import { resolveCommand, type Spec } from '../launcher/command.js'
+import { DEFAULTS, type LauncherOptions } from '../options.js'
 import { type Finding, fail, ok, warn } from './finding.js'
 import { isOldEnough } from './platform.js'
 
@@ -15,17 +16,19 @@ const MOST_SOURCE = 4 * 1_048_576
 export function checkProgram({
   command,
   directory,
+  env = {},
   envFiles,
   isGiven,
 }: {
   command: readonly string[]
   directory: string
+  env?: LauncherOptions['env']
   envFiles: readonly string[]
   isGiven: boolean
 }): Finding[] {
   let spec: Spec
   try {
-    spec = resolveCommand(command, directory, envFiles)
+    spec = resolveCommand({ ...DEFAULTS, command, env, envFiles }, directory)
   } catch (error) {
     if (!(error instanceof ReuseportError)) throw error
     return [fail('program', error.message, error.next ?? '')]

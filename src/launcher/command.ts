@@ -3,8 +3,12 @@ import { delimiter, join, resolve } from 'node:path'
 import type { Change, ReadySignal } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
 import { isSameFile, namedDirectory } from '../named-directory.js'
+import type { HealthOptions, LauncherOptions } from '../options.js'
 import { ENV_CHANNEL, ENV_COMPAT, ENV_PATHS, ENV_READY, ENV_TOKEN } from '../protocol.js'
 import { readEnvFile } from './env-file.js'
+
+/** What of the options belongs to a generation: another one may have others. */
+export type Program = Pick<LauncherOptions, 'command' | 'env' | 'envFiles' | 'stopSignal' | 'health'>
 
 /** What the workers of one generation run: fixed when the generation begins, kept for its respawns and for an undo. */
 export interface Spec {
@@ -18,6 +22,10 @@ export interface Spec {
   /** Real path: a respawn stays in the release its generation began with, whatever `current` points to by then. */
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
+  /** What ends one of them. */
+  readonly stopSignal: NodeJS.Signals
+  /** How one of them is asked whether it is well. */
+  readonly health: HealthOptions | undefined
   /** Variables of the environment files that the launcher's own environment has with another value: that one counts, as with node --env-file. */
   readonly shadowed: readonly string[]
 }
@@ -56,7 +64,7 @@ function unusable(directory: string, cause: unknown): ReuseportError {
  * Works the command out afresh: the directory through its symlinks, the environment from its files, the program by PATH. Throws
  * ERR_WORKING_DIRECTORY, ERR_ENV_FILE, ERR_COMMAND_NOT_FOUND (127) or ERR_COMMAND_NOT_EXECUTABLE (126), the latter two as a shell would.
  */
-export function resolveCommand(command: readonly string[], directory: string, envFiles: readonly string[] = []): Spec {
+export function resolveCommand({ command, env: own, envFiles, stopSignal, health }: Program, directory: string): Spec {
   let cwd: string
   try {
     cwd = realpathSync(directory)
@@ -64,7 +72,7 @@ export function resolveCommand(command: readonly string[], directory: string, en
   } catch (cause) {
     throw unusable(directory, cause)
   }
-  const fromFiles: Record<string, string> = {}
+  const fromFiles: Record<string, string> = { ...own }
   for (const file of envFiles) Object.assign(fromFiles, readEnvFile(file, cwd))
   const env: Record<string, string> = { ...fromFiles }
   for (const [name, value] of Object.entries(process.env)) if (value !== undefined) env[name] = value
@@ -79,6 +87,8 @@ export function resolveCommand(command: readonly string[], directory: string, en
     directory,
     cwd,
     env,
+    stopSignal,
+    health,
     shadowed: Object.keys(fromFiles).filter((key) => key !== 'PWD' && fromFiles[key] !== env[key]),
   }
 }
@@ -94,6 +104,8 @@ export function changesBetween(before: Spec, after: Spec): Change[] {
       from: `${before.file} (${before.stamp})`,
       to: `${after.file} (${after.stamp})`,
     })
+  const words = ({ argv }: Spec): string => argv.join(' ')
+  if (words(before) !== words(after)) changes.push({ what: 'command', from: words(before), to: words(after) })
   for (const name of new Set([...Object.keys(before.env), ...Object.keys(after.env)])) {
     const [from, to] = [before.env[name], after.env[name]]
     // PWD follows the directory. No values: they may be secrets, and a verdict is read by many.

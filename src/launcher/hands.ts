@@ -242,7 +242,11 @@ export class Hands {
 
   terminate(worker: number): void {
     if (this.#neverStarts(worker)) return
-    const signal = (): void => this.#processes.get(worker)?.terminate(this.#options.stopSignal)
+    const generation = this.#queue.state.workers[worker]?.generation
+    const signal = (): void => {
+      // Whoever is not known to the brain any more has gone.
+      if (generation !== undefined) this.#processes.get(worker)?.terminate(this.#specs.get(generation).stopSignal)
+    }
     if (this.#options.compat !== 'pm2') return signal()
     this.#agents.shutdown(worker, (heard) => {
       if (!heard) signal()

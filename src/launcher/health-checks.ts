@@ -17,16 +17,25 @@ interface Parts {
   readonly specs: Specs
   readonly runtime: RuntimeDir
   readonly identity: Identity | undefined
-  readonly bakeMs: number
   readonly state: () => State
   readonly post: (event: WorkerEvent) => void
 }
 
 /** Whoever asks the workers whether they are well. Loaded only when a health check was asked for. */
-export function makeProber(health: HealthOptions, parts: Parts): Prober {
+export function makeProber(parts: Parts): Prober {
   const { Prober } = require('./probe/prober.js') as typeof import('./probe/prober.js')
-  const { bakeMs, post } = parts
-  return new Prober({ health, bakeMs, tryOn: (worker) => tryOn(worker, health, parts), post })
+  return new Prober({
+    healthOf: (worker) => healthOf(worker, parts),
+    bakeMs: () => parts.state().settings.bakeMs,
+    tryOn: (worker) => tryOn(worker, healthOf(worker, parts), parts),
+    post: parts.post,
+  })
+}
+
+/** As its generation is to be asked. */
+function healthOf(worker: number, { state, specs }: Parts): HealthOptions {
+  const { generation } = state().workers[worker] as Worker
+  return specs.get(generation).health as HealthOptions
 }
 
 function tryOn(worker: number, health: HealthOptions, parts: Parts): Try {

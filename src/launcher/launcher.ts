@@ -21,6 +21,7 @@ import { type Activation, type NamedSocket, takeListenFds } from './listen-fds.j
 import type { NotifySocket } from './notify-socket.js'
 import type { Prober } from './probe/prober.js'
 import { Processes } from './processes.js'
+import { describeKept, renewed } from './renewal.js'
 import { type ServiceEnvironment, takeServiceEnvironment } from './service/environment.js'
 import type { Heritage } from './service/heritage.js'
 import type { ServiceManager } from './service/service-manager.js'
@@ -49,7 +50,7 @@ import type { Standing } from './welcome.js'
 const PRELOAD = join(__dirname, '..', 'worker', 'preload.js')
 
 export class Launcher {
-  readonly #options: LauncherOptions
+  #options: LauncherOptions
   readonly #log: Log
   readonly #runtime: RuntimeDir
   readonly #sockets: Sockets
@@ -64,6 +65,11 @@ export class Launcher {
   readonly #verdicts = new Verdicts()
   readonly #queue: EventQueue
   readonly #hands: Hands
+  /** Every time that the options are read again. */
+  #reread: (() => Promise<LauncherOptions>) | undefined
+  #renewing: Promise<void> = Promise.resolve()
+  /** Settings that are not what they are meant to be by now. */
+  #kept: readonly string[] = []
   readonly #ended: Promise<number>
   #resolveEnded: (code: number) => void = () => {}
   readonly #notify: NotifySocket | undefined
@@ -207,14 +213,15 @@ export class Launcher {
 
   /**
    * Takes the name, opens the control socket and begins the first generation. Throws before anything is started: ERR_COMMAND_NOT_FOUND,
-   * ERR_COMMAND_NOT_EXECUTABLE, ERR_USER, ERR_NAME_TAKEN, ERR_RUNTIME_DIR, ERR_ADDON_NOT_FOUND.
+   * ERR_COMMAND_NOT_EXECUTABLE, ERR_USER, ERR_NAME_TAKEN, ERR_RUNTIME_DIR, ERR_ADDON_NOT_FOUND. `reread`: what the options are meant to be by now,
+   * asked before each reload.
    */
-  static async start(options: LauncherOptions, log: Log): Promise<Launcher> {
+  static async start(options: LauncherOptions, log: Log, reread?: () => Promise<LauncherOptions>): Promise<Launcher> {
     // Before anything looks at the environment.
     const activation = takeListenFds()
     const service = meetServiceManager(takeServiceEnvironment(), log)
     try {
-      return await Launcher.#start(options, log, activation, service)
+      return await Launcher.#start(options, log, reread, activation, service)
     } catch (error) {
       service?.failed(error)
       service?.close()
@@ -225,16 +232,24 @@ export class Launcher {
   static async #start(
     options: LauncherOptions,
     log: Log,
+    reread: (() => Promise<LauncherOptions>) | undefined,
     activation: Activation,
     service: ServiceManager | undefined,
   ): Promise<Launcher> {
     const directory = logicalDirectory()
-    const specs = new Specs({ ...options, directory, agent: options.listen.length > 0 ? [] : [PRELOAD], log })
+    const specs = new Specs({
+      program: options,
+      user: options.user,
+      directory,
+      agent: options.listen.length > 0 ? [] : [PRELOAD],
+      log,
+    })
     specs.resolve(1)
     const runtime = takeRuntimeDir(options.name, { ...options, startedFrom: directory })
     let launcher: Launcher | undefined
     try {
       launcher = new Launcher(options, { log, runtime, specs, activation, service })
+      launcher.#reread = reread
       launcher.#openListens()
       launcher.#writePidFile()
       await launcher.#control.listen(runtime.controlSocket)
@@ -283,6 +298,30 @@ export class Launcher {
   }
 
   reload(caller: number | null = null, wait: ReloadWait = 'baked', canary?: CanaryPlan): void {
+    // One after the other: the one that was asked for last has read last.
+    this.#renewing = this.#renewing.then(() => this.#renew()).then(() => this.#orderReload(caller, wait, canary))
+  }
+
+  /** Whoever asks for a reload has put everything there before. What cannot be had is the reason why the reload is aborted. */
+  async #renew(): Promise<void> {
+    if (this.#reread === undefined) return
+    let asked: LauncherOptions
+    try {
+      asked = await this.#reread()
+    } catch (error) {
+      return this.#specs.use(() => {
+        throw error
+      })
+    }
+    const { options, kept } = renewed(this.#options, asked)
+    this.#options = options
+    this.#kept = kept
+    this.#specs.use(() => options)
+    this.#queue.post({ type: 'settings', settings: settingsOf(options, this.#queue.state.settings) })
+    if (kept.length > 0) this.#log('warn', 'config.kept', { settings: kept, text: describeKept(kept) })
+  }
+
+  #orderReload(caller: number | null, wait: ReloadWait, canary: CanaryPlan | undefined): void {
     if (canary === undefined) this.#queue.post({ type: 'reload', caller, wait })
     else this.#queue.post({ type: 'reload', caller, wait, canary, isShared: isShared(this.#sockets) })
   }
@@ -364,7 +403,8 @@ export class Launcher {
 
   #warnings(): Status['warnings'] {
     const strangers = strangersBeside(this.#sockets.inodes())
-    return strangers.map((stranger) => ({ code: 'port-shared', text: describeStranger(stranger) }))
+    const shared = strangers.map((stranger) => ({ code: 'port-shared', text: describeStranger(stranger) }))
+    return this.#kept.length === 0 ? shared : [...shared, { code: 'config-kept', text: describeKept(this.#kept) }]
   }
 
   #makeNotifySocket(): NotifySocket {
@@ -379,15 +419,13 @@ export class Launcher {
   }
 
   #makeProber(): Prober | undefined {
-    const { health, bakeMs } = this.#options
-    if (health === undefined) return undefined
-    return makeProber(health, {
+    if (this.#options.health === undefined) return undefined
+    return makeProber({
       agents: this.#agents,
       processes: this.#processes,
       specs: this.#specs,
       runtime: this.#runtime,
       identity: this.#options.user,
-      bakeMs,
       state: () => this.#queue.state,
       post: (event) => this.#queue.post(event),
     })

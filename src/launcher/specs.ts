@@ -1,32 +1,30 @@
 import type { Change } from '../control-protocol.js'
 import type { Log } from '../log.js'
 import type { WorkerUser } from '../worker-user.js'
-import { changesBetween, resolveCommand, type Spec } from './command.js'
+import { changesBetween, type Program, resolveCommand, type Spec } from './command.js'
 
 /** What each generation runs, from its beginning to its end. */
 export class Specs {
-  readonly #command: readonly string[]
   readonly #directory: string
-  readonly #envFiles: readonly string[]
   readonly #user: WorkerUser | undefined
   readonly #agent: readonly string[]
   readonly #log: Log
   readonly #byGeneration = new Map<number, Spec>()
+  /** What the next generation is to run; or why that is not known. */
+  #next: () => Program
 
   constructor(options: {
-    command: readonly string[]
+    program: Program
     /** Where the launcher was started. */
     directory: string
-    envFiles: readonly string[]
     /** As whom it runs; undefined: as we do. */
     user: WorkerUser | undefined
     /** Files of ours that it loads. */
     agent: readonly string[]
     log: Log
   }) {
-    this.#command = options.command
+    this.#next = () => options.program
     this.#directory = options.directory
-    this.#envFiles = options.envFiles
     this.#user = options.user
     this.#agent = options.agent
     this.#log = options.log
@@ -36,9 +34,14 @@ export class Specs {
     return this.#byGeneration.get(generation) as Spec
   }
 
+  /** Of generations that are yet to come. `next` throws if it cannot be known. */
+  use(next: () => Program): void {
+    this.#next = next
+  }
+
   /** The command as it is found now is what this generation runs. Throws what `resolveCommand` and `runAs` do. */
   resolve(generation: number): void {
-    const spec = resolveCommand(this.#command, this.#directory, this.#envFiles)
+    const spec = resolveCommand(this.#next(), this.#directory)
     this.#byGeneration.set(generation, this.#user === undefined ? spec : this.#runAs(this.#user, spec))
   }
 

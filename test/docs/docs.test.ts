@@ -303,7 +303,7 @@ describe('pages', () => {
     if (file === 'node' && /^(scripts|bench)\//.test(first)) return isThere(first) ? missingFile(rest) : 'no such file'
     if (file !== 'reuseport-run') return null
     // The form of a command: its first word must be a verb all the same.
-    if (words.some((word) => /[[\]…]|^VERB$/.test(word)))
+    if (words.some((word) => /[[\]…|]|^VERB$/.test(word)))
       return /^[a-z]+$/.test(first) && !(VERBS as readonly string[]).includes(first) ? 'no such verb' : null
     try {
       parseCommandLine(words.slice(1))
@@ -323,7 +323,7 @@ describe('pages', () => {
     line
       .replace(/(^|\s)#.*$/, '')
       .replace(/^\$ /, '')
-      .split(/&&|\|\||;|[()]/)
+      .split(/&&|\|\||;| \| |[()]/)
       .map((part) => part.trim().split(/\s+/))
       .map((words) => words.slice(words.findIndex((word) => !/^[A-Z_]+=/.test(word))))
 

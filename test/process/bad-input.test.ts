@@ -237,7 +237,7 @@ test('help and version, for each verb', async () => {
   ]) {
     const run = await runCli(words)
     expect({ words, code: run.code, stderr: run.stderr }).toEqual({ words, code: 0, stderr: '' })
-    expect(run.stdout).toMatch(/reuseport-run[\s\S]*Options:\n/)
+    expect(run.stdout).toMatch(/reuseport-run[\s\S]*\nOther:\n/)
     for (const line of run.stdout.split('\n')) expect(line).not.toMatch(/\s$/)
   }
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }

@@ -15,8 +15,8 @@ class Scene {
 
   constructor(health: Partial<HealthOptions> = {}) {
     this.prober = new Prober({
-      health: { ...HEALTH_DEFAULTS, kind: 'http', target: '/', intervalMs: 100, ...health },
-      bakeMs: 1_000,
+      healthOf: () => ({ ...HEALTH_DEFAULTS, kind: 'http', target: '/', intervalMs: 100, ...health }),
+      bakeMs: () => 1_000,
       tryOn: (worker) => (done) => {
         this.begun.push([worker, performance.now()])
         this.running++

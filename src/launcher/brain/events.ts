@@ -8,7 +8,7 @@ import type {
   WarmupReport,
 } from '../../control-protocol.js'
 import type { Answered, DrainOutcome, Held, ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
-import type { CanaryShare } from './state.js'
+import type { CanaryShare, Settings } from './state.js'
 
 /** What the world tells the brain. `at` is the monotonic clock in milliseconds, stamped when the event was queued. */
 export type Event = { readonly at: number } & (
@@ -29,6 +29,8 @@ export type Event = { readonly at: number } & (
       readonly canary?: CanaryPlan
       readonly isShared?: boolean
     }
+  /** What the reloads that follow go by. */
+  | { readonly type: 'settings'; readonly settings: Settings }
   /** The canary is good enough; the reload that runs is not. */
   | { readonly type: 'promote' | 'abort'; readonly caller: number; readonly wait: ReloadWait }
   | {

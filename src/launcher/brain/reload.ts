@@ -66,6 +66,8 @@ export function startWaiting(draft: Draft): void {
   if (state.waiting === null || state.phase !== 'running' || state.working === null) return
   // Another number of slots comes first, or it would wait for as long as there are reloads; but not if it waits for a worker to get well.
   if (state.run !== null || (state.scale !== null && isScalable(draft))) return
+  state.settings = state.settingsOfNext ?? state.settings
+  state.settingsOfNext = null
   const to = state.next.generation++
   const from = state.working
   state.generations[to] = { number: to, state: 'starting', listeners: [...draft.generation(from).listeners] }

@@ -18,7 +18,9 @@ import { EMPTY_TALLY, type Tally } from './restart-policy.js'
  */
 export interface State {
   phase: 'starting' | 'running' | 'stopping' | 'stopped'
-  readonly settings: Settings
+  settings: Settings
+  /** They count from the beginning of the next reload on; null: they stay as they are. */
+  settingsOfNext: Settings | null
   /** Grows with every handover and every undo. */
   term: number
   /** Number of the generation that was last the working one of every slot; null until the first one serves. Each slot has its own. */
@@ -331,6 +333,7 @@ export function initialState(settings: Settings, stored: State['stored'] = {}): 
   return {
     phase: 'starting',
     settings,
+    settingsOfNext: null,
     term: 0,
     working: null,
     generations: {},

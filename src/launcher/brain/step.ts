@@ -40,6 +40,9 @@ function note(draft: Draft, event: Event): void {
   switch (event.type) {
     case 'start':
       return begin(draft)
+    case 'settings':
+      draft.state.settingsOfNext = event.settings
+      return
     case 'reload':
       return requestReload(draft, callerOf(event), event.isShared)
     case 'promote':

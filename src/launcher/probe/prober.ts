@@ -9,21 +9,21 @@ export type Try = (done: (answer: Answer) => void) => { stop(): void }
 
 /** Asks workers again and again: a candidate until it has proven itself, one that serves until it is told to stop. */
 export class Prober {
-  readonly #health: HealthOptions
-  readonly #bakeMs: number
+  readonly #healthOf: (worker: number) => HealthOptions
+  readonly #bakeMs: () => number
   readonly #tryOn: (worker: number) => Try
   readonly #post: (event: Extract<WorkerEvent, { type: 'probed' }>) => void
   readonly #series = new Map<number, Series>()
 
   constructor(options: {
-    health: HealthOptions
+    healthOf: (worker: number) => HealthOptions
     /** A watch begins with the bake, and asks less often when that has passed. */
-    bakeMs: number
+    bakeMs: () => number
     /** How this worker is asked once. */
     tryOn: (worker: number) => Try
     post: (event: Extract<WorkerEvent, { type: 'probed' }>) => void
   }) {
-    this.#health = options.health
+    this.#healthOf = options.healthOf
     this.#bakeMs = options.bakeMs
     this.#tryOn = options.tryOn
     this.#post = options.post
@@ -31,8 +31,8 @@ export class Prober {
 
   start(worker: number, mode: ProbeMode): void {
     this.stop(worker)
-    const bakedAt = mode === 'watch' ? performance.now() + this.#bakeMs : Number.POSITIVE_INFINITY
-    const series = new Series(this.#health, bakedAt, this.#tryOn(worker), ({ passed, reason, attempts }) => {
+    const bakedAt = mode === 'watch' ? performance.now() + this.#bakeMs() : Number.POSITIVE_INFINITY
+    const series = new Series(this.#healthOf(worker), bakedAt, this.#tryOn(worker), ({ passed, reason, attempts }) => {
       if (passed) this.#series.delete(worker)
       this.#post({ type: 'probed', worker, passed, reason, attempts })
     })
