@@ -74,9 +74,10 @@ class WithoutTerminalStop {
     sigset_t stop;
     ::sigemptyset(&stop);
     ::sigaddset(&stop, SIGTTOU);
-    ::pthread_sigmask(SIG_BLOCK, &stop, &before_);
+    // Not pthread_sigmask, which glibc 2.32 has given a new version: in Linux this is of the calling thread as well.
+    ::sigprocmask(SIG_BLOCK, &stop, &before_);
   }
-  ~WithoutTerminalStop() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  ~WithoutTerminalStop() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
   WithoutTerminalStop(const WithoutTerminalStop&) = delete;
   WithoutTerminalStop& operator=(const WithoutTerminalStop&) = delete;
 

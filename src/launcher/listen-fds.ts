@@ -1,27 +1,18 @@
-import { native } from '../native.js'
-import { type ListenAddress, type ListenerKey, listenerKey } from '../protocol.js'
+import { addressOfGiven, FIRST_GIVEN, type GivenAddress, NAMELESS, takeGiven } from '../given-socket.js'
+import { type ListenAddress, listenerKey } from '../protocol.js'
 import type { StoredName } from './service/stored-name.js'
 
 /**
  * Sockets that come and go as descriptors from 3 on, with variables that say so: systemd's (sd_listen_fds(3)), and Server::Starter's.
  */
 
-/** Where descriptors that are handed over begin (SD_LISTEN_FDS_START). */
-const FIRST = 3
-/** What systemd calls a socket that has no name. */
-const NAMELESS = 'unknown'
-
 const VARIABLES = ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES', 'LISTEN_PIDFDID'] as const
 
 /** A socket that the launcher was given. */
-export interface GivenSocket {
+export interface GivenSocket extends GivenAddress {
   /** Close-on-exec, and no longer one of the first numbers. */
   readonly fd: number
   readonly name: string
-  /** As the one who binds it would word it. */
-  readonly address: ListenAddress
-  /** The addresses of a program's listen() that it answers. */
-  readonly keys: readonly ListenerKey[]
 }
 
 /** A socket of a predecessor of ours, which the service manager has kept. */
@@ -59,10 +50,10 @@ export function takeListenFds(env: NodeJS.ProcessEnv = process.env): Activation 
     const name = named[index] || NAMELESS
     const ours = parseStoredName(name)
     try {
-      if (ours === null) sockets.push(take(FIRST + index, name))
-      else stored.push(takeStored(FIRST + index, ours))
+      if (ours === null) sockets.push(take(FIRST_GIVEN + index, name))
+      else stored.push(takeStored(FIRST_GIVEN + index, ours))
     } catch (error) {
-      refused.push(`descriptor ${FIRST + index} (${name}): ${(error as Error).message}`)
+      refused.push(`descriptor ${FIRST_GIVEN + index} (${name}): ${(error as Error).message}`)
     }
   }
   return { sockets, stored, refused }
@@ -70,51 +61,18 @@ export function takeListenFds(env: NodeJS.ProcessEnv = process.env): Activation 
 
 function take(given: number, name: string): GivenSocket {
   // First of all: a number that was not passed after all may be one that Node uses itself.
-  const { address, keys } = addressOf(given)
-  return { fd: moved(given), name, address, keys }
+  const { address, keys } = addressOfGiven(given)
+  return { fd: takeGiven(given), name, address, keys }
 }
 
 /** A name is only a claim: the socket must be of that address. */
 function takeStored(given: number, name: StoredName): StoredSocket {
-  const { address, keys } = addressOf(given)
+  const { address, keys } = addressOfGiven(given)
   const boundTo = address.kind === 'unix' ? address.path : null
   // A unix socket is bound beside its path (sockets.ts).
   const isIt = boundTo === null ? keys.includes(name.listener) : `unix ${boundTo}`.startsWith(`${name.listener}.`)
   if (!isIt) throw new Error(`it listens on ${listenerKey(address)}`)
-  return { fd: moved(given), name, boundTo }
-}
-
-function moved(given: number): number {
-  const fd = native().dup(given)
-  native().close(given)
-  return fd
-}
-
-/** SO_TYPE (socket(2)). */
-const [SOCK_STREAM, SOCK_DGRAM] = [1, 2]
-
-function addressOf(fd: number): Pick<GivenSocket, 'address' | 'keys'> {
-  const addon = native()
-  const type = addon.getOption(fd, 'type')
-  if (type === SOCK_STREAM && addon.getOption(fd, 'acceptConnections') !== 1) throw new Error('it does not listen')
-  const local = addon.localAddress(fd)
-  if ('path' in local) {
-    if (type !== SOCK_STREAM || !local.path.startsWith('/')) throw new Error('it is no stream socket with a path')
-    const address: ListenAddress = { kind: 'unix', path: local.path }
-    return { address, keys: [listenerKey(address)] }
-  }
-  if (type !== SOCK_STREAM && type !== SOCK_DGRAM) throw new Error('it is neither TCP nor UDP')
-  const kind = type === SOCK_STREAM ? 'tcp' : 'udp'
-  const { host, port } = local
-  if (port === 0) throw new Error('it has no port')
-  const ipv6Only = local.family === 6 && addon.getOption(fd, 'ipv6Only') === 1
-  const exact: ListenAddress = { kind, host, port, ipv6Only }
-  // What Node binds for listen(port): every address, or every one of IPv4 where there is no IPv6.
-  const isEvery = (host === '::' && !ipv6Only) || host === '0.0.0.0'
-  const every: ListenAddress = { kind, host: null, port, ipv6Only: false }
-  return isEvery
-    ? { address: host === '::' ? every : exact, keys: [listenerKey(every), listenerKey(exact)] }
-    : { address: exact, keys: [listenerKey(exact)] }
+  return { fd: takeGiven(given), name, boundTo }
 }
 
 /** A socket that a program is to be given. */
@@ -127,7 +85,7 @@ export interface NamedSocket {
 export function listenVariables(sockets: readonly NamedSocket[], generation: number): Record<string, string> {
   const starter = sockets.flatMap(({ address }, index) => {
     const where = starterName(address)
-    return where === null ? [] : [`${where}=${FIRST + index}`]
+    return where === null ? [] : [`${where}=${FIRST_GIVEN + index}`]
   })
   return {
     LISTEN_FDS: String(sockets.length),

@@ -1,7 +1,9 @@
+import cluster from 'node:cluster'
 import type { AddressInfo, Server } from 'node:net'
 import { ReuseportError } from '../errors.js'
 import { native } from '../native.js'
 import type { Server as HandleServer } from '../serving/handles.js'
+import type { Activated } from './activation.js'
 import { closer } from './close.js'
 import {
   Listener,
@@ -25,6 +27,11 @@ export interface ListenReusePortOptions {
   readonly backlog?: number | undefined
   /** The address `::` without IPv4. Default: false. */
   readonly ipv6Only?: boolean | undefined
+  /**
+   * Without a launcher and `handover`: the socket that systemd has given this process by that name (FileDescriptorName=), in place of that of the
+   * address. A process that was given none listens on the address.
+   */
+  readonly fdName?: string | undefined
   /**
    * Path of a unix socket by which the next process of this program finds this one, and takes the listener over. Under a launcher, which does
    * that itself, and off Linux, it is nothing.
@@ -89,19 +96,32 @@ async function listenOn(server: Server, options: ListenReusePortOptions): Promis
     const listen = (): Promise<void> => listening(server, asNode(options, false))
     return opened(server, listener, await listenWithHandover(server as HandleServer, listener, handover, asked, listen))
   }
+  const activated = meeting === undefined ? findActivated(options) : undefined
   const place = meeting?.announce(server, listener.fate)
   try {
-    await listening(server, asNode(options, options.path === undefined && sharesPort(meeting !== undefined)))
+    await listening(
+      server,
+      activated === undefined
+        ? asNode(options, options.path === undefined && sharesPort(meeting !== undefined))
+        : given({ fd: activated.fd, backlog: options.backlog }),
+    )
   } finally {
     meeting?.forget(server)
   }
   const generation = place?.generation ?? null
   return opened(server, listener, {
-    address: server.address() as AddressInfo | string,
-    inherited: generation === null ? 'none' : 'launcher',
+    address: activated?.path ?? (server.address() as AddressInfo | string),
+    inherited: activated !== undefined ? 'activation' : generation === null ? 'none' : 'launcher',
     generation,
     ready: () => place?.ready(),
   })
+}
+
+/** Loaded, and the addon with it, only when there may be something. */
+function findActivated(options: ListenReusePortOptions): Activated | undefined {
+  if (process.env['LISTEN_FDS'] === undefined || process.platform !== 'linux' || cluster.isWorker) return undefined
+  const { activated } = require('./activation.js') as typeof import('./activation.js')
+  return activated(options)
 }
 
 function opened(server: Server, listener: Listener, standing: Standing): ReusePortListener {

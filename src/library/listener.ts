@@ -13,8 +13,8 @@ export interface ListenerEvents {
   closed: [{ readonly hasSuccessor: boolean }]
 }
 
-/** Where the socket of a listener comes from. 'none': it is this process's own. */
-export type Inherited = 'launcher' | 'predecessor' | 'none'
+/** Where the socket of a listener comes from. 'activation': systemd's, by LISTEN_FDS. 'none': it is this process's own. */
+export type Inherited = 'launcher' | 'predecessor' | 'activation' | 'none'
 
 export interface ReusePortListener extends EventEmitter<ListenerEvents>, AsyncDisposable {
   /** As server.address() said when it began to listen. */

@@ -153,6 +153,8 @@ test('launcher and all workers are killed: who waits is served after the next st
   // One of them goes in good order, and out of the store with that.
   await second.event('socket.closed')
   await until('two are left', () => manager.store.size === 2)
+  // The manager's copy was gone before anybody looked.
+  expect(second.events.filter(({ msg }) => msg === 'socket.held')).toEqual([])
   expect(listeningInodes(port)).toHaveLength(2)
   expect(listeningInodes(port).every((inode) => inodes.includes(inode))).toBe(true)
   const names = [...manager.store.keys()].map((name) => parseStoredName(name))

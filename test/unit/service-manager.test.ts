@@ -8,8 +8,12 @@ import { FdStore } from '../../src/launcher/service/fd-store'
 import { heritageOf } from '../../src/launcher/service/heritage'
 import { type News, newsOf, type View } from '../../src/launcher/service/news'
 import { parseStoredName, type StoredName, storedName } from '../../src/launcher/service/stored-name'
+import type { Native } from '../../src/native'
+import { ServiceSocket } from '../../src/service-socket'
 import { temporaryDirectory } from '../support/launcher'
 import { ROOT } from '../support/paths'
+import { until } from '../support/until'
+import { World } from '../support/world'
 
 const TCP = 'tcp *:3000'
 const at = (slot: number, index = slot, listener = TCP): StoredName => ({ listener, slot, index })
@@ -187,7 +191,51 @@ describe('the store', () => {
   })
 })
 
+describe('the socket of the service manager', () => {
+  it('keeps the order of what it could not take at once', async () => {
+    const taken: string[] = []
+    let room = 1
+    const fake = {
+      socket: () => 1,
+      close: () => {},
+      sendDatagram: (_fd: number, _path: string, data: Uint8Array) => {
+        if (room-- <= 0) return false
+        taken.push(String(data))
+        return true
+      },
+    }
+    const socket = new ServiceSocket(fake as unknown as Native, '/run/notify')
+    for (const word of ['one', 'two', 'three']) {
+      socket.send([word])
+      // Room for one comes back while another waits.
+      if (word === 'two') room = 1
+    }
+    expect(taken).toEqual(['one'])
+    await until('it is tried again', () => taken.length === 2)
+    room = 9
+    await until('all is told', () => taken.length === 3)
+    expect(taken).toEqual(['one', 'two', 'three'])
+    socket.close()
+  })
+})
+
 describe('what a predecessor has left', () => {
+  it('is in the order of its group for the brain: what goes is steered away from', () => {
+    const world = new World({ slots: 3 })
+    world.group.push(2, 0, 1)
+    world.state.stored = { [TCP]: [2, 0, 1] }
+    world.start()
+    expect(world.state.stored).toEqual({})
+    expect(world.state.listeners[TCP]).toMatchObject({
+      order: [2, 0, 1],
+      sockets: { 0: 'listening', 1: 'listening', 2: 'listening' },
+    })
+    world.tell({ type: 'scale', caller: null, workers: 2, isRelative: false })
+    expect(world.program).toEqual([0, 1, 1])
+    world.settle()
+    expect(world.state.listeners[TCP]?.order).toEqual(world.group)
+  })
+
   const how = { workers: 2, canScale: true, given: [] }
 
   it('is for as many slots, in the order of the group', () => {

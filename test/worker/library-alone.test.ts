@@ -144,3 +144,42 @@ test('close() answers what has been asked, and says on the way which answer is t
   await program.line('drained {"moved":0,"ended":0,"closed":0,"cut":0}')
   expect(await program.ended).toEqual({ code: 0, signal: null })
 })
+
+test('it listens on what systemd has given, by address or name, and on the address where there is nothing', async () => {
+  const [web, local, free] = [await freePort(), await freePort(), await freePort()]
+  const path = `${temporaryDirectory()}/app.sock`
+  const listens = [
+    { port: web },
+    { port: local },
+    { port: 0, host: '127.0.0.1', fdName: 'local' },
+    { port: free, fdName: 'other' },
+    { path },
+    { port: free, host: '127.0.0.1' },
+  ]
+  const words = [`--listen=${web}`, `--listen=127.0.0.1:${local}`, `--listen=${path}`, '--fdname=web:local:']
+  const node = [TEST_NODE, fixture('library-cases.cjs'), 'given', JSON.stringify(listens)]
+  const program = new Program(['systemd-socket-activate', ...words, ...node])
+  programs.push(program)
+  // It is started by its first client.
+  await until('it listens', () => listeningInodes(web).length === 1)
+  const first = askHttp(web)
+  await program.line('done')
+  expect(program.lines).toEqual([
+    `got activation ${web}`,
+    // Every address is another one.
+    'got EADDRINUSE',
+    `got activation ${local}`,
+    'got ERR_ADDRESS',
+    `got activation "${path}"`,
+    `got none ${free}`,
+    'done 3',
+  ])
+  expect(await first).toBe(String(program.pid))
+  expect(await askUnix(path)).toBe(String(program.pid))
+
+  // A process that the variables are not meant for listens by itself.
+  const stranger = new Program(node, { LISTEN_PID: '1', LISTEN_FDS: '3', LISTEN_FDNAMES: 'web:local:' })
+  programs.push(stranger)
+  await stranger.line('done')
+  expect(stranger.lines.filter((line) => line.startsWith('got activation'))).toEqual([])
+})
