@@ -319,6 +319,18 @@ test.runIf(isRoot)('refused: root without the rights to change it', async () => 
   })
 })
 
+test.runIf(isRoot)('refused: a way back that the kernel would leave open', async () => {
+  const { place, main, server } = asNobody()
+  const { code, stderr } = await runCli(
+    ['--runtime-dir', join(openDirectory(), 'run'), '--user', 'nobody', '--', 'node', server, '1'],
+    { cwd: place, main, under: ['setpriv', '--securebits=+no_setuid_fixup'] },
+  )
+  expect({ code, stderr }).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/setresuid EPERM.* \(as nobody \(uid 65534\)\)/),
+  })
+})
+
 test.runIf(isRoot)('refused: what that user cannot reach, each by its name, at the start and at a reload', async () => {
   const { place, main, server } = asNobody()
   const secret = temporaryDirectory()
