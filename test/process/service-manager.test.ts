@@ -101,7 +101,6 @@ test('the watchdog is fed by a launcher with a worker that is well, and by no ot
   const before = fed().length
   const from = manager.told.length
   await manager.hears(/^STATUS=generation 1: 0 of 1 worker serve/, from)
-  launcher.kill('SIGTTIN')
   process.kill(pid, 'SIGCONT')
   await launcher.event('worker.back')
   await until('it is fed again', () => fed().length > before)
@@ -153,8 +152,6 @@ test('launcher and all workers are killed: who waits is served after the next st
   // One of them goes in good order, and out of the store with that.
   await second.event('socket.closed')
   await until('two are left', () => manager.store.size === 2)
-  // The manager's copy was gone before anybody looked.
-  expect(second.events.filter(({ msg }) => msg === 'socket.held')).toEqual([])
   expect(listeningInodes(port)).toHaveLength(2)
   expect(listeningInodes(port).every((inode) => inodes.includes(inode))).toBe(true)
   const names = [...manager.store.keys()].map((name) => parseStoredName(name))
@@ -213,6 +210,27 @@ test('the sockets of a program without our agent are kept, too: unix paths while
   const kept = (): (string | undefined)[] => [...manager.store.keys()].map((name) => parseStoredName(name)?.listener)
   await until('one is left', () => kept().join() === [`tcp *:${port}`, `unix ${path}`].join())
   await third.stop()
+})
+
+test('a socket leaves its group when the manager has let go of it, and no sooner', async () => {
+  const [manager, versions, port] = [new FakeServiceManager(), new Versions(), await freePort()]
+  const launcher = await manager
+    .start({
+      command: versions.command(port),
+      cwd: versions.directory,
+      options: ['-n', '2', '--park', '1ms'],
+    })
+    .serving()
+  manager.hesitate()
+  await launcher.run('scale', '1')
+  await manager.hears('BARRIER=1')
+  expect(listeningInodes(port)).toHaveLength(2)
+  manager.act()
+  await launcher.event('socket.closed')
+  expect(listeningInodes(port)).toHaveLength(1)
+  // Nobody had looked while it had a copy.
+  expect(launcher.events.filter(({ msg }) => msg === 'socket.held')).toEqual([])
+  await launcher.stop()
 })
 
 test('a port that the program has given up is let go of', async () => {

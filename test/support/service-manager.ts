@@ -21,6 +21,8 @@ export class FakeServiceManager {
   readonly store: Map<string, number> = new Map()
   /** It reads nothing, as systemd while it is being replaced. */
   isBusy = false
+  /** What it has heard and does nothing about, between `hesitate` and `act`. */
+  #undone: (() => void)[] | null = null
   readonly #socket = native().socket('unix', 'datagram')
 
   constructor() {
@@ -78,6 +80,15 @@ export class FakeServiceManager {
     )
   }
 
+  hesitate(): void {
+    this.#undone = []
+  }
+
+  act(): void {
+    for (const one of this.#undone ?? []) one()
+    this.#undone = null
+  }
+
   #read(): void {
     if (this.isBusy) return
     for (
@@ -85,9 +96,12 @@ export class FakeServiceManager {
       one !== null;
       one = native().receiveMessage(this.#socket, 4_096)
     ) {
+      const { fds } = one
       const lines = one.data.toString('utf8').split('\n')
       this.told.push({ pid: one.sender?.pid ?? 0, lines, at: performance.now() })
-      this.#keep(lines, one.fds)
+      const keep = (): void => this.#keep(lines, fds)
+      if (this.#undone === null) keep()
+      else this.#undone.push(keep)
     }
   }
 
