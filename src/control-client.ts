@@ -1,4 +1,5 @@
 import { request } from 'node:http'
+import type { Readable } from 'node:stream'
 import type { CanaryPlan, Refusal, ReloadWait, ScaleVerdict, Status, Verdict } from './control-protocol.js'
 import { ReuseportError } from './errors.js'
 import { findLauncher } from './runtime-dir.js'
@@ -33,8 +34,9 @@ export class ControlClient {
     return client
   }
 
-  status(): Promise<Status> {
-    return this.#ask<Status>('GET', '/status')
+  /** `watchMs`: workers count their HTTP answers, until nobody has asked so for this long. */
+  status({ watchMs }: { watchMs?: number } = {}): Promise<Status> {
+    return this.#ask<Status>('GET', watchMs === undefined ? '/status' : `/status?watch=${watchMs}`)
   }
 
   /** Orders a reload and waits for its verdict (default: until the bake has ended). Throws ERR_CANARY when there can be no canary. */
@@ -62,6 +64,19 @@ export class ControlClient {
     return this.#ask<ScaleVerdict>('POST', `/scale?${'to' in order ? `to=${order.to}` : `by=${order.by}`}`)
   }
 
+  /** The launcher's log from now on, one event per line (JSON). It ends with the launcher. Who reads slowly is told of lines that are left out. */
+  events(): Promise<Readable> {
+    return new Promise((resolve, reject) => {
+      const options = { socketPath: this.#path, path: '/events', agent: false, signal: this.#signal }
+      const call = request(options, (response) => {
+        if (response.statusCode === 200) resolve(response)
+        else reject(this.#failure('GET', '/events', `status ${response.statusCode}`))
+      })
+      call.on('error', (cause) => reject(this.#failure('GET', '/events', cause)))
+      call.end()
+    })
+  }
+
   /** Orders the stop and waits until the launcher has ended. */
   async stop(): Promise<void> {
     await this.#ask<unknown>('POST', '/stop')
@@ -69,14 +84,7 @@ export class ControlClient {
 
   #ask<T>(method: string, path: string): Promise<T> {
     return new Promise((resolve, reject) => {
-      const failed = (cause: unknown): void =>
-        reject(
-          new ReuseportError('ERR_CONTROL', `the launcher did not answer ${method} ${path}: ${String(cause)}`, {
-            facts: { socket: this.#path },
-            next: 'Ask `reuseport-run status` whether it still runs.',
-            cause,
-          }),
-        )
+      const failed = (cause: unknown): void => reject(this.#failure(method, path, cause))
       const options = { socketPath: this.#path, method, path, agent: false, signal: this.#signal }
       const call = request(options, (response) => {
         const chunks: Buffer[] = []
@@ -98,6 +106,14 @@ export class ControlClient {
       })
       call.on('error', failed)
       call.end()
+    })
+  }
+
+  #failure(method: string, path: string, cause: unknown): ReuseportError {
+    return new ReuseportError('ERR_CONTROL', `the launcher did not answer ${method} ${path}: ${String(cause)}`, {
+      facts: { socket: this.#path },
+      next: 'Ask `reuseport-run status` whether it still runs.',
+      cause,
     })
   }
 }

@@ -1,7 +1,8 @@
 /**
  * What the control socket answers: HTTP with JSON over a unix socket of mode 0600.
  *
- *   GET  /status               Status
+ *   GET  /status               Status; ?watch=MS: workers count their HTTP answers from now on, until nobody has asked so for MS
+ *   GET  /events               the launcher's log from now on, as lines of JSON, until the connection or the launcher ends
  *   POST /reload?wait=…        Verdict, once the reload has come as far as `wait` says ('none': {queued: true} at once)
  *   POST /scale?to=N           ScaleVerdict, once the new workers serve and the old ones leave; by=N or by=-N: relative to what was asked last
  *        &canary=0.1&for=120000  … with a canary first; and by=random|client, max5xx=0.01, maxLatency=2. 409 {code, message, facts, next}: it
@@ -24,6 +25,8 @@ export interface Status {
   readonly name: string
   readonly pid: number
   readonly version: string
+  /** Start time of the launcher, ISO 8601. */
+  readonly startedAt: string
   readonly state: LauncherState
   readonly term: number
   /** Number of the working generation; null before the first one serves. */
@@ -60,6 +63,8 @@ export interface Status {
   /** The reload that runs, up to the end of its bake; null: none does. */
   readonly reload: ReloadProgress | null
   readonly lastReload: Verdict | null
+  /** When its verdict was given, ISO 8601; null: there was none. */
+  readonly lastReloadAt: string | null
   readonly warnings: readonly { readonly code: string; readonly text: string }[]
 }
 
@@ -103,6 +108,13 @@ export interface WorkerStatus {
   readonly startedAt: string
   /** Open ones, with those of its node:cluster children; null: it has not said so at once. */
   readonly connections: number | null
+  /** HTTP answers since somebody watches (`?watch=MS`); null: they are not counted. */
+  readonly requests: number | null
+  /** How long its event loop took to answer; null: it has not at once. */
+  readonly lagMs: number | null
+  /** Memory in RAM (bytes), and processor time since its start, of that process alone; null: not known. */
+  readonly rss: number | null
+  readonly cpuMs: number | null
   /** What the program said of itself last (sd_notify's STATUS; only with `--ready notify`); null: nothing. */
   readonly text: string | null
   /** Why siblings see to its sockets: it does not answer. null: it does. */

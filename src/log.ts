@@ -13,12 +13,7 @@ const PINO_LEVELS = { info: 30, warn: 40, error: 50 } as const
 export function createLog(format: 'text' | 'json', write: (text: string) => void): Log {
   const stamped = process.env['JOURNAL_STREAM'] === undefined
   return (level, event, fields = {}) => {
-    if (format === 'json') {
-      write(
-        `${JSON.stringify({ level: PINO_LEVELS[level], time: Date.now(), pid: process.pid, msg: event, ...rename(fields) })}\n`,
-      )
-      return
-    }
+    if (format === 'json') return write(jsonLine(level, event, fields))
     const time = stamped ? `${new Date().toISOString().slice(11, 23)} ` : ''
     const { stderr, ...rest } = fields
     const words = Object.entries(rest).flatMap(([name, value]) =>
@@ -27,6 +22,12 @@ export function createLog(format: 'text' | 'json', write: (text: string) => void
     const lines = Array.isArray(stderr) ? stderr.map((line) => `    | ${visible(String(line))}\n`).join('') : ''
     write(`${time}${level === 'info' ? '' : `${level} `}${[event, ...words].join(' ')}\n${lines}`)
   }
+}
+
+/** One event as a line of JSON, for pino's tools. */
+export function jsonLine(level: LogLevel, event: string, fields: Fields = {}): string {
+  const line = { level: PINO_LEVELS[level], time: Date.now(), pid: process.pid, msg: event, ...rename(fields) }
+  return `${JSON.stringify(line)}\n`
 }
 
 /** `pid` is the launcher's in every line; a worker's goes by its own name. */

@@ -207,6 +207,8 @@ export interface AckResult {
   readonly speaks?: Speaks
   /** `pause`, `drain`, `connections`: those open on the managed servers at that moment. */
   readonly connections?: number
+  /** `connections` with `watchMs`: HTTP answers since counting began. Absent: they are not counted, or are those of node:cluster children. */
+  readonly requests?: number
   /** `shutdown`: the program listens for messages. */
   readonly heard?: boolean
 }
@@ -306,8 +308,11 @@ export type Order =
   | { readonly type: 'migrate'; readonly seq: number; readonly listener: ListenerKey; readonly fds: readonly ['lane'] }
   /** Let the program have PM2's message 'shutdown', if it listens for any. */
   | { readonly type: 'shutdown'; readonly seq: number }
-  /** Say how many connections are open. */
-  | { readonly type: 'connections'; readonly seq: number }
+  /**
+   * Say how many connections are open. `watchMs`: count HTTP answers for so long from now on, and say how many there were since counting
+   * began; nothing of it is left when nobody has asked for so long.
+   */
+  | { readonly type: 'connections'; readonly seq: number; readonly watchMs?: number }
   /** Answer: that is all. Whoever does not has an event loop that does not turn. */
   | { readonly type: 'ping'; readonly seq: number }
   /** Send back a copy of every socket you hold, in `sockets` messages; then ack. */

@@ -35,6 +35,8 @@ async function obey(line: Settled): Promise<number> {
       return print((await import('./completion.js')).completion(line.word as Shell))
     case 'doctor':
       return (await import('./doctor.js')).doctor(line)
+    case 'events':
+      return (await import('./events.js')).events(line)
     case 'verify':
       return (await import('./verify.js')).verifyCommand(line)
   }

@@ -33,12 +33,23 @@ export const GROUPS = {
   other: 'Other',
 } as const
 
-export type Verb = 'start' | 'reload' | 'scale' | 'status' | 'stop' | 'verify' | 'doctor' | 'config' | 'completion'
+export type Verb =
+  | 'start'
+  | 'reload'
+  | 'scale'
+  | 'status'
+  | 'stop'
+  | 'verify'
+  | 'doctor'
+  | 'events'
+  | 'config'
+  | 'completion'
 export const VERBS: readonly Verb[] = [
   'start',
   'reload',
   'scale',
   'status',
+  'events',
   'stop',
   'verify',
   'doctor',
@@ -55,7 +66,7 @@ export const WORDS: Readonly<Partial<Record<Verb, readonly string[]>>> = {
 const RUNS: readonly Verb[] = ['start', 'verify']
 const ALL: readonly Verb[] = VERBS
 /** They start a launcher, or find one. */
-const FINDS: readonly Verb[] = ['start', 'reload', 'scale', 'status', 'stop']
+const FINDS: readonly Verb[] = ['start', 'reload', 'scale', 'status', 'events', 'stop']
 /** They look for a config file. */
 const CONFIGURED: readonly Verb[] = [...FINDS, 'verify']
 
@@ -503,6 +514,20 @@ export const OPTIONS: readonly OptionRow[] = [
     group: 'order',
     verbs: ['reload', 'scale', 'status', 'verify', 'doctor', 'config'],
     help: 'print JSON',
+  },
+  {
+    name: 'watch',
+    group: 'order',
+    verbs: ['status'],
+    help: 'look again and again, with requests per second; q ends it',
+  },
+  {
+    name: 'interval',
+    value: 'TIME',
+    group: 'order',
+    verbs: ['status'],
+    default: '1s',
+    help: 'between one look of --watch and the next',
   },
   {
     name: 'reloads',

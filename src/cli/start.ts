@@ -1,5 +1,6 @@
 import { ReuseportError } from '../errors.js'
 import { logicalDirectory } from '../launcher/command.js'
+import { EventStream } from '../launcher/event-stream.js'
 import { Launcher } from '../launcher/launcher.js'
 import { catchSignals } from '../launcher/signals.js'
 import { openLog, stderr } from '../launcher/stderr.js'
@@ -13,10 +14,11 @@ import { settledOptions } from './settled-options.js'
 export async function start(line: Settled): Promise<number> {
   const directory = logicalDirectory()
   const options = settledOptions(line, directory)
-  const log = openLog(options.logFormat)
+  const events = new EventStream()
+  const log = events.beside(openLog(options.logFormat))
   const obey = catchSignals(log)
   const reread = async (): Promise<LauncherOptions> => settledOptions(await settle(line.asGiven, directory), directory)
-  const launcher = await Launcher.start(options, log, reread).catch((error: unknown) => {
+  const launcher = await Launcher.start(options, { log, events }, reread).catch((error: unknown) => {
     throw orVerb(error, options.command)
   })
   obey(launcher)

@@ -34,7 +34,15 @@ export const VERB_TABLE: Readonly<Record<Verb, VerbRow>> = {
   status: {
     form: 'status [options]',
     summary: 'what runs',
-    more: ['Shows the launcher, its workers and its sockets.'],
+    more: [
+      'Shows the launcher, its workers and its sockets.',
+      '--watch: again and again, in place on a terminal (q ends it), with requests per second.',
+    ],
+  },
+  events: {
+    form: 'events [options]',
+    summary: 'what happens, as it happens',
+    more: ["Prints the launcher's log from now on, one event per line, as JSON, until it ends."],
   },
   stop: {
     form: 'stop [options]',

@@ -19,11 +19,21 @@ export interface Agents {
   held(worker: number): Held
   /** The same of one that has ended. */
   lastWords(worker: number): Held
-  /** Open connections of each worker; null or missing: not known. */
-  connections(): Promise<ReadonlyMap<number, number | null>>
+  /** What each worker has to do; missing: not known. `watchMs`: they are to count their HTTP answers until they are asked again, for so long. */
+  loads(watchMs?: number): Promise<ReadonlyMap<number, Load>>
   /** PM2's message in place of the stop signal; `heard`: the program listens for it. */
   shutdown(worker: number, answered: (heard: boolean) => void): void
   close(): void
+}
+
+/** What a worker has to do, as it says itself; null: it has not said so at once, or cannot. */
+export interface Load {
+  /** Open ones. */
+  readonly connections: number | null
+  /** HTTP answers since somebody watches. */
+  readonly requests: number | null
+  /** How long its event loop took to answer this question. */
+  readonly lagMs: number | null
 }
 
 export type HandAnswer = { readonly speaks: Speaks } | { readonly error: string }

@@ -13,7 +13,7 @@ import {
   type Report,
   type SocketName,
 } from '../protocol.js'
-import type { Agents, Connect, HandAnswer } from './agents.js'
+import type { Agents, Connect, HandAnswer, Load } from './agents.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
 import { type Beat, type Patience, pingEveryMs, WakingClock } from './heartbeat.js'
 import { Pending } from './pending.js'
@@ -166,8 +166,8 @@ export class Channels implements Agents {
     this.#questions.layLane(listener, from, to)
   }
 
-  connections(): Promise<Map<number, number | null>> {
-    return this.#questions.connections([...this.#all])
+  loads(watchMs?: number): Promise<Map<number, Load>> {
+    return this.#questions.loads([...this.#all], watchMs)
   }
 
   shutdown(worker: number, answered: (heard: boolean) => void): void {

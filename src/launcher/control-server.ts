@@ -1,19 +1,22 @@
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { CanaryPlan, Refusal, ReloadWait, ScaleVerdict, Status, Verdict } from '../control-protocol.js'
+import type { EventStream } from './event-stream.js'
 
 /** What the control socket can ask of the launcher. Callers are named by number, so that the brain can hold them as plain data. */
 export interface Orders {
-  status(): Promise<Status>
+  status(watchMs?: number): Promise<Status>
   reload(caller: number | null, wait: ReloadWait, canary?: CanaryPlan): void
   promote(caller: number, wait: ReloadWait): void
   abort(caller: number): void
   /** `isRelative`: so many more, or fewer. */
   scale(caller: number, workers: number, isRelative: boolean): void
   stop(caller: number): void
+  readonly events: EventStream
 }
 
-const PATHS: readonly string[] = ['/status', '/reload', '/promote', '/abort', '/scale', '/stop']
+const PATHS: readonly string[] = ['/status', '/events', '/reload', '/promote', '/abort', '/scale', '/stop']
+const READING: readonly string[] = ['/status', '/events']
 const WAITS: readonly string[] = ['admitted', 'baked', 'retired'] satisfies ReloadWait[]
 /** A request says all it has to say in its first line; whoever takes longer to send it is not our client (reliability.md I-06). */
 const REQUEST_TIMEOUT_MS = 5_000
@@ -83,6 +86,7 @@ export class ControlServer {
    * client that reads to the end knows that it has gone. Resolves when the last byte is with the kernel.
    */
   async sayGoodbye(callers: readonly number[]): Promise<void> {
+    this.#orders.events.end()
     const waiting = callers.flatMap((caller) => this.#callers.get(caller) ?? [])
     const kept = new Set(waiting.map(({ socket }) => socket))
     for (const connection of this.#connections) if (!kept.has(connection)) connection.destroy()
@@ -104,18 +108,28 @@ export class ControlServer {
   #route(method: string, { pathname, searchParams }: URL, response: ServerResponse): void {
     if (!PATHS.includes(pathname))
       return send(response, 404, { code: 'not-found', message: `no such path: ${pathname}` })
-    if (method !== (pathname === '/status' ? 'GET' : 'POST'))
+    if (method !== (READING.includes(pathname) ? 'GET' : 'POST'))
       return send(response, 405, { code: 'method', message: `${method} ${pathname}` })
-    if (pathname === '/status')
-      return void this.#orders.status().then(
-        (status) => send(response, 200, status),
-        // No descriptor is left to look around with (EMFILE), mostly.
-        (error: Error) => send(response, 500, { code: 'status', message: error.message }),
-      )
+    if (pathname === '/status') return this.#status(searchParams, response)
+    if (pathname === '/events') {
+      if (this.#orders.events.add(response)) return
+      return send(response, 503, { code: 'events', message: 'too many read the events already' })
+    }
     if (pathname === '/stop') return this.#orders.stop(this.#wait(response))
     if (pathname === '/scale') return this.#scale(searchParams, response)
     if (pathname === '/abort') return this.#orders.abort(this.#wait(response))
     this.#reload(pathname, searchParams, response)
+  }
+
+  #status(params: URLSearchParams, response: ServerResponse): void {
+    const watch = params.get('watch') ?? undefined
+    if (watch !== undefined && !(/^\d{1,5}$/.test(watch) && Number(watch) > 0))
+      return send(response, 400, { code: 'watch', message: 'watch=5000: milliseconds, at most 99999' })
+    this.#orders.status(watch === undefined ? undefined : Number(watch)).then(
+      (status) => send(response, 200, status),
+      // No descriptor is left to look around with (EMFILE), mostly.
+      (error: Error) => send(response, 500, { code: 'status', message: error.message }),
+    )
   }
 
   #reload(pathname: string, params: URLSearchParams, response: ServerResponse): void {

@@ -1,6 +1,6 @@
 import { type InetAddress, native, WRITABLE } from '../native.js'
 import type { Held, ListenAddress, ListenerKey } from '../protocol.js'
-import type { Agents, Connect, HandAnswer } from './agents.js'
+import type { Agents, Connect, HandAnswer, Load } from './agents.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
 import { listenVariables, type NamedSocket } from './listen-fds.js'
 import type { Handed } from './processes.js'
@@ -131,7 +131,7 @@ export class Foreign implements Agents {
     return {}
   }
 
-  connections(): Promise<ReadonlyMap<number, number | null>> {
+  loads(): Promise<ReadonlyMap<number, Load>> {
     return Promise.resolve(new Map())
   }
 

@@ -14,6 +14,7 @@ import { Channels } from './channels.js'
 import { logicalDirectory } from './command.js'
 import { ControlServer } from './control-server.js'
 import { EventQueue } from './event-queue.js'
+import type { EventStream } from './event-stream.js'
 import type { Foreign } from './foreign.js'
 import { Hands, isShared } from './hands.js'
 import { makeProber } from './health-checks.js'
@@ -29,10 +30,10 @@ import { settingsOf } from './settings.js'
 import { Sockets } from './sockets.js'
 import { Specs } from './specs.js'
 import { statusOf } from './status.js'
-import { describeStranger, strangersBeside } from './strangers.js'
 import { Timers } from './timers.js'
 import { Verdicts } from './verdicts.js'
 import { WarmUps } from './warm-ups.js'
+import { strangerWarnings, warningsOf } from './warnings.js'
 import type { Standing } from './welcome.js'
 
 /*
@@ -63,6 +64,7 @@ export class Launcher {
   readonly #specs: Specs
   readonly #timers: Timers
   readonly #verdicts = new Verdicts()
+  readonly #startedAt: Date = new Date()
   readonly #queue: EventQueue
   readonly #hands: Hands
   /** Every time that the options are read again. */
@@ -82,11 +84,19 @@ export class Launcher {
     options: LauncherOptions,
     {
       log,
+      events,
       runtime,
       specs,
       activation,
       service,
-    }: { log: Log; runtime: RuntimeDir; specs: Specs; activation: Activation; service: ServiceManager | undefined },
+    }: {
+      log: Log
+      events: EventStream
+      runtime: RuntimeDir
+      specs: Specs
+      activation: Activation
+      service: ServiceManager | undefined
+    },
   ) {
     this.#options = options
     this.#service = service
@@ -128,12 +138,13 @@ export class Launcher {
     this.#prober = this.#makeProber()
     this.#warmUps = options.warmup && new WarmUps(options.warmup, this.#agents, (event) => this.#queue.post(event))
     this.#control = new ControlServer({
-      status: () => this.status(),
+      status: (watchMs) => this.status(watchMs),
       reload: (caller, wait, canary) => this.reload(caller, wait, canary),
       promote: (caller, wait) => this.#queue.post({ type: 'promote', caller, wait }),
       abort: (caller) => this.#queue.post({ type: 'abort', caller, wait: 'baked' }),
       scale: (caller, workers, isRelative) => this.scale({ caller, workers, isRelative }),
       stop: (caller) => this.stop({ caller }),
+      events,
     })
     this.#hands = new Hands({
       options,
@@ -216,12 +227,16 @@ export class Launcher {
    * ERR_COMMAND_NOT_EXECUTABLE, ERR_USER, ERR_NAME_TAKEN, ERR_RUNTIME_DIR, ERR_ADDON_NOT_FOUND. `reread`: what the options are meant to be by now,
    * asked before each reload.
    */
-  static async start(options: LauncherOptions, log: Log, reread?: () => Promise<LauncherOptions>): Promise<Launcher> {
+  static async start(
+    options: LauncherOptions,
+    told: { log: Log; events: EventStream },
+    reread?: () => Promise<LauncherOptions>,
+  ): Promise<Launcher> {
     // Before anything looks at the environment.
     const activation = takeListenFds()
-    const service = meetServiceManager(takeServiceEnvironment(), log)
+    const service = meetServiceManager(takeServiceEnvironment(), told.log)
     try {
-      return await Launcher.#start(options, log, reread, activation, service)
+      return await Launcher.#start(options, { ...told, reread, activation, service })
     } catch (error) {
       service?.failed(error)
       service?.close()
@@ -231,10 +246,19 @@ export class Launcher {
 
   static async #start(
     options: LauncherOptions,
-    log: Log,
-    reread: (() => Promise<LauncherOptions>) | undefined,
-    activation: Activation,
-    service: ServiceManager | undefined,
+    {
+      log,
+      events,
+      reread,
+      activation,
+      service,
+    }: {
+      log: Log
+      events: EventStream
+      reread: (() => Promise<LauncherOptions>) | undefined
+      activation: Activation
+      service: ServiceManager | undefined
+    },
   ): Promise<Launcher> {
     const directory = logicalDirectory()
     const specs = new Specs({
@@ -248,7 +272,7 @@ export class Launcher {
     const runtime = takeRuntimeDir(options.name, { ...options, startedFrom: directory })
     let launcher: Launcher | undefined
     try {
-      launcher = new Launcher(options, { log, runtime, specs, activation, service })
+      launcher = new Launcher(options, { log, events, runtime, specs, activation, service })
       launcher.#reread = reread
       launcher.#openListens()
       launcher.#writePidFile()
@@ -282,16 +306,19 @@ export class Launcher {
     return this.#ended
   }
 
-  async status(): Promise<Status> {
-    const connections = await this.#agents.connections()
+  /** `watchMs`: workers are to count their HTTP answers from now on, until nobody has asked so for this long. */
+  async status(watchMs?: number): Promise<Status> {
+    const loads = await this.#agents.loads(watchMs)
     return statusOf(this.#queue.state, {
       name: this.#options.name,
       version: VERSION,
       sockets: this.#sockets,
       processes: this.#processes,
+      startedAt: this.#startedAt,
       lastReload: this.#verdicts.last,
+      lastReloadAt: this.#verdicts.lastAt,
       held: (worker) => this.#agents.held(worker),
-      connections,
+      loads,
       warnings: this.#warnings(),
       now: performance.now(),
     })
@@ -398,13 +425,12 @@ export class Launcher {
         this.#log('warn', 'activation.unused', { name, address: listenerKey(address) })
     if (this.#options.balance !== 'hash' && !this.#queue.state.steers)
       this.#log('warn', 'steering.refused', { reason: "--balance has no effect: the kernel's hash chooses" })
-    for (const { text } of this.#warnings()) this.#log('warn', 'port.shared', { text })
+    for (const { text } of strangerWarnings(this.#sockets.inodes())) this.#log('warn', 'port.shared', { text })
   }
 
   #warnings(): Status['warnings'] {
-    const strangers = strangersBeside(this.#sockets.inodes())
-    const shared = strangers.map((stranger) => ({ code: 'port-shared', text: describeStranger(stranger) }))
-    return this.#kept.length === 0 ? shared : [...shared, { code: 'config-kept', text: describeKept(this.#kept) }]
+    const warnings = warningsOf(this.#sockets.inodes(), Object.values(this.#queue.state.listeners), this.#options)
+    return this.#kept.length === 0 ? warnings : [...warnings, { code: 'config-kept', text: describeKept(this.#kept) }]
   }
 
   #makeNotifySocket(): NotifySocket {

@@ -1,7 +1,7 @@
 import type { Log } from '../log.js'
 import { type Native, native } from '../native.js'
 import { isDatagram, type ListenerKey } from '../protocol.js'
-import type { HandAnswer } from './agents.js'
+import type { HandAnswer, Load } from './agents.js'
 import type { Ack, Nack, Pending } from './pending.js'
 import type { WorkerChannel } from './worker-channel.js'
 
@@ -82,30 +82,34 @@ export class Questions {
     this.#pending.ask(channel, { ...order, fds: ['lane'] }, [end], tell)
   }
 
-  /** Open connections of each worker, over all of its threads; null: one of them has not answered at once. */
-  async connections(channels: readonly WorkerChannel[]): Promise<Map<number, number | null>> {
-    const sums = new Map<number, number | null>()
+  /** What each worker has to do, over all of its threads. */
+  async loads(channels: readonly WorkerChannel[], watchMs: number | undefined): Promise<Map<number, Load>> {
+    const sums = new Map<number, Load>()
     const asked = channels.flatMap((channel) =>
       channel.process === null ? [] : { channel, worker: channel.process.worker },
     )
-    const counts = await Promise.all(asked.map(({ channel }) => this.#openOf(channel)))
+    const loads = await Promise.all(asked.map(({ channel }) => this.#loadOf(channel, watchMs)))
     for (const [index, { worker }] of asked.entries()) {
-      const [sum = 0, count = null] = [sums.get(worker), counts[index]]
-      sums.set(worker, sum === null || count === null ? null : sum + count)
+      const [sum, load] = [sums.get(worker), loads[index] ?? SILENT]
+      sums.set(worker, sum === undefined ? load : addLoads(sum, load))
     }
     return sums
   }
 
-  #openOf(channel: WorkerChannel): Promise<number | null> {
-    if (channel.heartbeat.isLost) return Promise.resolve(null)
+  #loadOf(channel: WorkerChannel, watchMs: number | undefined): Promise<Load> {
+    if (channel.heartbeat.isLost) return Promise.resolve(SILENT)
+    const askedAt = performance.now()
     return new Promise((done) => {
-      const forget = this.#pending.ask(channel, { type: 'connections' }, [], (answer) => {
+      const question = { type: 'connections', ...(watchMs === undefined ? {} : { watchMs }) } as const
+      const forget = this.#pending.ask(channel, question, [], (answer) => {
         clearTimeout(late)
-        done(answer?.type === 'ack' ? (answer.result?.connections ?? null) : null)
+        const result = answer?.type === 'ack' ? (answer.result ?? {}) : {}
+        const lagMs = answer === null ? null : Number((performance.now() - askedAt).toFixed(1))
+        done({ connections: result.connections ?? null, requests: result.requests ?? null, lagMs })
       })
       const late = setTimeout(() => {
         forget()
-        done(null)
+        done(SILENT)
       }, COUNT_MS)
     })
   }
@@ -120,6 +124,18 @@ export class Questions {
     this.#pending.ask(channel, { type: 'shutdown' }, [], (answer) =>
       answered(answer?.type === 'ack' && answer.result?.heard === true),
     )
+  }
+}
+
+const SILENT: Load = { connections: null, requests: null, lagMs: null }
+
+/** Of two threads: what one of them has not said is not known of the worker. */
+function addLoads(one: Load, other: Load): Load {
+  const add = (a: number | null, b: number | null): number | null => (a === null || b === null ? null : a + b)
+  return {
+    connections: add(one.connections, other.connections),
+    requests: add(one.requests, other.requests),
+    lagMs: one.lagMs === null || other.lagMs === null ? null : Math.max(one.lagMs, other.lagMs),
   }
 }
 

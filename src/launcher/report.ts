@@ -58,10 +58,11 @@ const SPEAKS: readonly unknown[] = ['http', 'https', 'h2', 'h2c', 'tls', 'tcp'] 
 
 function isResult(value: unknown): boolean {
   if (!isRecord(value)) return false
-  const { speaks, connections, heard } = value
+  const { speaks, connections, requests, heard } = value
   return (
     (speaks === undefined || SPEAKS.includes(speaks)) &&
     (connections === undefined || isCount(connections)) &&
+    (requests === undefined || isCount(requests)) &&
     (heard === undefined || typeof heard === 'boolean')
   )
 }

@@ -1,7 +1,17 @@
-import type { LauncherState, LeavingWorker, ReloadPhase, ReloadProgress, Status, Verdict } from '../control-protocol.js'
+import type {
+  LauncherState,
+  LeavingWorker,
+  ReloadPhase,
+  ReloadProgress,
+  Status,
+  Verdict,
+  WorkerStatus,
+} from '../control-protocol.js'
 import type { Held } from '../protocol.js'
+import type { Load } from './agents.js'
 import { canaryReport } from './brain/canary-report.js'
 import { NO_SLOT, type Run, type State, type Worker } from './brain/state.js'
+import { usageOf } from './process-usage.js'
 import type { Processes } from './processes.js'
 import type { Sockets } from './sockets.js'
 
@@ -13,11 +23,12 @@ export function statusOf(
     version: string
     sockets: Sockets
     processes: Processes
+    startedAt: Date
     lastReload: Verdict | null
+    lastReloadAt: Date | null
     /** Connections of a draining worker, by kind. */
     held: (worker: number) => Held
-    /** Open connections by worker; null or missing: it has not said so. */
-    connections: ReadonlyMap<number, number | null>
+    loads: ReadonlyMap<number, Load>
     warnings: Status['warnings']
     now: number
   },
@@ -32,6 +43,7 @@ export function statusOf(
     name: facts.name,
     pid: process.pid,
     version: facts.version,
+    startedAt: facts.startedAt.toISOString(),
     state: launcherState(state),
     term: state.term,
     working: state.working,
@@ -46,18 +58,7 @@ export function statusOf(
       const worker = shown(slot)
       return {
         slot,
-        worker:
-          worker === undefined || worker.pid === null
-            ? null
-            : {
-                pid: worker.pid,
-                generation: worker.generation,
-                state: worker.state,
-                startedAt: (facts.processes.get(worker.id)?.startedAt ?? new Date(0)).toISOString(),
-                connections: facts.connections.get(worker.id) ?? null,
-                text: facts.processes.get(worker.id)?.statusText ?? null,
-                stuck: worker.stuck ? (worker.doubt ?? 'it has not answered an order in time') : null,
-              },
+        worker: worker === undefined || worker.pid === null ? null : workerOf({ ...worker, pid: worker.pid }, facts),
         adoptedBy: adopterOf(state, slot),
       }
     }),
@@ -100,7 +101,30 @@ export function statusOf(
     scale: state.scale === null ? null : { from: state.scale.from, to: state.scale.to },
     reload: state.run === null ? null : progressOf(state, state.run, facts.now),
     lastReload: facts.lastReload,
+    lastReloadAt: facts.lastReloadAt?.toISOString() ?? null,
     warnings: facts.warnings,
+  }
+}
+
+function workerOf(
+  { id, pid, generation, state, stuck, doubt }: Worker & { pid: number },
+  { processes, loads }: { processes: Processes; loads: ReadonlyMap<number, Load> },
+): WorkerStatus {
+  const process = processes.get(id)
+  const { connections = null, requests = null, lagMs = null } = loads.get(id) ?? {}
+  const { rss = null, cpuMs = null } = usageOf(pid) ?? {}
+  return {
+    pid,
+    generation,
+    state,
+    startedAt: (process?.startedAt ?? new Date(0)).toISOString(),
+    connections,
+    requests,
+    lagMs,
+    rss,
+    cpuMs,
+    text: process?.statusText ?? null,
+    stuck: stuck ? (doubt ?? 'it has not answered an order in time') : null,
   }
 }
 

@@ -5,9 +5,15 @@ import { type NetworkCounters, readNetworkCounters } from '../kernel-counters.js
 export class Verdicts {
   readonly #before = new Map<number, NetworkCounters | null>()
   #last: Verdict | null = null
+  #lastAt: Date | null = null
 
   get last(): Verdict | null {
     return this.#last
+  }
+
+  /** When it was given first: what is still draining then comes later. */
+  get lastAt(): Date | null {
+    return this.#lastAt
   }
 
   begin(run: number): void {
@@ -30,6 +36,7 @@ export class Verdicts {
       },
     }
     // An older one that has only now come to its end does not take the place of a newer one's.
+    if (full.id > (this.#last?.id ?? 0)) this.#lastAt = new Date()
     if (full.id >= (this.#last?.id ?? 0)) this.#last = full
     if (verdict.draining === 0) this.#before.delete(run)
     return full

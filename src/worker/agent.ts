@@ -25,6 +25,7 @@ import { loadAddon } from './addon.js'
 import type { Handed } from './environment.js'
 import { LauncherLink } from './launcher-link.js'
 import type { OpenPlace } from './library-servers.js'
+import { Meter } from './meter.js'
 import { heldSockets, type OrderWorld, obey } from './orders.js'
 import { Spares } from './spares.js'
 import { guardPath } from './unlink-guard.js'
@@ -49,6 +50,7 @@ export class Agent implements OrderWorld {
   readonly receivers: OrderWorld['receivers'] = new Set()
   readonly adopted: Adopted
   answers: OrderWorld['answers']
+  readonly meter: Meter = new Meter()
   stderrReader: number | undefined
   readonly #handed: Handed
   readonly #link: LauncherLink

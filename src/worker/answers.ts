@@ -8,14 +8,14 @@ const STARTED = 'http.server.request.start'
 const FINISHED = 'http.server.response.finish'
 
 /**
- * Counts the connections and HTTP answers of some servers to the public, and says so again and again. Those of health checks are known by
+ * Counts the connections and HTTP answers of some servers to the public, and says so again and again if it is asked to. Those of health checks are known by
  * their port, which is not the server's, and count neither way. Nothing of it is left when it has stopped.
  */
 export class Answers {
   /** Each with the port that its clients come in by; undefined: a unix path. */
   readonly #servers: ReadonlyMap<object, number | undefined>
   readonly #http2: readonly Http2Server[]
-  readonly #timer: NodeJS.Timeout
+  readonly #timer: NodeJS.Timeout | undefined
   /** When the request of a response came. */
   readonly #began = new WeakMap<object, number>()
   readonly #times: number[] = []
@@ -24,22 +24,27 @@ export class Answers {
   #errors = 0
   #said = 0
 
-  constructor(servers: readonly Server[], everyMs: number, say: (answered: Answered) => void) {
+  constructor(servers: readonly Server[], everyMs: number = 0, say?: (answered: Answered) => void) {
     this.#servers = new Map(servers.map((server) => [server, portOf(server)]))
     this.#http2 = servers.filter(isHttp2)
     subscribe(STARTED, this.#started)
     subscribe(FINISHED, this.#finished)
     for (const server of this.#http2) server.on('stream', this.#streamed)
     for (const server of servers) server.on('connection', this.#connected)
+    if (say === undefined) return
     this.#timer = setInterval(() => {
       const now = this.#connections + this.#responses
       if (this.#said === now) return
       this.#said = now
-      // Of buckets that nothing has fallen into yet there are holes.
-      const times = Array.from(this.#times, (count = 0) => count)
-      say({ connections: this.#connections, responses: this.#responses, errors: this.#errors, times })
+      say(this.counts)
     }, everyMs)
     this.#timer.unref()
+  }
+
+  get counts(): Answered {
+    // Of buckets that nothing has fallen into yet there are holes.
+    const times = Array.from(this.#times, (count = 0) => count)
+    return { connections: this.#connections, responses: this.#responses, errors: this.#errors, times }
   }
 
   stop(): void {

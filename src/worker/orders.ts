@@ -14,6 +14,7 @@ import { speaks } from '../serving/speaks.js'
 import { Answers } from './answers.js'
 import { childrenOf, openIn, speaksOf } from './cluster/children.js'
 import { ClusterDrain } from './cluster/drain.js'
+import type { Meter } from './meter.js'
 import { type Spares, textOf } from './spares.js'
 import { replaceStderr } from './stderr.js'
 
@@ -36,6 +37,8 @@ export interface OrderWorld {
   readonly adopted: Adopted
   /** While the launcher wants answers to be counted. */
   answers: Answers | undefined
+  /** While somebody watches. */
+  readonly meter: Meter
   /** Read end of the pipe that fd 2 is, when the launcher pipes it: without it a write would be EPIPE once the launcher is dead. */
   stderrReader: number | undefined
   send(message: ToLauncher, fds?: readonly number[]): boolean
@@ -170,8 +173,12 @@ const handlers = {
     if (heard) setImmediate(() => process.emit('message', 'shutdown', undefined))
     return { heard }
   },
-  connections(world) {
-    return withChildren(openConnections(world))
+  connections(world, { watchMs }) {
+    const connections = openConnections(world)
+    // The answers of node:cluster children are not seen here.
+    if (watchMs === undefined || childrenOf().length > 0) return withChildren(connections)
+    const servers = [...world.claims.values()].map((claim) => claim.facts.server)
+    return { connections, requests: world.meter.look(servers, watchMs) }
   },
   ping() {
     return undefined

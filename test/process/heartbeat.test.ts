@@ -27,7 +27,9 @@ test('a worker whose event loop stands still is noticed, with how long and why; 
   expect(doing).toBe('it is stopped (SIGSTOP)')
   const { slots } = await launcher.status()
   expect(slots.map(({ worker }) => worker?.stuck)).toEqual([expect.stringMatching(/2\d\d\d ms: it is stopped/), null])
-  expect((await launcher.run('status')).stdout).toMatch(/serving, started \S+, stuck: its event loop has not turned/)
+  expect((await launcher.run('status')).stdout).toMatch(
+    /serving, stuck .*\n {2}slot 0: stuck: its event loop has not turned/s,
+  )
   expect(ms).toBeGreaterThanOrEqual(2_000)
   expect(Number.isInteger(ms)).toBe(true)
   process.kill(pid, 'SIGCONT')

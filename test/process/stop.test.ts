@@ -57,7 +57,7 @@ test('a new connection is refused while a slow request still runs', async () => 
   expect(launcher.isRunning).toBe(true)
   expect((await launcher.status()).state).toBe('stopping')
   // Not "draining since": the time is that of its start.
-  expect((await launcher.run('status')).stdout).toMatch(/ slot \d: pid \d+, generation 1, draining, started 20/)
+  expect((await launcher.run('status')).stdout).toMatch(/\n +\d +\d+ +1 {2}draining +\d/)
   expect(await answer).toMatch(/ end$/)
   await launcher.leavesNothing()
 })
