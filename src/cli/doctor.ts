@@ -2,13 +2,22 @@ import { examine } from '../doctor/doctor.js'
 import type { Finding } from '../doctor/finding.js'
 import { logicalDirectory } from '../launcher/command.js'
 import type { LauncherOptions } from '../options.js'
+import { usage } from './parse.js'
 import type { Settled } from './settle.js'
 import { settledOptions } from './settled-options.js'
 
 /** Says what a start with the same words would find here. */
 export async function doctor(line: Settled): Promise<number> {
   const directory = logicalDirectory()
-  const findings = await examine(optionsOf(line, directory), directory)
+  const options = optionsOf(line, directory)
+  if (line.values['unit'] === true) {
+    const { unitText } = await import('./unit.js')
+    if (options.command.length === 0)
+      throw usage('no command for the unit', 'For example: reuseport-run doctor --unit -n 2 -- node app.js')
+    process.stdout.write(unitText(line, options, directory))
+    return 0
+  }
+  const findings = await examine(options, directory)
   const isWell = findings.every(({ level }) => level !== 'fail')
   if (line.values['json'] === true) process.stdout.write(`${JSON.stringify({ schema: 1, ok: isWell, findings })}\n`)
   else process.stdout.write(describe(findings))

@@ -516,6 +516,13 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'print JSON',
   },
   {
+    name: 'unit',
+    group: 'order',
+    verbs: ['doctor'],
+    help: 'print a systemd unit that starts it with these words',
+    see: 'systemd.md',
+  },
+  {
     name: 'watch',
     group: 'order',
     verbs: ['status'],

@@ -62,6 +62,7 @@ export const VERB_TABLE: Readonly<Record<Verb, VerbRow>> = {
     summary: 'would it run well here? nothing is started',
     more: [
       'Looks at Node, the kernel, limits, the runtime directory, the name, the ports and the program: what would a start with the same options meet here? Nothing is started.',
+      '--unit: prints a systemd unit that starts it, instead.',
       'Exit code: 0, 1 if something would keep it from running.',
     ],
   },

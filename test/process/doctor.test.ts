@@ -58,3 +58,26 @@ test('doctor beside a launcher that runs, from elsewhere, and over the files of 
   })
   await launcher.destroy()
 })
+
+test('doctor --unit prints a unit with these words, and starts nothing', async () => {
+  const directory = temporaryDirectory()
+  const words = [
+    'doctor',
+    '--unit',
+    '--name',
+    'shop',
+    '-n',
+    '3',
+    '--bake',
+    '9s',
+    '--no-migrate',
+    '--',
+    'node',
+    'app.js',
+  ]
+  const { code, stdout, stderr } = await runCli(words, { cwd: directory })
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(/^ExecStart=.*main\.js --name shop -n 3 --bake 9s --no-migrate -- node app\.js$/m)
+  expect(stdout).toContain(`WorkingDirectory=${directory}\n`)
+  expect(await runCli(['doctor', '--unit'], { cwd: directory })).toMatchObject({ code: 2 })
+})

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { checkKernel, checkSettings } from '../../src/doctor/kernel'
@@ -8,9 +8,11 @@ import { checkAddon, checkLibc, checkNode } from '../../src/doctor/platform'
 import { checkPorts } from '../../src/doctor/ports'
 import { checkProgram } from '../../src/doctor/program'
 import { systemdVersion } from '../../src/doctor/systemd'
+import { type UnitFacts, unitOf } from '../../src/doctor/unit'
 import { ReuseportError } from '../../src/errors'
 import type { Native } from '../../src/native'
 import { temporaryDirectory } from '../support/launcher'
+import { ROOT } from '../support/paths'
 
 /** Files below a root of their own: path → text. */
 function root(files: Readonly<Record<string, string>>): string {
@@ -161,4 +163,40 @@ test('the runtime directory is tried, and left as it was', () => {
     text: expect.stringContaining('open to others'),
   })
   expect(readdirSync(directory)).toEqual(['shop'])
+})
+
+const shop: UnitFacts = {
+  name: 'shop',
+  directory: '/srv/shop/current',
+  user: 'shop',
+  program: ['/usr/local/bin/reuseport-run'],
+  options: ['-n', '2', '--health', '/healthz'],
+  command: ['node', 'app.js'],
+  environment: { NODE_ENV: 'production' },
+  runtimeDir: undefined,
+  workers: 2,
+}
+
+test.each([
+  ['shop.service', 254],
+  ['shop-systemd-252.service', 252],
+])('a unit: %s is what it prints', (file, version) => {
+  expect(unitOf(shop, version)).toBe(readFileSync(join(ROOT, 'examples', 'systemd', file), 'utf8'))
+})
+
+test('a unit: what means something to systemd is written so that it does not', () => {
+  const facts = {
+    ...shop,
+    user: null,
+    command: ['node', 'my app.js', '$HOME', '50%', 'a"b'],
+    environment: { A: 'b c' },
+  }
+  const lines = unitOf({ ...facts, runtimeDir: '/run/x y', workers: 20 }, 252).split('\n')
+  expect(lines).toContain(
+    'ExecStart=/usr/local/bin/reuseport-run --name shop -n 2 --health /healthz -- node "my app.js" $$HOME 50%% "a\\"b"',
+  )
+  expect(lines).toContain('ExecReload=/usr/local/bin/reuseport-run reload --name shop --runtime-dir "/run/x y"')
+  expect(lines).toContain('Environment=PWD=/srv/shop/current "A=b c"')
+  expect(lines).toContain('FileDescriptorStoreMax=160')
+  expect(lines.filter((line) => line.startsWith('User='))).toEqual([])
 })
