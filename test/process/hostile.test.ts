@@ -257,7 +257,11 @@ test('a launcher that runs out of descriptors goes on', async () => {
   expect(cpuTicks(launcher.pid) - before).toBeLessThan(20)
   for (const peer of peers) peer.end()
   await launcher.when('it answers again', ({ state }) => state === 'serving')
-  // Those that still waited are accepted after it, and take their descriptors for a moment.
+  // Those that still wait are accepted, in their order, before one that comes now, and take descriptors for a moment.
+  const last = stranger(launcher)
+  last.say('x')
+  await launcher.event('channel.dropped')
+  last.end()
   await until('the strangers have gone', () => descriptorsOf(launcher.pid).size < 45)
   expect(await launcher.reload()).toMatchObject({ result: 'done' })
   await launcher.stop()
