@@ -50,8 +50,13 @@ test('start, reload, failed reload, undone reload and stop are told in order', a
   versions.deploy('exits-at-load 3')
   expect(await launcher.reload('baked')).toMatchObject({ result: 'aborted' })
   await manager.hears(/^STATUS=generation 2: 2 of 2 workers serve; reload 2 aborted \(start\): .*exited with code 3$/)
-  versions.deploy('exits-in 300')
-  expect(await launcher.reload('baked')).toMatchObject({ result: 'undone' })
+  versions.deploy('three')
+  const from = launcher.events.length
+  const verdict = launcher.reload('baked')
+  await launcher.event('reload.baking', undefined, from)
+  const [young] = launcher.events.slice(from).filter(({ msg }) => msg === 'worker.serving')
+  process.kill(Number(young?.['workerPid']), 'SIGKILL')
+  expect(await verdict).toMatchObject({ result: 'undone' })
   await manager.hears(/^STATUS=.*reload 3 undone \(bake\): /)
   expect(manager.plot()).toEqual(['READY=1', ...Array(3).fill(['RELOADING=1', 'READY=1']).flat()])
 
