@@ -18,7 +18,7 @@ export function withOrigin(error: unknown, origins: Readonly<Record<string, Orig
   const { message, facts, cause } = error
   return new ReuseportError('ERR_CONFIG', message, {
     facts,
-    next: [error.next ?? '', ...elsewhere].join(' ').trimStart(),
+    next: [...(error.next === undefined ? [] : [error.next.replace(/(?<![.!?])$/, '.')]), ...elsewhere].join(' '),
     cause,
   })
 }

@@ -74,9 +74,10 @@ function scaleLine(before: readonly string[], after: readonly string[]): Command
   const isNumber = (word: string, index: number): boolean =>
     /^[+-]?\d{1,9}$/.test(word) && !takesValue(after[index - 1])
   const [number, ...more] = after.filter(isNumber)
+  const own = strict([...before, ...after.filter((word, index) => !isNumber(word, index))], 'scale')
+  if (own['help'] === true || own['version'] === true) return { verb: 'scale', values: own, command: [] }
   if (number === undefined || more.length > 0) throw usage('scale takes one number, of 1 to 1024 workers: 4, +1 or -1')
-  const options = after.filter((word, index) => !isNumber(word, index))
-  return { verb: 'scale', values: strict([...before, ...options], 'scale'), command: [number] }
+  return { verb: 'scale', values: own, command: [number] }
 }
 
 export const SEE_HELP = 'See reuseport-run --help.'

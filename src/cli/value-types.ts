@@ -169,6 +169,14 @@ function alternativesOf(notation: string): Alternative[] {
   })
 }
 
+/** Every word in capitals of it is one that stands for something. */
+export function isKnown(notation: string): boolean {
+  return (
+    TYPES[notation] !== undefined ||
+    notation.split('|').every((part) => !/[A-Z]/.test(part) || TYPES[part.replace(/^[a-z]+:/, '')] !== undefined)
+  )
+}
+
 /** The words among what may be given, for a shell. */
 export function wordsOf(notation: string): string[] {
   return alternativesOf(notation).flatMap((one) => ('word' in one ? [one.word] : one.before === '' ? [] : [one.before]))
@@ -215,6 +223,12 @@ export function misfit(row: OptionRow): string {
   return names.length === 2 ? `is neither ${article}${first} nor ${second}` : `is none of ${names.join(', ')}`
 }
 
+/** "alive:" before what the schema takes as text; or alone, without its colon. */
+function behind(before: string, schema: Schema): Schema {
+  const text = (schema.anyOf ?? [schema]).find(({ pattern }) => pattern !== undefined)?.pattern ?? '^.*$'
+  return { type: 'string', pattern: `^${before.slice(0, -1)}(:${text.replace(/^\^|\$$/g, '')})?$` }
+}
+
 /** Of one value; an option that may be given again may be an array of them. */
 export function schemaOf(row: OptionRow): Schema {
   if (row.value === undefined) return { type: 'boolean' }
@@ -223,7 +237,7 @@ export function schemaOf(row: OptionRow): Schema {
   const types = all.flatMap((one): Schema[] => {
     if ('word' in one) return []
     const schema = one.type.schema(row)
-    return [one.before === '' ? schema : { type: 'string', pattern: `^${one.before}\\S` }]
+    return [one.before === '' ? schema : behind(one.before, schema)]
   })
   const parts = [...types, ...(words.length === 0 ? [] : [{ enum: words }])]
   const one = parts.length === 1 ? (parts[0] as Schema) : { anyOf: parts }

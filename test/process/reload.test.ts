@@ -124,6 +124,7 @@ test('the verdict names every worker, its times and the way it went', async () =
       ms: { spawned: time, claimed: time, ready: time, admitted: time, paused: time, drained: time, exited: time },
       kept: 0,
       answered: null,
+      warmup: null,
       moved: 0,
       closed: 0,
       cut: 0,

@@ -21,7 +21,8 @@ export async function readConfig(path: string, timeoutMs: number = TIMEOUT_MS): 
   try {
     text = readFileSync(path, 'utf8')
   } catch (cause) {
-    throw unreadable(path, (cause as Error).message, cause)
+    const { code, message } = cause as NodeJS.ErrnoException
+    throw unreadable(path, code === 'ENOENT' ? 'there is no such file' : message, cause)
   }
   try {
     return { path, content: JSON.parse(text), lineOf: linesOfKeys(text) }
