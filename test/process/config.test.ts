@@ -93,7 +93,9 @@ test('a launcher is what the file says, is found by it, and each reload reads it
   const verb = (word: string, ...words: string[]) =>
     runCli([word, '--runtime-dir', launcher.runtimeDir, ...words], { cwd: current, env: { PWD: current } })
   const status = JSON.parse((await verb('status', '--json')).stdout)
-  expect(status).toMatchObject({ name: 'shop', slots: [{ slot: 0 }, { slot: 1 }], warnings: [] })
+  expect(status).toMatchObject({ name: 'shop', slots: [{ slot: 0 }, { slot: 1 }] })
+  const kept = ({ warnings }: { warnings: { code: string }[] }) => warnings.filter(({ code }) => code === 'config-kept')
+  expect(kept(status)).toEqual([])
 
   rmSync(current)
   symlinkSync(two.directory, current)
@@ -109,7 +111,7 @@ test('a launcher is what the file says, is found by it, and each reload reads it
   expect(await launcher.event('config.kept')).toMatchObject({ settings: ['workers'], level: 40 })
   const after = JSON.parse((await verb('status', '--json')).stdout)
   expect(after.slots).toHaveLength(2)
-  expect(after.warnings).toMatchObject([{ code: 'config-kept', text: expect.stringContaining('reuseport-run scale') }])
+  expect(kept(after)).toMatchObject([{ text: expect.stringContaining('reuseport-run scale') }])
   expect(await verb('stop')).toMatchObject({ code: 0 })
   await launcher.leavesNothing()
 })
