@@ -19,6 +19,11 @@ export interface BindReusePortOptions {
   readonly readyTimeoutMs?: number | undefined
   /** With `handover`: what was received may still be answered so long when another process has taken over. Milliseconds; default: 30,000. */
   readonly drainTimeoutMs?: number | undefined
+  /**
+   * Flows (a client's address and port) that were heard of within this time stay with this process for as long after another one has taken over; 1,000
+   * at most. 'handover' and 'drain' come after it. Shorter than `drainTimeoutMs`. Milliseconds; default: 0, they go at once.
+   */
+  readonly udpLingerMs?: number | undefined
   /** With `handover`: at this signal the program starts its next process. */
   readonly onSignal?: NodeJS.Signals | undefined
   /** With `handover`: this file has the pid of the process that serves. */
@@ -39,6 +44,11 @@ export async function bindReusePort(socket: Socket, options: BindReusePortOption
   if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) throw wrong(`a port is 0 to 65535, not ${port}`)
   if (size !== undefined && !(Number.isInteger(size) && size > 0))
     throw wrong(`recvBufferSize is a number of bytes, not ${size}`)
+  const { udpLingerMs, drainTimeoutMs } = handoverOf(options)
+  if (!(Number.isInteger(udpLingerMs) && udpLingerMs >= 0))
+    throw wrong(`udpLingerMs is a number of milliseconds, not ${udpLingerMs}`)
+  if (meeting === undefined && udpLingerMs > 0 && udpLingerMs >= drainTimeoutMs)
+    throw wrong(`udpLingerMs (${udpLingerMs}) must be shorter than drainTimeoutMs (${drainTimeoutMs})`)
   const listener = new Listener()
   if (options.onDrain !== undefined) listener.events.on('drain', options.onDrain)
   const close = closer(socket)

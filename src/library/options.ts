@@ -2,7 +2,7 @@ import { ReuseportError } from '../errors.js'
 import { MEETING, MEETING_VERSION, type Meeting } from '../meeting.js'
 
 /** As the launcher's --ready-timeout and --drain-timeout. */
-const HANDOVER_DEFAULTS = { readyTimeoutMs: 60_000, drainTimeoutMs: 30_000, migrate: true }
+const HANDOVER_DEFAULTS = { readyTimeoutMs: 60_000, drainTimeoutMs: 30_000, migrate: true, udpLingerMs: 0 }
 
 type Asked = {
   readonly [K in keyof typeof HANDOVER_DEFAULTS]?: (typeof HANDOVER_DEFAULTS)[K] | undefined
@@ -13,10 +13,11 @@ export function handoverOf({
   readyTimeoutMs,
   drainTimeoutMs,
   migrate,
+  udpLingerMs,
   onSignal,
   pidFile,
 }: Asked): typeof HANDOVER_DEFAULTS & { readonly onSignal?: NodeJS.Signals; readonly pidFile?: string } {
-  return { ...HANDOVER_DEFAULTS, ...given({ readyTimeoutMs, drainTimeoutMs, migrate, onSignal, pidFile }) }
+  return { ...HANDOVER_DEFAULTS, ...given({ readyTimeoutMs, drainTimeoutMs, migrate, udpLingerMs, onSignal, pidFile }) }
 }
 
 /** To Node a port that is there and undefined is a random one. */

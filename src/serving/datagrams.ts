@@ -1,11 +1,18 @@
 import type { Socket } from 'node:dgram'
+import { clearTimeout, setTimeout } from 'node:timers'
 import { type Native, READABLE } from '../native.js'
 import type { ListenAddress, ListenerKey, SocketName } from '../protocol.js'
 import type { ClaimFacts, ClaimState } from './claim.js'
 import { bindTo, createBeside, type DatagramHandle, exchangeHandle, handleOf } from './datagram-handles.js'
 import type { Server } from './handles.js'
 import type { KeepAlive } from './keep-alive.js'
+import { KeptFlows } from './kept-flows.js'
 import { StandIn } from './stand-in.js'
+
+/** What had come of the flows before they were kept is read in no time; under a flood it would never be all. */
+const EMPTY_MS = 500
+/** Who is to receive does so within milliseconds. If not, what comes is read here all the same. */
+const BREATH_MS = 200
 
 export interface DatagramWorld {
   readonly native: Native
@@ -43,6 +50,12 @@ export class DatagramClaim {
   readonly #flows = new Flows()
   /** Sockets of other slots. */
   readonly #adopted = new Map<number, Socket>()
+  readonly #lingerMs: number
+  readonly #kept: KeptFlows | undefined
+  #breath: NodeJS.Timeout | undefined
+  #linger: NodeJS.Timeout | undefined
+  /** What is to be done when no flow is kept any more. */
+  readonly #later: (() => void)[] = []
   #state: ClaimState = 'held'
   #isGivenUp = false
 
@@ -54,6 +67,8 @@ export class DatagramClaim {
       readonly listener: ListenerKey
       readonly slot: number
       readonly place: ClaimFacts['place']
+      /** Flows stay with this process for so long after it has been succeeded; 0: they do not. */
+      readonly lingerMs: number
     },
     socket: Socket,
     fd: number,
@@ -62,12 +77,14 @@ export class DatagramClaim {
     this.facts = { ...facts, server: this.#flows as unknown as Server, backlog: 0 }
     this.socket = socket
     this.#world = world
+    this.#lingerMs = facts.lingerMs
     const { native } = world
     bindTo(socket, native.dup(fd), native)
     native.close(fd)
     // A handle that does not receive does not keep the event loop alive.
     world.keepAlive.set(this, true)
     socket.once('close', () => this.#closed())
+    if (facts.lingerMs > 0) this.#kept = new KeptFlows(socket, facts.lingerMs, native)
   }
 
   get state(): ClaimState {
@@ -91,15 +108,56 @@ export class DatagramClaim {
       throw Object.assign(new Error(`the socket of ${this.facts.listener} is given up`), { code: 'EBADF' })
     this.#handle?.recvStart()
     this.#flows.end()
+    this.#later.length = 0
+    if (this.#linger !== undefined) void this.#endLinger()
     this.#become('live')
   }
 
   pause(into: 'paused' | 'draining' = 'paused'): void {
     if (this.#state === 'released') return
+    clearTimeout(this.#breath)
+    this.#kept?.stop()
     this.#handle?.recvStop()
     for (const slot of [...this.#adopted.keys()]) this.unadopt(slot)
     if (into === 'draining') this.#flows.begin()
     this.#become(into)
+  }
+
+  /**
+   * Another process is about to receive from the same socket: the flows that were heard of lately stay with this one. Resolves when nothing of them
+   * is left in the own socket; nothing more is received from it then, until it is plain that nobody else does.
+   */
+  async keepFlows(): Promise<void> {
+    const fd = this.#handle?.fd
+    if (this.#kept === undefined || this.#state !== 'live' || fd === undefined) return
+    this.#kept.keep(fd)
+    clearTimeout(this.#linger)
+    this.#linger = setTimeout(() => void this.#endLinger(), this.#lingerMs)
+    const deadline = performance.now() + EMPTY_MS
+    while (!this.isQueueEmpty() && performance.now() < deadline) await new Promise(setImmediate)
+    if (this.state !== 'live') return
+    this.#kept.stop()
+    this.#handle?.recvStop()
+    clearTimeout(this.#breath)
+    this.#breath = setTimeout(() => {
+      if (this.#state === 'live') this.#handle?.recvStart()
+    }, BREATH_MS)
+  }
+
+  /** When no flow is kept any more: now, if none is. */
+  afterLinger(deed: () => void): void {
+    if (this.#linger === undefined) deed()
+    else this.#later.push(deed)
+  }
+
+  async #endLinger(): Promise<void> {
+    const mine = this.#linger
+    clearTimeout(mine)
+    await this.#kept?.end()
+    // Another one may have begun meanwhile.
+    if (this.#linger !== mine) return
+    this.#linger = undefined
+    for (const deed of this.#later.splice(0)) deed()
   }
 
   /** Takes `fd`, a sibling's socket of the same address, and receives from it too. Answers go out by the own one: to a client it is the same. */
@@ -149,6 +207,7 @@ export class DatagramClaim {
 
   /** Its drain is over. */
   end(): void {
+    this.#forget()
     this.giveUp()
     this.#world.keepAlive.set(this, false)
   }
@@ -162,8 +221,16 @@ export class DatagramClaim {
     this.#world.keepAlive.set(this, state !== 'live')
   }
 
+  #forget(): void {
+    clearTimeout(this.#breath)
+    clearTimeout(this.#linger)
+    this.#later.length = 0
+    this.#kept?.close()
+  }
+
   #closed(): void {
     if (this.#state === 'released') return
+    this.#forget()
     for (const slot of [...this.#adopted.keys()]) this.unadopt(slot)
     // In a drain others may be waited for, which is not this one's to end.
     const isDraining = this.#state === 'draining'

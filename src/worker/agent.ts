@@ -101,7 +101,7 @@ export class Agent implements OrderWorld {
       0,
       place,
       (id, { listener, slot }, fd) =>
-        new DatagramClaim({ id, address, listener, slot, place }, socket, fd, this.#world),
+        new DatagramClaim({ id, address, listener, slot, place, lingerMs: 0 }, socket, fd, this.#world),
     )
   }
 

@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ask as request } from '../support/clients'
 import { DatagramClient } from '../support/datagram-client'
 import { freePort } from '../support/ports'
@@ -156,6 +156,69 @@ test('a socket that the next one does not bind is served by the old one up to it
   await isFree(udp)
 })
 
+describe('udpLingerMs', () => {
+  /** Of so many flows, each of which is heard of all the time. */
+  const FLOWS = 20
+
+  test("flows that are known stay with the old process, new ones are the new one's, and each changes once", async () => {
+    const row = new Row()
+    const config = { udp: await freePort(), udpLingerMs: 2_000 }
+    const old = await row.next(config)
+    const client = new DatagramClient(config.udp, FLOWS)
+    await client.isWith(old.pid)
+    const next = await row.next(config)
+    // Each of these is a flow of its own.
+    await until('it serves', async () => (await ask(config.udp, 'x')) === `${next.pid} x`)
+    const fresh = client.add()
+    await until('the new flow is answered', () => client.lastOf[fresh] !== 0)
+    const known = (): number[] => client.lastOf.slice(0, FLOWS)
+    expect(new Set(known())).toEqual(new Set([old.pid]))
+    expect(old.lines.filter((line) => line.startsWith('event'))).toEqual([])
+    await client.isWith(next.pid)
+    expect(await drained(old)).toEqual({ moved: 0, ended: 1, closed: 0, cut: 0 })
+    expect(client.turns).toEqual([...Array(FLOWS).fill([old.pid, next.pid]), [next.pid]])
+    expect(await client.stop()).toEqual([])
+    expect(client.twice).toEqual([])
+    expect(old.errors).toEqual([])
+  })
+
+  test('flows are kept and let go under load: no datagram is lost, none is answered twice', async () => {
+    const row = new Row()
+    const config = { udp: await freePort(), udpLingerMs: 150 }
+    let now = await row.next(config)
+    const pids = [now.pid]
+    const client = new DatagramClient(config.udp, FLOWS)
+    for (let handover = 0; handover < 10; handover++) {
+      await client.isWith(now.pid)
+      const old = now
+      now = await row.next(config)
+      pids.push(now.pid)
+      expect(await drained(old)).toEqual({ moved: 0, ended: 1, closed: 0, cut: 0 })
+    }
+    await client.isWith(now.pid)
+    expect(client.turns).toEqual(Array(FLOWS).fill(pids))
+    expect(await client.stop()).toEqual([])
+    expect(client.twice).toEqual([])
+  })
+
+  test.each(['at commit', 'before acting'])('a new one that dies %s: the old one goes on', async (FAULT) => {
+    const row = new Row()
+    const config = { udp: await freePort(), udpLingerMs: 300 }
+    const old = await row.next(config)
+    const client = new DatagramClient(config.udp, FLOWS)
+    await client.isWith(old.pid)
+    expect((await row.start(config, { FAULT }).ended).signal).toBe('SIGKILL')
+    const fresh = client.add()
+    await client.isWith(old.pid)
+    const next = await row.next(config)
+    await drained(old)
+    await client.isWith(next.pid)
+    expect(client.turns).toEqual(Array(fresh + 1).fill([old.pid, next.pid]))
+    expect(await client.stop()).toEqual([])
+    expect(client.twice).toEqual([])
+  })
+})
+
 const steps = {
   new: ['before hello', 'after hello', 'at sockets', 'before ready', 'after ready', 'at commit', 'before acting'],
   old: ['after sockets', 'at ready', 'before commit', 'after commit', 'at acting'],
@@ -240,6 +303,11 @@ test.each([
   ["return bindReusePort(createSocket('udp4'), { port: 70_000, handover: path })", 'ERR_USAGE'],
   ["return bindReusePort(createSocket('udp4'), { port: 70_000 })", 'ERR_USAGE'],
   ["return bindReusePort(createSocket('udp4'), { port: Number(port), recvBufferSize: -1 })", 'ERR_USAGE'],
+  ["return bindReusePort(createSocket('udp4'), { port: Number(port), udpLingerMs: -1 })", 'ERR_USAGE'],
+  [
+    "return bindReusePort(createSocket('udp4'), { port: Number(port), udpLingerMs: 30_000, handover: path })",
+    'ERR_USAGE',
+  ],
   ["return bindReusePort(createSocket('udp4'), { port: Number(port), address: '::1', handover: path })", 'EINVAL'],
   ["return bindReusePort(require('net').createServer(), { port: Number(port), handover: path })", 'ERR_USAGE'],
   [

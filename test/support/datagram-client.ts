@@ -12,8 +12,10 @@ const WINDOW = 50
 export class DatagramClient {
   readonly answeredBy = new Map<number, number>()
   readonly twice: number[] = []
-  /** By flow: who has answered last. */
+  /** By flow: who has answered last; 0: nobody. */
   readonly lastOf: number[] = []
+  /** By flow: who has answered what. */
+  readonly #answers: Map<number, number>[] = []
   sent = 0
   readonly #port: number
   readonly #flows: Socket[] = []
@@ -28,13 +30,22 @@ export class DatagramClient {
     for (let flow = 0; flow < flows; flow++) this.add()
   }
 
+  /** By flow: who was given its datagrams, one after the other, in the order in which they were sent. (Answers of two may overtake each other.) */
+  get turns(): number[][] {
+    return this.#answers.map((answers) => {
+      const pids = [...answers].sort(([a], [b]) => a - b).map(([, pid]) => pid)
+      return pids.filter((pid, index) => pid !== pids[index - 1])
+    })
+  }
+
   /** One more flow; its number. */
   add(): number {
     const flow = this.#flows.length
     const socket = createSocket('udp4')
     this.#flows.push(socket)
-    this.lastOf.push(0)
+    this.#answers.push(new Map())
     this.#heardOf.push(-1)
+    this.lastOf.push(0)
     // What is refused is not answered: it is lost.
     socket.on('error', () => {})
     socket.on('message', (data) => this.#heard(flow, String(data).split(' ').map(Number)))
@@ -76,6 +87,7 @@ export class DatagramClient {
 
   #heard(flow: number, [pid = 0, number = 0]: number[]): void {
     this.lastOf[flow] = pid
+    this.#answers[flow]?.set(number, pid)
     this.#heardOf[flow] = Math.max(this.#heardOf[flow] ?? 0, number)
     this.answeredBy.set(pid, (this.answeredBy.get(pid) ?? 0) + 1)
     if (!this.#unanswered.delete(number)) this.twice.push(number)

@@ -64,6 +64,7 @@ function scene(more: { isBusy?: boolean; uid?: number; pid?: number; readyTimeou
     readyTimeoutMs: more.readyTimeoutMs ?? 60_000,
     begin: () => more.isBusy !== true,
     sockets: () => ['path', 'lock', 'tcp *:1'].map((name) => ({ name, fd: 0 })),
+    keepFlows: () => undefined,
     taken: (_talk, takes) => told.push(`taken ${takes}`),
     over: () => told.push('over'),
     heard: ({ type }) => told.push(`heard ${type}`),

@@ -13,6 +13,8 @@ export interface HandoverOptions {
   readonly drainTimeoutMs: number
   /** Idle HTTP/1.1 connections go on in the other process. */
   readonly migrate: boolean
+  /** UDP: flows stay with the old process for so long. */
+  readonly udpLingerMs: number
 }
 
 /** One listener that goes from process to process. */

@@ -93,7 +93,11 @@ export class Leaving {
     })
     this.#drains.add(drain)
     drain.begin(drainTimeoutMs)
-    for (const { fate } of entries) fate.draining(drainTimeoutMs, hasSuccessor)
+    for (const { claim, fate } of entries) {
+      const tell = (): void => fate.draining(drainTimeoutMs, hasSuccessor)
+      if (claim instanceof DatagramClaim) claim.afterLinger(tell)
+      else tell()
+    }
   }
 
   #openLane(claim: Claim): void {

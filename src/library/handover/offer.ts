@@ -19,6 +19,8 @@ export interface OfferWorld {
   begin(offer: Offer): boolean
   /** Lent: 'path', 'lock', and the listeners. */
   sockets(): readonly { readonly name: string; readonly fd: number }[]
+  /** It is about to have these: flows that stay here are kept from now on. undefined: there are none. */
+  keepFlows(takes: readonly ListenerKey[]): Promise<unknown> | undefined
   /** They are the new one's, whose pid that is. */
   taken(talk: OfferTalk, takes: readonly ListenerKey[], pid: number): void
   /** It has gone, and it is as if nobody had come. */
@@ -35,6 +37,8 @@ type State =
   | 'greeting'
   /** It has copies of all sockets, and accepts from none. */
   | 'offered'
+  /** It is ready, and this one keeps its flows. */
+  | 'keeping'
   /** It was told to accept. */
   | 'committed'
   /** It is told to go, or was killed: over when it has gone. */
@@ -96,9 +100,7 @@ export class Offer {
       case 'ready':
         if (this.#state !== 'offered' || !Array.isArray(message.takes)) return
         this.#takes = message.takes
-        this.#state = 'committed'
-        this.#talk.send({ type: 'commit' })
-        this.#wait(STEP_MS, () => this.#kill())
+        this.#keep()
         return
       case 'acting':
         if (this.#state !== 'committed') return
@@ -125,6 +127,21 @@ export class Offer {
       sockets.map(({ fd }) => fd),
     )
     this.#wait(readyTimeoutMs, () => this.#sendAway(readyTimeoutMs))
+  }
+
+  #keep(): void {
+    const kept = this.#world.keepFlows(this.#takes)
+    if (kept === undefined) return this.#commit()
+    this.#state = 'keeping'
+    void kept.then(() => {
+      if (this.#state === 'keeping') this.#commit()
+    })
+  }
+
+  #commit(): void {
+    this.#state = 'committed'
+    this.#talk.send({ type: 'commit' })
+    this.#wait(STEP_MS, () => this.#kill())
   }
 
   #handOver(): void {

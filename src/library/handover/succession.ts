@@ -199,7 +199,14 @@ export class Succession implements OfferWorld {
     const obtained = this.#obtain(address)
     const { key, fd, isInherited } = obtained
     try {
-      const facts = { id: ++this.#lastClaim, address, listener: key, slot: 0, place: options }
+      const facts = {
+        id: ++this.#lastClaim,
+        address,
+        listener: key,
+        slot: 0,
+        place: options,
+        lingerMs: options.udpLingerMs,
+      }
       const claim = new DatagramClaim(facts, socket, fd, {
         native: this.native,
         keepAlive: this.#keepAlive,
@@ -336,6 +343,13 @@ export class Succession implements OfferWorld {
     if (this.#state !== 'acting' || this.#current !== undefined || this.#entries.size === 0) return false
     this.#current = offer
     return true
+  }
+
+  keepFlows(takes: readonly ListenerKey[]): Promise<unknown> | undefined {
+    const lingering = [...this.#entries.values()].flatMap(({ key, claim, udpLingerMs }) =>
+      udpLingerMs > 0 && takes.includes(key) && claim instanceof DatagramClaim ? claim : [],
+    )
+    return lingering.length === 0 ? undefined : Promise.all(lingering.map((claim) => claim.keepFlows()))
   }
 
   sockets(): { name: string; fd: number }[] {
