@@ -53,6 +53,8 @@ export interface LauncherOptions {
   readonly standby: number
   /** So long the socket of a slot that is gone is accepted from at least. */
   readonly parkMs: number
+  /** So long the flows of a UDP socket stay with the old worker after the handover; 0: not at all. */
+  readonly udpLingerMs: number
   /** So long a worker's event loop may stand still before its siblings take over what waits for it; 0: nobody asks. */
   readonly hangTimeoutMs: number
   /** So long before it is killed, if another worker is well; 0: never. */
@@ -174,6 +176,7 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   standby: 0,
   // Three SYN-ACKs that got lost: 3.4 s sufficed with one in five lost at a round trip of 200 ms (kernel.md §3).
   parkMs: 5_000,
+  udpLingerMs: 0,
   // Silence that is no garbage collection and no long template any more (reliability.md Q11).
   hangTimeoutMs: 2_000,
   // gunicorn's; what an honest long computation may take is the program's to know.

@@ -247,6 +247,8 @@ export type Claimed =
       readonly id: number
       readonly mode: 'hold' | 'go'
       readonly listener: ListenerKey
+      /** Of UDP: so long flows stay with this process, once it is told to keep them; absent: 0. */
+      readonly lingerMs?: number
       readonly fds: readonly [SocketName]
     }
   /** Not ours to manage (`--ports`): plain Node. */
@@ -265,6 +267,8 @@ export type Order =
   | { readonly type: 'admit'; readonly seq: number; readonly except?: readonly ListenerKey[] }
   /** Stop accepting on every claim, keep and answer what is open. Adopted sockets are given up. */
   | { readonly type: 'pause'; readonly seq: number }
+  /** Another worker is about to receive from your UDP sockets: the flows that you know stay with you, for the `lingerMs` of their claim. */
+  | { readonly type: 'keep-flows'; readonly seq: number }
   /** Accept again. */
   | { readonly type: 'resume'; readonly seq: number; readonly except?: readonly ListenerKey[] }
   /** Accept from a sibling's socket too, as a second handle of the same server. */

@@ -47,6 +47,7 @@ export function launcherOptions(
     balance: balance(text(values, 'balance')),
     standby: standby(text(values, 'standby')),
     parkMs: time('park', DEFAULTS.parkMs),
+    udpLingerMs: udpLinger(time('udp-linger', DEFAULTS.udpLingerMs), time('drain-timeout', DEFAULTS.drainTimeoutMs)),
     hangTimeoutMs: time('hang-timeout', DEFAULTS.hangTimeoutMs),
     hangKillMs: time('hang-kill', DEFAULTS.hangKillMs),
     health,
@@ -118,4 +119,12 @@ function standby(given: string | undefined): number {
   const value = count(given, 'standby', 0)
   if (value <= 64) return value
   throw usage(`--standby ${given} is more than 64`)
+}
+
+function udpLinger(ms: number, drainMs: number): number {
+  if (ms === 0 || ms < drainMs) return ms
+  throw usage(
+    `--udp-linger (${ms} ms) must be shorter than --drain-timeout (${drainMs} ms)`,
+    'The old worker is drained while its flows stay with it: give it the time of both.',
+  )
 }

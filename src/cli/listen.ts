@@ -17,6 +17,7 @@ const OF_THE_AGENT = [
   'bake-migrate',
   'websocket',
   'drain-spread',
+  'udp-linger',
   'hang-timeout',
   'hang-kill',
   'health-command',

@@ -152,6 +152,14 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'accept from the sockets of a worker that was scaled away for this long at least, before they are closed',
   },
   {
+    name: 'udp-linger',
+    value: 'TIME',
+    group: 'drain',
+    verbs: RUNS,
+    default: '0',
+    help: 'UDP: clients that an old worker has heard from within this time stay with it for as long after the handover (docs/library.md)',
+  },
+  {
     name: 'hang-timeout',
     value: 'TIME',
     group: 'workers',

@@ -118,9 +118,9 @@ export class Channels implements Agents {
     const channel = [...this.#all].find((other) => other.id === channelId && other.process?.worker === worker)
     if (channel === undefined) return
     if (answer.mode === 'hold' || answer.mode === 'go') {
-      const { mode, listener, slot } = answer
+      const { mode, listener, slot, lingerMs } = answer
       channel.claims.set(id, listener)
-      channel.send({ type: 'claimed', id, mode, listener, fds: [{ listener, slot }] }, [
+      channel.send({ type: 'claimed', id, mode, listener, lingerMs, fds: [{ listener, slot }] }, [
         this.#sockets.fd({ listener, slot }),
       ])
     } else if (answer.mode === 'failed')

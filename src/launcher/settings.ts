@@ -34,6 +34,7 @@ export function settingsOf(
     alwaysSteers: options.balance !== 'hash',
     standby: options.standby,
     parkMs: options.parkMs,
+    udpLingerMs: options.udpLingerMs,
     steers,
   }
 }

@@ -6,6 +6,8 @@ import { bindTo, createBeside, handleOf } from './datagram-handles.js'
 
 /** Each has a descriptor; and for a datagram that is of none the kernel may look at all of them. */
 const MOST = 1_000
+/** More are not even counted. */
+const MOST_HEARD = 10_000
 /** What the kernel was about to queue, on another processor, when its flow was let go, is there by then. */
 const SETTLE_MS = 50
 
@@ -38,15 +40,20 @@ export class KeptFlows {
     socket.prependListener('message', (_, from) => this.#hear(from))
   }
 
-  get size(): number {
-    return this.#kept.size
-  }
-
   /** Keeps those that were heard of, the last ones first, and from now on all others too, until `stop`. `fd`: of their socket. */
   keep(fd: number): void {
     const since = performance.now() - this.#ms
     this.#isKeeping = true
-    for (const [name, peer] of [...this.#heard].reverse()) if (peer.at >= since) this.#keep(name, peer, fd)
+    const recent = [...this.#heard].reverse().filter(([, { at }]) => at >= since)
+    for (const [name, peer] of recent) this.#keep(name, peer, fd)
+    const left = recent.filter(([name]) => !this.#kept.has(name)).length
+    if (left > 0)
+      process.emitWarning(
+        `UDP: ${left} of ${recent.length} flows could not be kept; another process goes on with them`,
+        {
+          code: 'REUSEPORT_RUN_UDP_LINGER',
+        },
+      )
   }
 
   stop(): void {
@@ -98,7 +105,7 @@ export class KeptFlows {
     this.#heard.delete(name)
     this.#heard.set(name, peer)
     for (const [old, { at }] of this.#heard) {
-      if (at >= peer.at - this.#ms && this.#heard.size <= MOST) break
+      if (at >= peer.at - this.#ms && this.#heard.size <= MOST_HEARD) break
       this.#heard.delete(old)
     }
     const fd = handleOf(this.#socket)?.fd

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:dgram'
 import type { InetAddress, Native } from '../native.js'
 import {
+  type Claimed,
   type Hello,
   type ListenAddress,
   MAX_MESSAGE_BYTES,
@@ -37,6 +38,7 @@ type Answer<C> =
   | { readonly mode: 'managed'; readonly claim: C }
   | { readonly mode: 'plain' }
   | { readonly mode: 'failed'; readonly errno: number; readonly code: string }
+type Given = Extract<Claimed, { mode: 'hold' | 'go' }>
 type Welcome = Extract<Reply, { type: 'welcome' }>
 
 /** One per thread that listens: the worker's claims, and the place that the launcher gave it. */
@@ -83,7 +85,7 @@ export class Agent implements OrderWorld {
    */
   claim(server: Server, address: ListenAddress, backlog: number, place: OpenPlace | undefined): ClaimAnswer {
     let bound: InetAddress | undefined
-    const answer = this.#ask(address, backlog, place, (id, { listener, slot }, fd, mode) => {
+    const answer = this.#ask(address, backlog, place, (id, { listener, slot }, fd, { mode }) => {
       if (address.kind === 'tcp' && address.host === null) bound = this.native.localAddress(fd) as InetAddress
       const claim = new Claim({ id, address, listener, slot, server, backlog, place }, fd, mode, this.#world)
       if (address.kind === 'unix') guardPath(address.path)
@@ -100,8 +102,8 @@ export class Agent implements OrderWorld {
       address,
       0,
       place,
-      (id, { listener, slot }, fd) =>
-        new DatagramClaim({ id, address, listener, slot, place, lingerMs: 0 }, socket, fd, this.#world),
+      (id, { listener, slot }, fd, { lingerMs = 0 }) =>
+        new DatagramClaim({ id, address, listener, slot, place, lingerMs }, socket, fd, this.#world),
     )
   }
 
@@ -137,7 +139,7 @@ export class Agent implements OrderWorld {
     address: ListenAddress,
     backlog: number,
     place: OpenPlace | undefined,
-    take: (id: number, name: SocketName, fd: number, mode: 'hold' | 'go') => C,
+    take: (id: number, name: SocketName, fd: number, reply: Given) => C,
   ): Answer<C> {
     const id = ++this.#lastClaim
     const asked = { type: 'claim', id, address, backlog } as const
@@ -150,7 +152,7 @@ export class Agent implements OrderWorld {
       const fd = fds.take(0)
       let claim: C
       try {
-        claim = take(id, reply.fds[0], fd, reply.mode)
+        claim = take(id, reply.fds[0], fd, reply)
       } catch (error) {
         this.native.close(fd)
         this.send({ type: 'released', id })

@@ -61,6 +61,11 @@ const handlers = {
     world.state = 'paused'
     return withChildren(connections)
   },
+  async 'keep-flows'(world) {
+    const claims = [...world.claims.values()].filter((claim) => claim instanceof DatagramClaim)
+    await Promise.all(claims.map((claim) => claim.keepFlows()))
+    return undefined
+  },
   adopt(world, { fds: [name] }, fds) {
     const claim = claimOf(world, name.listener)
     if (claim === undefined) throw coded('ENOENT', `no claim on ${name.listener}`)
@@ -105,7 +110,7 @@ const handlers = {
     const running = world.drain
     if (running !== undefined) {
       running.setDeadline(deadlineMs)
-      tell(world, (fate) => fate.draining(deadlineMs, !last))
+      tellDraining(world, deadlineMs, !last)
       return { connections: openConnections(world) }
     }
     world.state = 'draining'
@@ -138,7 +143,7 @@ const handlers = {
     else for (const claim of claims) claim.pause('draining')
     const connections = openConnections(world)
     drain.begin(deadlineMs)
-    tell(world, (fate) => fate.draining(deadlineMs, !last))
+    tellDraining(world, deadlineMs, !last)
     return withChildren(connections)
   },
   probe(world, { listener }, fds) {
@@ -239,6 +244,15 @@ function serve(world: OrderWorld, { except = [] }: { readonly except?: readonly 
 /** The program's listeners of the library. */
 function tell(world: OrderWorld, say: (fate: Fate) => void): void {
   for (const fate of fatesOf(world)) say(fate)
+}
+
+/** Whose flows are kept drains after that. */
+function tellDraining({ claims }: OrderWorld, deadlineMs: number, hasSuccessor: boolean): void {
+  for (const claim of claims.values()) {
+    const tell = (): void => claim.facts.place?.fate?.draining(deadlineMs, hasSuccessor)
+    if (claim instanceof DatagramClaim) claim.afterLinger(tell)
+    else tell()
+  }
 }
 
 function fatesOf({ claims }: OrderWorld): Fate[] {

@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { DatagramClient } from '../support/datagram-client'
 import { TestLauncher } from '../support/launcher'
 import { fixture } from '../support/paths'
@@ -243,4 +243,53 @@ test('--ports leaves others to Node, and what is taken is said', async () => {
   )
   expect(second.errors.join('\n')).toContain(`bind EADDRINUSE 0.0.0.0:${port}`)
   other.close()
+})
+
+describe('--udp-linger', () => {
+  test("flows that are known stay with the old worker, new ones are the new one's, and each changes once", async () => {
+    const { launcher, port } = await start(['-n', '1', '--udp-linger', '2s'])
+    await launcher.serving()
+    const [old] = (await launcher.pids()) as [number]
+    const client = new DatagramClient(port, FLOWS)
+    await client.isWith(old)
+    const verdict = launcher.reload('retired')
+    await launcher.event('reload.admitted')
+    const [next] = (await launcher.pids()) as [number]
+    const fresh = client.add()
+    await until('the new flow is answered', () => client.lastOf[fresh] !== 0)
+    expect(new Set(client.lastOf.slice(0, FLOWS))).toEqual(new Set([old]))
+    expect(said(launcher, old)).toEqual(['bound launcher 1'])
+    expect(await verdict).toMatchObject({ result: 'done', workers: [{ cut: 0, kinds: { udp: { closed: 1 } } }] })
+    await client.isWith(next)
+    expect(client.turns).toEqual([...Array(FLOWS).fill([old, next]), [next]])
+    await lossless(client)
+    await launcher.stop()
+  })
+
+  test('flows of two workers are kept and let go under load: no datagram is lost, none is answered twice', async () => {
+    const { launcher, port } = await start(['-n', '2', '--udp-linger', '150ms'])
+    await launcher.serving()
+    const client = new DatagramClient(port, FLOWS)
+    for (let reload = 0; reload < 5; reload++) {
+      await client.isWith(...(await launcher.pids()))
+      expect(await launcher.reload('retired')).toMatchObject({ result: 'done' })
+    }
+    await client.isWith(...(await launcher.pids()))
+    await lossless(client)
+    await launcher.stop()
+  })
+
+  test('a version that dies in the bake never gets them', async () => {
+    const { launcher, port, versions } = await start(['-n', '1', '--bake', '10s', '--udp-linger', '20s'])
+    await launcher.serving()
+    const [old] = (await launcher.pids()) as [number]
+    const client = new DatagramClient(port, FLOWS)
+    await client.isWith(old)
+    versions.deploy('exits-in 300')
+    expect(await launcher.reload('baked')).toMatchObject({ result: 'undone' })
+    await client.isWith(old)
+    expect(client.turns).toEqual(Array(FLOWS).fill([old]))
+    await lossless(client)
+    await launcher.stop()
+  })
 })

@@ -113,6 +113,7 @@ export class World {
       alwaysSteers: false,
       standby: 0,
       parkMs: 5_000,
+      udpLingerMs: 0,
       steers: true,
       ...settings,
     })

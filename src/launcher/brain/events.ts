@@ -219,13 +219,18 @@ export type Effect =
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined | readonly string[]>>
 
 export type ClaimAnswer =
-  | { readonly mode: 'hold' | 'go'; readonly listener: ListenerKey; readonly slot: number }
+  | {
+      readonly mode: 'hold' | 'go'
+      readonly listener: ListenerKey
+      readonly slot: number
+      readonly lingerMs: number
+    }
   | { readonly mode: 'unmanaged' }
   | { readonly mode: 'failed'; readonly errno: number; readonly code: string }
 
 /** An order as the brain gives it: sockets by name; the hands attach the descriptors. */
 export type BrainOrder =
-  | { readonly type: 'pause' }
+  | { readonly type: 'pause' | 'keep-flows' }
   | { readonly type: 'admit' | 'resume'; readonly except?: readonly ListenerKey[] }
   | { readonly type: 'stderr' }
   | { readonly type: 'adopt'; readonly socket: SocketName }

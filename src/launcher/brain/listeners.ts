@@ -125,7 +125,9 @@ export function opened(draft: Draft, worker: Worker, event: OfType<'opened'>): v
   if (asked !== undefined) asked.opened = true
   const isLive = asked !== undefined && goesLive(draft, worker, asked)
   const mode = event.listening && isLive ? 'go' : 'hold'
-  draft.do({ do: 'answer', worker: worker.id, claim: event.claim, answer: { mode, listener: event.listener, slot } })
+  const lingerMs = draft.state.settings.udpLingerMs
+  const answer = { mode, listener: event.listener, slot, lingerMs } as const
+  draft.do({ do: 'answer', worker: worker.id, claim: event.claim, answer })
 }
 
 export function openFailed(draft: Draft, worker: Worker, event: OfType<'open-failed'>): void {

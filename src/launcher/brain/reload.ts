@@ -1,4 +1,5 @@
 import type { Change } from '../../control-protocol.js'
+import { isDatagram } from '../../protocol.js'
 import { bakeMsOf, beginBake, endBake, fail, giveUp, inBatch, settleUndo } from './bake.js'
 import { beginCanary, newCanary, whyNoCanary } from './canary.js'
 import type { Draft } from './draft.js'
@@ -93,6 +94,7 @@ function newRun(draft: Draft, who: { id: number; from: number; to: number; calle
     toStart: [],
     rest: slots.slice(size),
     committed: false,
+    keepsFlows: false,
     undo: null,
     deferred: null,
     kept: false,
@@ -119,6 +121,7 @@ export function resolved(draft: Draft, id: number, error: string | null, changes
 function beginBatch(run: Run): void {
   run.step = 'start'
   run.committed = false
+  run.keepsFlows = false
   run.toStart = [...run.batch]
 }
 
@@ -144,7 +147,8 @@ function advance(draft: Draft, run: Run): void {
     run.step = 'probe'
   if (
     (run.step === 'ready' || run.step === 'probe') &&
-    all((worker) => worker.state === 'ready' && worker.proof === 'proven')
+    all((worker) => worker.state === 'ready' && worker.proof === 'proven') &&
+    haveKept(draft, run)
   ) {
     run.step = 'admit'
     draft.generation(run.to).state = 'ready'
@@ -164,6 +168,18 @@ function advance(draft: Draft, run: Run): void {
     run.committed = true
     makeWorking(draft, run.to, run.batch)
   }
+}
+
+/** What flows stay with the old workers is theirs before a new one receives. False: they are about to say so. */
+function haveKept(draft: Draft, run: Run): boolean {
+  if (draft.state.settings.udpLingerMs === 0) return true
+  const old = inBatch(draft, run, run.from)
+  if (!run.keepsFlows)
+    for (const worker of old)
+      if (worker.state === 'serving' && Object.values(worker.claims).some(({ listener }) => isDatagram(listener)))
+        draft.order(worker, { type: 'keep-flows' })
+  run.keepsFlows = true
+  return !old.some((worker) => draft.awaits(worker, 'keep-flows'))
 }
 
 function mightAccept(draft: Draft, old: Worker): boolean {

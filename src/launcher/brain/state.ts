@@ -89,6 +89,8 @@ export interface Settings {
   readonly standby: number
   /** How long the socket of a slot that is gone is accepted from at least: handshakes that have begun must be over (kernel.md §3). */
   readonly parkMs: number
+  /** So long flows of UDP sockets stay with the old workers; 0: not at all. */
+  readonly udpLingerMs: number
   /** The kernel takes steering programs, as far as that could be tried. */
   readonly steers: boolean
 }
@@ -263,6 +265,8 @@ export interface Run {
   rest: number[]
   /** The batch's candidates are the working ones now: from here on there is no way back but an undo. */
   committed: boolean
+  /** Its old workers were told to keep their flows. */
+  keepsFlows: boolean
   /** The old generation is being given the service back. */
   undo: Undo | null
   /** With 'rolling': it has failed, and goes back as soon as there is a worker of the old generation to go back to. */
