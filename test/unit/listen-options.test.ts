@@ -83,12 +83,22 @@ describe('--listen', () => {
     ['--bake-migrate'],
     ['--websocket', 'keep'],
     ['--drain-spread', '1s'],
+    ['--udp-linger', '1s'],
     ['--hang-timeout', '1s'],
     ['--hang-kill', '1s'],
     ['--health-command', 'true'],
     ['--health-port', '80', '--health', '/'],
   ])('does not go with %s', (...words) => {
     expect(refused('--listen', 'tcp:80', ...words)).toBe(`${words[0]} has no effect with --listen`)
+  })
+})
+
+describe('--udp-linger', () => {
+  it('is part of the drain', () => {
+    expect(refused('--udp-linger', '30s')).toBe(
+      '--udp-linger (30000 ms) must be shorter than --drain-timeout (30000 ms)',
+    )
+    expect(optionsOf('--udp-linger', '30s', '--drain-timeout', '40s')).toMatchObject({ udpLingerMs: 30_000 })
   })
 })
 
