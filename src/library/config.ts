@@ -29,6 +29,11 @@ export interface Config {
   /** accept from the sockets of a worker that was scaled away for this long at least, before they are closed. Default: 5s */
   readonly park?: string | 0
   /**
+   * UDP: clients that an old worker has heard from within this time stay with it for as long after the handover (docs/library.md).
+   * Default: 0
+   */
+  readonly udpLinger?: string | 0
+  /**
    * the siblings of a worker whose event loop stands still this long accept what waits for it, until it turns again; 0: off. Default:
    * 2s
    */
