@@ -2,17 +2,17 @@
 import { ReuseportError } from '../errors.js'
 import { VERSION } from '../version.js'
 import type { Shell } from './completion.js'
-import { helpText } from './help.js'
+import type { Verb } from './option-table.js'
 import { type CommandLine, parseCommandLine } from './parse.js'
 import type { Settled } from './settle.js'
-import { lookOf, paint } from './terminal.js'
 
-/** argv in, exit code out. Each verb's code is loaded when it is used: a `status` must not pay for the launcher. */
+/** argv in, exit code out. Each verb's code is loaded when it is used: a `status` must not pay for the launcher; by
+ * `require`, for the first `import()` of a process costs it milliseconds. */
 async function run(line: CommandLine): Promise<number> {
-  if (line.values['help'] === true) return print(helpText(line.verb, lookOf(1)))
+  if (line.values['help'] === true) return help(line.verb)
   if (line.values['version'] === true) return print(`${VERSION}\n`)
   if (line.verb !== 'start') outliveReaders()
-  const { settle } = await import('./settle.js')
+  const { settle } = require('./settle.js') as typeof import('./settle.js')
   return await obey(await settle(line))
 }
 
@@ -20,26 +20,31 @@ async function obey(line: Settled): Promise<number> {
   switch (line.verb) {
     case 'start':
       // It does not touch process.stdout and process.stderr: that would make a pipe non-blocking for everybody who has it open.
-      return (await import('./start.js')).start(line)
+      return (require('./start.js') as typeof import('./start.js')).start(line)
     case 'reload':
-      return (await import('./reload.js')).reload(line)
+      return (require('./reload.js') as typeof import('./reload.js')).reload(line)
     case 'scale':
-      return (await import('./scale.js')).scale(line)
+      return (require('./scale.js') as typeof import('./scale.js')).scale(line)
     case 'status':
-      return (await import('./status.js')).status(line)
+      return (require('./status.js') as typeof import('./status.js')).status(line)
     case 'stop':
-      return (await import('./stop.js')).stop(line)
+      return (require('./stop.js') as typeof import('./stop.js')).stop(line)
     case 'config':
-      return (await import('./config.js')).config(line)
+      return (require('./config.js') as typeof import('./config.js')).config(line)
     case 'completion':
-      return print((await import('./completion.js')).completion(line.word as Shell))
+      return print((require('./completion.js') as typeof import('./completion.js')).completion(line.word as Shell))
     case 'doctor':
-      return (await import('./doctor.js')).doctor(line)
+      return (require('./doctor.js') as typeof import('./doctor.js')).doctor(line)
     case 'events':
-      return (await import('./events.js')).events(line)
+      return (require('./events.js') as typeof import('./events.js')).events(line)
     case 'verify':
-      return (await import('./verify.js')).verifyCommand(line)
+      return (require('./verify.js') as typeof import('./verify.js')).verifyCommand(line)
   }
+}
+
+function help(verb: Verb): number {
+  const { lookOf } = require('./terminal.js') as typeof import('./terminal.js')
+  return print((require('./help.js') as typeof import('./help.js')).helpText(verb, lookOf(1)))
 }
 
 function print(text: string): number {
@@ -57,6 +62,7 @@ function outliveReaders(): void {
 function fail(error: unknown): number {
   if (!(error instanceof ReuseportError)) throw error
   outliveReaders()
+  const { lookOf, paint } = require('./terminal.js') as typeof import('./terminal.js')
   const [first, ...rest] = error.describe().split('\n') as [string, ...string[]]
   const code = paint('red', `${error.code}:`, lookOf(2))
   process.stderr.write(`${[`reuseport-run: ${first.replace(`${error.code}:`, code)}`, ...rest].join('\n')}\n`)

@@ -1,12 +1,14 @@
 import { checkName } from '../runtime-dir.js'
-import { times } from './canary.js'
-import { header, host, statusRange } from './health.js'
-import { STOP_SIGNALS, stopSignal } from './launcher-options.js'
-import { listenOption } from './listen.js'
 import type { OptionRow } from './option-table.js'
 import { usage } from './parse.js'
 import { clients, count, duration, ports, share, workers } from './values.js'
-import { warmupOptions } from './warmup.js'
+
+// Loaded when such a value is given: a status must not pay for them.
+const canary = () => require('./canary.js') as typeof import('./canary.js')
+const health = () => require('./health.js') as typeof import('./health.js')
+const launcher = () => require('./launcher-options.js') as typeof import('./launcher-options.js')
+const listen = () => require('./listen.js') as typeof import('./listen.js')
+const warmup = () => require('./warmup.js') as typeof import('./warmup.js')
 
 /** What a value looks like in a config file, as JSON Schema. */
 export interface Schema {
@@ -81,7 +83,7 @@ const TYPES: Readonly<Record<string, ValueType>> = {
   },
   TIMES: {
     noun: 'number from 1 to 1000',
-    check: (given) => times(given),
+    check: (given) => canary().times(given),
     schema: () => ({ type: 'number', minimum: 1, maximum: 1_000 }),
   },
   PORT: {
@@ -96,7 +98,7 @@ const TYPES: Readonly<Record<string, ValueType>> = {
   },
   'CODE[-CODE],…': {
     noun: 'list of statuses',
-    check: (given) => given.split(',').forEach(statusRange),
+    check: (given) => given.split(',').forEach(health().statusRange),
     schema: () => {
       const one: Schema = {
         anyOf: [
@@ -115,29 +117,29 @@ const TYPES: Readonly<Record<string, ValueType>> = {
   },
   HOST: {
     noun: 'host',
-    check: (given) => host(given),
+    check: (given) => health().host(given),
     schema: () => ({ type: 'string', pattern: '^[A-Za-z0-9._:[\\]-]+$' }),
   },
   "'NAME: VALUE'": {
     noun: 'header',
-    check: (given) => header(given),
+    check: (given) => health().header(given),
     schema: () => ({ type: 'string', pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\\t\\x20-\\x7e]*$" }),
   },
   '[NAME=]ADDRESS': {
     noun: 'address',
-    check: (given) => listenOption(given),
+    check: (given) => listen().listenOption(given),
     schema: () => ({ type: 'string', pattern: '^([!-9;-~]+=)?((tcp|udp):|unix:/|fd:[!-9;-~])' }),
   },
   SIGNAL: {
     noun: 'signal',
-    check: (given) => stopSignal(given),
-    schema: () => ({ enum: STOP_SIGNALS.flatMap((name) => [name, name.slice(3)]) }),
+    check: (given) => launcher().stopSignal(given),
+    schema: () => ({ enum: launcher().STOP_SIGNALS.flatMap((name) => [name, name.slice(3)]) }),
   },
   'NAME|UID': person('user'),
   'NAME|GID': person('group'),
   'N:PATH,…': {
     noun: 'number of requests with paths',
-    check: (given) => warmupOptions({ warmup: given }),
+    check: (given) => warmup().warmupOptions({ warmup: given }),
     schema: () => ({ type: 'string', pattern: '^0*[1-9]\\d{0,8}:/[!-+\\x2d-~]*(,/[!-+\\x2d-~]*)*$' }),
   },
   PATH: {

@@ -22,7 +22,6 @@ import { type Activation, type NamedSocket, takeListenFds } from './listen-fds.j
 import type { NotifySocket } from './notify-socket.js'
 import type { Prober } from './probe/prober.js'
 import { Processes } from './processes.js'
-import { describeKept, renewed } from './renewal.js'
 import { type ServiceEnvironment, takeServiceEnvironment } from './service/environment.js'
 import type { Heritage } from './service/heritage.js'
 import type { ServiceManager } from './service/service-manager.js'
@@ -70,8 +69,8 @@ export class Launcher {
   /** Every time that the options are read again. */
   #reread: (() => Promise<LauncherOptions>) | undefined
   #renewing: Promise<void> = Promise.resolve()
-  /** Settings that are not what they are meant to be by now. */
-  #kept: readonly string[] = []
+  /** Which settings are not what they are meant to be by now; undefined: none. */
+  #kept: string | undefined
   readonly #ended: Promise<number>
   #resolveEnded: (code: number) => void = () => {}
   readonly #notify: NotifySocket | undefined
@@ -340,12 +339,13 @@ export class Launcher {
         throw error
       })
     }
+    const { describeKept, renewed } = require('./renewal.js') as typeof import('./renewal.js')
     const { options, kept } = renewed(this.#options, asked)
     this.#options = options
-    this.#kept = kept
+    this.#kept = kept.length === 0 ? undefined : describeKept(kept)
     this.#specs.use(() => options)
     this.#queue.post({ type: 'settings', settings: settingsOf(options, this.#queue.state.settings) })
-    if (kept.length > 0) this.#log('warn', 'config.kept', { settings: kept, text: describeKept(kept) })
+    if (this.#kept !== undefined) this.#log('warn', 'config.kept', { settings: kept, text: this.#kept })
   }
 
   #orderReload(caller: number | null, wait: ReloadWait, canary: CanaryPlan | undefined): void {
@@ -430,7 +430,7 @@ export class Launcher {
 
   #warnings(): Status['warnings'] {
     const warnings = warningsOf(this.#sockets.inodes(), Object.values(this.#queue.state.listeners), this.#options)
-    return this.#kept.length === 0 ? warnings : [...warnings, { code: 'config-kept', text: describeKept(this.#kept) }]
+    return this.#kept === undefined ? warnings : [...warnings, { code: 'config-kept', text: this.#kept }]
   }
 
   #makeNotifySocket(): NotifySocket {

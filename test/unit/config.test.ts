@@ -5,19 +5,26 @@ import { join } from 'node:path'
 import { Ajv } from 'ajv'
 import fc from 'fast-check'
 import { afterAll, describe, expect, it, test } from 'vitest'
-import { defaultOf } from '../../src/cli/config'
-import { checkConfig, type Fault } from '../../src/cli/config/check'
+import type * as config from '../../src/cli/config'
+import type * as checks from '../../src/cli/config/check'
 import { keyOf, SETTINGS } from '../../src/cli/config/keys'
-import * as read from '../../src/cli/config/read'
+import type * as read from '../../src/cli/config/read'
 import { launcherOptions } from '../../src/cli/launcher-options'
 import { OPTIONS } from '../../src/cli/option-table'
 import { parseCommandLine } from '../../src/cli/parse'
-import { checkValue, isKnown } from '../../src/cli/value-types'
+import type * as types from '../../src/cli/value-types'
 import { DEFAULTS, HEALTH_DEFAULTS } from '../../src/options'
 import { ROOT } from '../support/paths'
 
-function check(content: unknown): { faults: string[]; said: ReturnType<typeof checkConfig> } {
-  const faults: Fault[] = []
+// What is built: it loads some of its parts by require.
+const built = createRequire(import.meta.url)
+const { defaultOf } = built('../../dist/cli/config.js') as typeof config
+const { checkConfig } = built('../../dist/cli/config/check.js') as typeof checks
+const { readConfig } = built('../../dist/cli/config/read.js') as typeof read
+const { checkValue, isKnown } = built('../../dist/cli/value-types.js') as typeof types
+
+function check(content: unknown): { faults: string[]; said: checks.Configured } {
+  const faults: checks.Fault[] = []
   const said = checkConfig({ path: 'c', content, lineOf: () => undefined }, faults)
   return { faults: faults.map(({ what, next }) => (next === undefined ? what : `${what}. ${next}`)), said }
 }
@@ -175,9 +182,6 @@ describe('a config file', () => {
   const directory = mkdtempSync(join(tmpdir(), 'config-'))
   afterAll(() => rmSync(directory, { recursive: true }))
   let count = 0
-  // The thread runs what is built.
-  const { readConfig: readBuilt } = createRequire(import.meta.url)('../../dist/cli/config/read.js') as typeof read
-  const { readConfig } = read
   const file = (name: string, text: string): string => {
     writeFileSync(join(directory, name), text)
     return join(directory, name)
@@ -208,7 +212,7 @@ describe('a config file', () => {
       ['export default {', /SyntaxError/],
       ['for (;;);', /it did not end within 300 ms/],
     ] as const)
-      await expect(readBuilt(file(`b${++count}.mjs`, text), 300)).rejects.toMatchObject({
+      await expect(readConfig(file(`b${++count}.mjs`, text), 300)).rejects.toMatchObject({
         code: 'ERR_CONFIG',
         message: expect.stringMatching(message),
       })
@@ -216,6 +220,6 @@ describe('a config file', () => {
 
   test('that is not there', async () => {
     for (const name of ['no.json', 'no.mjs'])
-      await expect(readBuilt(join(directory, name))).rejects.toMatchObject({ code: 'ERR_CONFIG' })
+      await expect(readConfig(join(directory, name))).rejects.toMatchObject({ code: 'ERR_CONFIG' })
   })
 })
