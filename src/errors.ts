@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'ERR_ENV_FILE'
   | 'ERR_HANDOVER'
   | 'ERR_HANDOVER_BUSY'
+  | 'ERR_LOG_FILE'
   | 'ERR_NAME_TAKEN'
   | 'ERR_NO_LAUNCHER'
   | 'ERR_PERMISSION'
@@ -66,6 +67,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   ERR_ENV_FILE: 2,
   ERR_HANDOVER: 1,
   ERR_HANDOVER_BUSY: 75,
+  ERR_LOG_FILE: 1,
   ERR_NAME_TAKEN: 75,
   ERR_NO_LAUNCHER: 3,
   ERR_PERMISSION: 1,

@@ -10,8 +10,11 @@ const PINO_LEVELS = { info: 30, warn: 40, error: 50 } as const
  * Writes one line per event to stderr: "12:00:01.234 worker.serving slot=0 generation=1 pid=4711", or JSON. Lines of a worker's stderr
  * follow their event, indented. Under journald, which stamps lines itself, the time is left out (JOURNAL_STREAM, systemd.exec(5)).
  */
-export function createLog(format: 'text' | 'json', write: (text: string) => void): Log {
-  const stamped = process.env['JOURNAL_STREAM'] === undefined
+export function createLog(
+  format: 'text' | 'json',
+  write: (text: string) => void,
+  stamped: boolean = process.env['JOURNAL_STREAM'] === undefined,
+): Log {
   return (level, event, fields = {}) => {
     if (format === 'json') return write(jsonLine(level, event, fields))
     const time = stamped ? `${new Date().toISOString().slice(11, 23)} ` : ''

@@ -68,6 +68,8 @@ export interface LauncherOptions {
   /** Files with the program's environment, read anew for each generation; a later one wins. */
   readonly envFiles: readonly string[]
   readonly logFormat: 'text' | 'json'
+  /** Where the launcher's own lines go; undefined: to stderr. */
+  readonly logFile: string | undefined
 }
 
 export interface ListenOption {
@@ -186,4 +188,5 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   env: {},
   envFiles: [],
   logFormat: 'text',
+  logFile: undefined,
 }

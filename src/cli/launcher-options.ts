@@ -55,7 +55,13 @@ export function launcherOptions(
     env,
     envFiles: texts(values, 'env-file'),
     logFormat,
+    logFile: logFile(text(values, 'log-file'), directory),
   }
+}
+
+/** The launcher may go to another directory than it was started from. */
+function logFile(given: string | undefined, directory: string): string | undefined {
+  return given === undefined ? undefined : resolve(directory, given)
 }
 
 function pidFile(given: string | undefined, directory: string): string | undefined {

@@ -105,6 +105,15 @@ export const OPTIONS: readonly OptionRow[] = [
     help: "a file that has the launcher's pid while it runs",
   },
   {
+    name: 'log-file',
+    value: 'FILE',
+    group: 'launcher',
+    verbs: ['start'],
+    default: 'they go to stderr',
+    help: "where the launcher's own lines go; SIGUSR1 opens it again by its name, after it was moved away",
+    see: 'log.md',
+  },
+  {
     name: 'log-format',
     value: 'text|json',
     group: 'launcher',

@@ -5,6 +5,7 @@ import { Launcher } from '../launcher/launcher.js'
 import { catchSignals } from '../launcher/signals.js'
 import { openLog, stderr } from '../launcher/stderr.js'
 import { letGoOfClosedTerminals } from '../launcher/terminal.js'
+import type { Log } from '../log.js'
 import type { LauncherOptions } from '../options.js'
 import { nearestVerb } from './parse.js'
 import { type Settled, settle } from './settle.js'
@@ -15,8 +16,9 @@ export async function start(line: Settled): Promise<number> {
   const directory = logicalDirectory()
   const options = settledOptions(line, directory)
   const events = new EventStream()
-  const log = events.beside(openLog(options.logFormat))
-  const obey = catchSignals(log)
+  const own = options.logFile === undefined ? { log: openLog(options.logFormat) } : openFile(options.logFile, options)
+  const log = events.beside(own.log)
+  const obey = catchSignals(log, 'reopen' in own ? own.reopen : undefined)
   const reread = async (): Promise<LauncherOptions> => settledOptions(await settle(line.asGiven, directory), directory)
   const launcher = await Launcher.start(options, { log, events }, reread).catch((error: unknown) => {
     throw orVerb(error, options.command)
@@ -28,6 +30,12 @@ export async function start(line: Settled): Promise<number> {
   // Not by an empty event loop: on that way out Node takes its signal handlers away first, and a second SIGTERM in those milliseconds
   // would make a stop in good order an end by a signal.
   process.exit(code)
+}
+
+/** Loaded only when it is asked for. */
+function openFile(path: string, { logFormat }: LauncherOptions): { log: Log; reopen: () => void } {
+  const { openLogFile } = require('../launcher/log-file.js') as typeof import('../launcher/log-file.js')
+  return openLogFile(path, logFormat)
 }
 
 /** "relaod" was taken for a program. If there is none, the verb may have been meant. */

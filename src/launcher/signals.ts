@@ -7,13 +7,13 @@ import { hasTerminal } from './terminal.js'
 /**
  * What each signal to the launcher means. HUP reload (but the end of the terminal that it was started from: stop) · TERM drain and stop ·
  * INT the same, a second one leaves 2 s, a third none · QUIT stop now · TTIN, TTOU one worker more, one less; not with a terminal, which has
- * its own use for them · PWR stop, as an init has it (lxc-stop sends it to PID 1). Those without a meaning that would end this process, or open its
+ * its own use for them · USR1 open the log file again, if there is one · PWR stop, as an init has it (lxc-stop sends it to PID 1). Those without a meaning that would end this process, or open its
  * inspector, if nobody caught them are named and left without effect. docs/signals.md has all of them.
  *
  * To be called before the launcher has made anything: what a signal orders while there is no launcher yet waits for the function that is
  * returned to be called with it.
  */
-export function catchSignals(log: Log): (launcher: Launcher) => void {
+export function catchSignals(log: Log, reopenLog?: () => void): (launcher: Launcher) => void {
   const hadTerminal = hasTerminal()
   const early: ((launcher: Launcher) => void)[] = []
   let launcher: Launcher | undefined
@@ -61,7 +61,8 @@ export function catchSignals(log: Log): (launcher: Launcher) => void {
       log('info', 'signal', { signal, meaning: by > 0 ? 'one worker more' : 'one worker less' })
       order((one) => one.scale({ workers: by, isRelative: true }))
     })
-  for (const signal of WITHOUT_MEANING)
+  if (reopenLog !== undefined) process.on('SIGUSR1', reopenLog)
+  for (const signal of WITHOUT_MEANING.filter((one) => reopenLog === undefined || one !== 'SIGUSR1'))
     process.on(signal, () => log('warn', 'signal', { signal, meaning: 'none in this version' }))
   return (started) => {
     launcher = started

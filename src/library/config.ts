@@ -15,6 +15,8 @@ export interface Config {
   readonly runtimeDir?: string
   /** a file that has the launcher's pid while it runs */
   readonly pidFile?: string
+  /** where the launcher's own lines go; SIGUSR1 opens it again by its name, after it was moved away. Default: they go to stderr */
+  readonly logFile?: string
   /** the launcher's own lines on stderr. Default: text */
   readonly logFormat?: 'text' | 'json'
   /** workers, each with a socket of its own; max: one per CPU. Default: 1; $WEB_CONCURRENCY if it is set; verify: 2 */

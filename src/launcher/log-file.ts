@@ -1,0 +1,84 @@
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { ReuseportError } from '../errors.js'
+import { createLog, type Log } from '../log.js'
+
+/** Read by its owner and group: what a program says of itself may be nobody else's. */
+const MODE = 0o640
+
+/**
+ * A file that lines are added to, and that may be moved away at any time: `reopen` begins a new one. Where a line cannot be written (a full
+ * disk) the service goes on without it, and says how many were lost as soon as one can be written again.
+ */
+export class LogFile {
+  readonly #path: string
+  #fd: number
+  #dropped = 0
+  /** The line before this one has been cut off. */
+  #isCut = false
+  /** Called when lines can be written again, with the number of those that could not. */
+  tellDropped: (lines: number) => void = () => {}
+
+  /** Throws ERR_LOG_FILE. */
+  constructor(path: string) {
+    this.#path = path
+    this.#fd = this.#open()
+  }
+
+  write(line: string): void {
+    const data = Buffer.from(this.#isCut ? `\n${line}` : line)
+    let written = 0
+    try {
+      while (written < data.length) written += writeSync(this.#fd, data, written)
+    } catch {
+      // ENOSPC, EDQUOT, EIO.
+      if (written > 0) this.#isCut = data[written - 1] !== NEWLINE
+      this.#dropped++
+      return
+    }
+    this.#isCut = false
+    const dropped = this.#dropped
+    this.#dropped = 0
+    if (dropped > 0) this.tellDropped(dropped)
+  }
+
+  /** By its name anew. Throws ERR_LOG_FILE: then the old one is written to. */
+  reopen(): void {
+    const fd = this.#open()
+    closeSync(this.#fd)
+    this.#fd = fd
+    this.#isCut = false
+  }
+
+  #open(): number {
+    try {
+      return openSync(this.#path, 'a', MODE)
+    } catch (cause) {
+      throw new ReuseportError('ERR_LOG_FILE', `cannot write to ${this.#path}: ${(cause as Error).message}`, {
+        facts: { path: this.#path },
+        next: 'Give a file in a directory that is there, and that this user may write to, with --log-file.',
+        cause,
+      })
+    }
+  }
+}
+
+const NEWLINE = 10
+
+/** The launcher's log in a file; `reopen`: what SIGUSR1 asks for. Throws ERR_LOG_FILE. */
+export function openLogFile(path: string, format: 'text' | 'json'): { log: Log; reopen: () => void } {
+  const file = new LogFile(path)
+  // Lines of a file have nobody else to stamp them.
+  const log = createLog(format, (line) => file.write(line), true)
+  file.tellDropped = (lines) => log('warn', 'log.dropped', { lines })
+  return {
+    log,
+    reopen: () => {
+      try {
+        file.reopen()
+        log('info', 'log.reopened', { path })
+      } catch (error) {
+        log('error', 'log.not-reopened', { path, reason: (error as Error).message })
+      }
+    },
+  }
+}
