@@ -21,7 +21,15 @@ function install(): string {
   const files = packed.files.map(({ path }) => path)
   expect(files).toContain('dist/worker/preload.js')
   expect(files.filter((path) => path.startsWith('prebuilds/linux-'))).toHaveLength(1)
-  for (const page of ['README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'docs/errors.md'])
+  for (const page of [
+    'README.md',
+    'man/reuseport-run.1',
+    'schema/config.json',
+    'LICENSE',
+    'CHANGELOG.md',
+    'SECURITY.md',
+    'docs/errors.md',
+  ])
     expect(files).toContain(page)
   expect(files.filter((path) => /^(src|test|native\/(test|fuzz)|build|node_modules|\.ci)\//.test(path))).toEqual([])
   writeFileSync(join(folder, 'package.json'), '{"private":true}')
