@@ -14,9 +14,12 @@
         "native/process.cc",
         "native/sockets.cc",
         "native/steering.cc",
+        "native/upgrade.cc",
         "native/core/address.cc",
+        "native/core/exec.cc",
         "native/core/identity.cc",
         "native/core/message.cc",
+        "native/core/shield.cc",
         "native/core/signals.cc",
         "native/core/spawn.cc",
         "native/core/steering.cc",
@@ -26,6 +29,13 @@
       "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
       "defines": ["NAPI_VERSION=8", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
       "cflags_cc": ["-std=c++17", "-Wall", "-Wextra", "-fvisibility=hidden"],
+      "ldflags": ["-Wl,-z,relro,-z,now"]
+    },
+    {
+      "target_name": "shield",
+      "sources": ["native/shield.c"],
+      "include_dirs": ["native"],
+      "cflags_c": ["-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"],
       "ldflags": ["-Wl,-z,relro,-z,now"]
     }
   ]

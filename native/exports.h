@@ -14,6 +14,7 @@ void exportDescriptors(Napi::Object exports);
 void exportSockets(Napi::Object exports);
 void exportChannel(Napi::Object exports);
 void exportSteering(Napi::Object exports);
+void exportUpgrade(Napi::Object exports);
 void exportProcess(Napi::Object exports);
 void exportIdentity(Napi::Object exports);
 void exportNetwork(Napi::Object exports);

@@ -1,4 +1,4 @@
-// npm `prepack`: prebuilds/linux-<arch>/reuseport.<glibc|musl>.node, stripped, for the platform this runs on, and a dist/ that holds
+// npm `prepack`: prebuilds/linux-<arch>/{reuseport,shield}.<glibc|musl>.node, stripped, for the platform this runs on, and a dist/ that holds
 // what src/ compiles to and nothing older.
 
 import { execFileSync } from 'node:child_process'
@@ -12,13 +12,17 @@ const NEWEST = { GLIBC: '2.28', GLIBCXX: '3.4.25', CXXABI: '1.3.11' }
 
 const { glibcVersionRuntime } = process.report.getReport().header
 const libc = glibcVersionRuntime === undefined ? 'musl' : 'glibc'
-const target = join(root, 'prebuilds', `linux-${process.arch}`, `reuseport.${libc}.node`)
+const directory = join(root, 'prebuilds', `linux-${process.arch}`)
 
 buildAddon()
-if (libc === 'glibc') requireOldSymbols(addon)
-mkdirSync(dirname(target), { recursive: true })
-run('strip', ['--strip-unneeded', '-o', target, addon])
-console.log(`${relative(root, target)}  ${statSync(target).size} bytes`)
+mkdirSync(directory, { recursive: true })
+for (const name of ['reuseport', 'shield']) {
+  const built = join(dirname(addon), `${name}.node`)
+  const target = join(directory, `${name}.${libc}.node`)
+  if (libc === 'glibc') requireOldSymbols(built)
+  run('strip', ['--strip-unneeded', '-o', target, built])
+  console.log(`${relative(root, target)}  ${statSync(target).size} bytes`)
+}
 
 rmSync(join(root, 'dist'), { recursive: true, force: true })
 buildTypeScript()

@@ -7,6 +7,9 @@ import { MAX_MESSAGE_BYTES } from './protocol.js'
  */
 const RETRY_MS = 20
 
+/** What the kernel has not taken yet of what was said. */
+export type Unsent = readonly { readonly text: string; readonly fds: readonly number[] }[]
+
 export type Packet = NonNullable<ReturnType<Native['receiveMessage']>>
 
 /** One end of the SEQPACKET socket between launcher and worker: one packet, one message; what the kernel does not take now waits. */
@@ -40,6 +43,20 @@ export class Channel {
       native.close(fd)
       throw error
     }
+  }
+
+  get fd(): number {
+    return this.#fd
+  }
+
+  get unsent(): Unsent {
+    return this.#unsent.map(({ data, fds }) => ({ text: data.toString('utf8'), fds }))
+  }
+
+  /** To be said before anything else; owns the descriptors. */
+  resume(unsent: Unsent): void {
+    for (const { text, fds } of unsent) this.#unsent.push({ data: Buffer.from(text), fds })
+    this.#flush()
   }
 
   get isOpen(): boolean {

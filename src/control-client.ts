@@ -1,6 +1,14 @@
 import { request } from 'node:http'
 import type { Readable } from 'node:stream'
-import type { CanaryPlan, Refusal, ReloadWait, ScaleVerdict, Status, Verdict } from './control-protocol.js'
+import type {
+  CanaryPlan,
+  Refusal,
+  ReloadWait,
+  ScaleVerdict,
+  Status,
+  UpgradeVerdict,
+  Verdict,
+} from './control-protocol.js'
 import { ReuseportError } from './errors.js'
 import { findLauncher } from './runtime-dir.js'
 
@@ -75,6 +83,11 @@ export class ControlClient {
       call.on('error', (cause) => reject(this.#failure('GET', '/events', cause)))
       call.end()
     })
+  }
+
+  /** Puts a new launcher in the place of the one that runs, in the same process. */
+  upgrade(): Promise<UpgradeVerdict> {
+    return this.#ask<UpgradeVerdict>('POST', '/upgrade')
   }
 
   /** Orders the stop and waits until the launcher has ended. */

@@ -9,6 +9,7 @@
  *                             cannot be had
  *   POST /promote?wait=…      the canary that is watched has passed: the Verdict of its reload. 409: none is
  *   POST /abort               the reload that runs is given up, or undone: its Verdict. 409: none runs
+ *   POST /upgrade             UpgradeVerdict, of the launcher that goes on: the new one, or this one if that could not take its place
  *   POST /stop                 {stopped: true}, as long as the connection: its end of file is the launcher's end
  *
  * Anything else: 404 or 405, with {code, message}. Fields are only added within a schema number.
@@ -25,8 +26,11 @@ export interface Status {
   readonly name: string
   readonly pid: number
   readonly version: string
-  /** Start time of the launcher, ISO 8601. */
+  /** Of the launcher: process.version. */
+  readonly node: string
+  /** Start of the launcher, and of what it is now if it was upgraded since; ISO 8601. */
   readonly startedAt: string
+  readonly upgradedAt: string | null
   readonly state: LauncherState
   readonly term: number
   /** Number of the working generation; null before the first one serves. */
@@ -238,6 +242,27 @@ export interface Refusal {
   readonly reason: string
   readonly facts: Readonly<Record<string, string | number | boolean>>
   readonly next: string
+}
+
+/** A launcher, by what it runs. */
+export interface LauncherVersion {
+  readonly version: string
+  /** As process.version. */
+  readonly node: string
+}
+
+/** Answer to a request to put a new launcher in the place of the one that runs. */
+export interface UpgradeVerdict {
+  /** 'refused': it goes on as it was, and `reason` says why. */
+  readonly result: 'done' | 'refused' | 'stopped'
+  readonly reason: string | null
+  /** What the new one said on stderr when it was tried, if it was refused: the last lines. */
+  readonly stderr: readonly string[]
+  /** null: it did not come so far. */
+  readonly from: LauncherVersion | null
+  readonly to: LauncherVersion | null
+  /** Milliseconds in which no launcher acted; null: it was not replaced. */
+  readonly gapMs: number | null
 }
 
 /** Most slots of a launcher. */

@@ -24,6 +24,7 @@ export type ErrorCode =
   | 'ERR_RUNTIME_DIR'
   | 'ERR_START_FAILED'
   | 'ERR_TIMED_OUT'
+  | 'ERR_UPGRADE'
   | 'ERR_USAGE'
   | 'ERR_USER'
   | 'ERR_WORKING_DIRECTORY'
@@ -77,6 +78,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   ERR_RUNTIME_DIR: 1,
   ERR_START_FAILED: 1,
   ERR_TIMED_OUT: 5,
+  ERR_UPGRADE: 1,
   ERR_USAGE: 2,
   ERR_USER: 2,
   ERR_WORKING_DIRECTORY: 1,

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { ReuseportError } from './errors'
 
@@ -135,6 +135,18 @@ export interface Native {
    */
   useFilesAs(identity: Identity): void
 
+  // --- another image of this process ---------------------------------------------------------------------------------
+  /** memfd_create(2): a file in memory, close-on-exec. */
+  memoryFile(name: string): number
+  /** fcntl(F_SETFD, FD_CLOEXEC). Throws EBADF when it is not open. */
+  closeOnExec(fd: number): void
+  /** Signals wait from now on. On the main thread only (native/core/shield.h). */
+  raiseShield(): void
+  /** They come again. Gives whether this image was started behind the preloaded object of `shieldFile()`. */
+  lowerShield(): boolean
+  /** execve(2), with exactly the descriptors 0, 1, 2 and `fds` left open. Returns never; throws what the kernel says, and all is as before. */
+  replaceProcess(options: ReplaceOptions): never
+
   // --- a private network -------------------------------------------------------------------------------------------
   /** unshare(CLONE_NEWNET) of the calling thread and SIOCSIFFLAGS to bring its loopback up. Throws EPERM without CAP_SYS_ADMIN. */
   enterPrivateNetwork(): void
@@ -211,6 +223,12 @@ export interface SpawnOptions {
   /** As whom it runs, for good: set in this order groups, gid, uid; read back; no way back. Left out: as this process. */
   identity?: Identity
 }
+export interface ReplaceOptions {
+  file: string
+  argv: readonly string[]
+  env: readonly string[]
+  fds: readonly number[]
+}
 /**
  * Does not own its descriptor: `close()` ends the watching (idempotent), the caller closes the descriptor after it. Unreferenced
  * at first: a watched descriptor alone never keeps a process alive. At the end of its environment it closes itself.
@@ -234,6 +252,7 @@ export const MAX_FDS_PER_MESSAGE = 253
 
 let binding: string | undefined
 let loaded: Native | undefined
+let loadedFrom: string | undefined
 
 /** Makes this file the addon, in place of the package's own: what REUSEPORT_RUN_BINDING says, for who has taken it out of the environment. */
 export function useBinding(path: string | undefined): void {
@@ -244,6 +263,13 @@ export function useBinding(path: string | undefined): void {
 export function native(): Native {
   loaded ??= load()
   return loaded
+}
+
+/** The object that keeps signals waiting while a new image starts (native/shield.c): it lies beside the addon. undefined: it does not. */
+export function shieldFile(): string | undefined {
+  native()
+  const file = loadedFrom?.replace(/reuseport(?=[^/]*$)/, 'shield')
+  return file !== undefined && file !== loadedFrom && existsSync(file) ? file : undefined
 }
 
 function load(): Native {
@@ -261,7 +287,9 @@ function load(): Native {
     : ['build/Release/reuseport.node', `prebuilds/linux-${process.arch}/reuseport.${libc()}.node`]
   for (const [index, candidate] of candidates.entries()) {
     try {
-      return requireAddon(candidate)
+      const addon = requireAddon(candidate)
+      loadedFrom = resolve(__dirname, '..', candidate)
+      return addon
     } catch (error) {
       // Only a file that is not there leads to the next one: an addon that cannot be loaded is a fact to be told, not to be hidden by
       // an older one that can.

@@ -42,6 +42,8 @@ export interface RuntimeDir {
   letWorkersIn(socket: string): void
   /** Path of a socket on which a health command reaches this worker; its directory is there. */
   healthSocket(worker: number): string
+  /** Descriptor of the lock. */
+  readonly lock: number
   /** Removes the launcher's files and its directory, and gives the lock up. Idempotent. */
   release(): void
 }
@@ -105,35 +107,54 @@ function take(
   { startedFrom, user }: { startedFrom: string; user?: WorkerUser | undefined },
 ): RuntimeDir {
   const at = (file: string): string => join(directory, file)
-  const workers = (file: string): string => (user === undefined ? at(file) : join(at('w'), file))
   checkLength(at('control.sock'))
-  checkLength(workers('channel.sock'))
+  checkLength(workersPath(directory, user, 'channel.sock'))
   const lock = takeLock(directory, name, startedFrom)
-  const files = ['control.sock', 'channel.sock', 'notify.sock', 'pid', 'health', 'w'].map(at)
-  let released = false
-  const release = (): void => {
-    if (released) return
-    released = true
-    for (const file of files) rmSync(file, { force: true, recursive: true })
-    // The lock file goes while the lock is held: a newcomer that opened it before sees another inode at the path and tries again.
-    rmSync(at('lock'), { force: true })
-    closeSync(lock)
-    removeEmpty(directory)
-  }
+  const taken = heldRuntimeDir(directory, { lock, user })
   try {
     // The lock is ours: whatever a dead predecessor left here may go.
-    for (const file of files) rmSync(file, { force: true, recursive: true })
+    for (const file of filesIn(directory)) rmSync(file, { force: true, recursive: true })
     makeWorkers(directory, 'keep', user)
     if (user !== undefined) makeWorkers(at('w'), 'make', user)
     writeFileSync(at('pid'), `${process.pid}\n`, { mode: 0o644 })
     ftruncateSync(lock)
     writeSync(lock, JSON.stringify({ pid: process.pid, startedFrom } satisfies LockRecord), 0)
+    return taken
   } catch (cause) {
-    release()
+    taken.release()
     throw notUsable(directory, cause)
+  }
+}
+
+function filesIn(directory: string): string[] {
+  return ['control.sock', 'channel.sock', 'notify.sock', 'pid', 'health', 'w'].map((file) => join(directory, file))
+}
+
+/** What is for workers. */
+function workersPath(directory: string, user: WorkerUser | undefined, file: string): string {
+  return user === undefined ? join(directory, file) : join(directory, 'w', file)
+}
+
+/** The directory of a launcher that this process is already: it has its lock. */
+export function heldRuntimeDir(
+  directory: string,
+  { lock, user }: { lock: number; user: WorkerUser | undefined },
+): RuntimeDir {
+  const at = (file: string): string => join(directory, file)
+  const workers = (file: string): string => workersPath(directory, user, file)
+  let released = false
+  const release = (): void => {
+    if (released) return
+    released = true
+    for (const file of filesIn(directory)) rmSync(file, { force: true, recursive: true })
+    // The lock file goes while the lock is held: a newcomer that opened it before sees another inode at the path and tries again.
+    rmSync(at('lock'), { force: true })
+    closeSync(lock)
+    removeEmpty(directory)
   }
   return {
     directory,
+    lock,
     controlSocket: at('control.sock'),
     channelSocket: workers('channel.sock'),
     notifySocket: workers('notify.sock'),

@@ -30,6 +30,10 @@ export class ServiceSocket {
     this.#retry ??= setTimeout(() => this.#flush(), RETRY_MS)
   }
 
+  get isSending(): boolean {
+    return this.#unsent.length > 0
+  }
+
   /** Whether the manager has done all that was sent before, within this time (BARRIER=1: it closes the descriptor then). */
   barrier(timeoutMs: number): Promise<boolean> {
     const [reader, writer] = this.#native.pipe(true)

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { ReuseportError } from '../errors.js'
+import { ENV_STATE, SELF_TEST } from '../launcher/upgrade/words.js'
 import { VERSION } from '../version.js'
 import type { Shell } from './completion.js'
 import type { Verb } from './option-table.js'
@@ -13,7 +14,11 @@ async function run(line: CommandLine): Promise<number> {
   if (line.values['version'] === true) return print(`${VERSION}\n`)
   if (line.verb !== 'start') outliveReaders()
   const { settle } = require('./settle.js') as typeof import('./settle.js')
-  return await obey(await settle(line))
+  if (process.env[ENV_STATE] === undefined || line.verb !== 'start') return await obey(await settle(line))
+  // First of all: it says from where this launcher was started.
+  const { takeImage } = require('../launcher/upgrade/inherited.js') as typeof import('../launcher/upgrade/inherited.js')
+  const before = takeImage()
+  return (require('./start.js') as typeof import('./start.js')).start(await settle(line), before)
 }
 
 async function obey(line: Settled): Promise<number> {
@@ -33,6 +38,8 @@ async function obey(line: Settled): Promise<number> {
       return (require('./config.js') as typeof import('./config.js')).config(line)
     case 'completion':
       return print((require('./completion.js') as typeof import('./completion.js')).completion(line.word as Shell))
+    case 'upgrade':
+      return (require('./upgrade.js') as typeof import('./upgrade.js')).upgrade(line)
     case 'doctor':
       return (require('./doctor.js') as typeof import('./doctor.js')).doctor(line)
     case 'events':
@@ -71,8 +78,12 @@ function fail(error: unknown): number {
 
 async function main(): Promise<void> {
   let code: number
+  const [first, ...rest] = process.argv.slice(2)
   try {
-    code = await run(parseCommandLine(process.argv.slice(2)))
+    code =
+      first === SELF_TEST
+        ? await (require('./self-test.js') as typeof import('./self-test.js')).selfTest(rest)
+        : await run(parseCommandLine(process.argv.slice(2)))
   } catch (error) {
     code = fail(error)
   }

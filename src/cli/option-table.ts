@@ -39,6 +39,7 @@ export type Verb =
   | 'scale'
   | 'status'
   | 'stop'
+  | 'upgrade'
   | 'verify'
   | 'doctor'
   | 'events'
@@ -51,6 +52,7 @@ export const VERBS: readonly Verb[] = [
   'status',
   'events',
   'stop',
+  'upgrade',
   'verify',
   'doctor',
   'config',
@@ -66,7 +68,7 @@ export const WORDS: Readonly<Partial<Record<Verb, readonly string[]>>> = {
 const RUNS: readonly Verb[] = ['start', 'verify']
 const ALL: readonly Verb[] = VERBS
 /** They start a launcher, or find one. */
-const FINDS: readonly Verb[] = ['start', 'reload', 'scale', 'status', 'events', 'stop']
+const FINDS: readonly Verb[] = ['start', 'reload', 'scale', 'status', 'events', 'stop', 'upgrade']
 /** They look for a config file. */
 const CONFIGURED: readonly Verb[] = [...FINDS, 'verify']
 
@@ -522,14 +524,14 @@ export const OPTIONS: readonly OptionRow[] = [
     name: 'timeout',
     value: 'TIME',
     group: 'order',
-    verbs: ['reload', 'scale', 'stop'],
+    verbs: ['reload', 'scale', 'stop', 'upgrade'],
     default: 'never',
     help: 'give up waiting after this; the launcher goes on',
   },
   {
     name: 'json',
     group: 'order',
-    verbs: ['reload', 'scale', 'status', 'verify', 'doctor', 'config'],
+    verbs: ['reload', 'scale', 'status', 'upgrade', 'verify', 'doctor', 'config'],
     help: 'print JSON',
   },
   {

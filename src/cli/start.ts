@@ -5,25 +5,36 @@ import { Launcher } from '../launcher/launcher.js'
 import { catchSignals } from '../launcher/signals.js'
 import { openLog, stderr } from '../launcher/stderr.js'
 import { letGoOfClosedTerminals } from '../launcher/terminal.js'
+import type { Image } from '../launcher/upgrade/image.js'
 import type { Log } from '../log.js'
+import { native } from '../native.js'
 import type { LauncherOptions } from '../options.js'
 import { nearestVerb } from './parse.js'
 import { type Settled, settle } from './settle.js'
 import { settledOptions } from './settled-options.js'
 
-/** Runs the launcher in the foreground until it ends. */
-export async function start(line: Settled): Promise<number> {
-  const directory = logicalDirectory()
+/** Runs the launcher in the foreground until it ends. `before`: what another image of this process has left. */
+export async function start(line: Settled, before?: Image): Promise<number> {
+  const directory = before?.specs.directory ?? logicalDirectory()
   const options = settledOptions(line, directory)
   const events = new EventStream()
   const own = options.logFile === undefined ? { log: openLog(options.logFormat) } : openFile(options.logFile, options)
   const log = events.beside(own.log)
-  const obey = catchSignals(log, 'reopen' in own ? own.reopen : undefined)
+  const signals = catchSignals(log, 'reopen' in own ? own.reopen : undefined, before?.signals)
+  if (before !== undefined) {
+    // Those that came meanwhile come now.
+    native().lowerShield()
+    stderr.write(Buffer.from(before.stderr, 'base64'))
+  }
   const reread = async (): Promise<LauncherOptions> => settledOptions(await settle(line.asGiven, directory), directory)
-  const launcher = await Launcher.start(options, { log, events }, reread).catch((error: unknown) => {
-    throw orVerb(error, options.command)
-  })
-  obey(launcher)
+  const told = { log, events, saveSignals: signals.save }
+  const launcher =
+    before === undefined
+      ? await Launcher.start(options, told, reread).catch((error: unknown) => {
+          throw orVerb(error, options.command)
+        })
+      : Launcher.resume(options, told, reread, before)
+  signals.obey(launcher)
   const code = await launcher.ended
   await stderr.flushed()
   letGoOfClosedTerminals()

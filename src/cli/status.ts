@@ -73,7 +73,9 @@ const indent = (lines: readonly string[]): string[] => lines.map((line) => `  ${
 function headline({ status, at }: Look): string {
   const { name, state, pid, working, term, version } = status
   const up = describeAge(Math.max(0, at - Date.parse(status.startedAt)))
-  return `${name}: ${state}, launcher pid ${pid}, generation ${working ?? '-'}, term ${term}, up ${up}, ${version}`
+  const since =
+    status.upgradedAt == null ? '' : `, upgraded ${describeAge(Math.max(0, at - Date.parse(status.upgradedAt)))} ago`
+  return `${name}: ${state}, launcher pid ${pid}, generation ${working ?? '-'}, term ${term}, up ${up}${since}, ${version}`
 }
 
 /** What there is to say of single slots, of reloads and scales. */

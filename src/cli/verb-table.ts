@@ -49,6 +49,14 @@ export const VERB_TABLE: Readonly<Record<Verb, VerbRow>> = {
     summary: 'drain and end',
     more: ['Drains and ends the launcher and its workers; returns when they have gone.'],
   },
+  upgrade: {
+    form: 'upgrade [options]',
+    summary: "a new launcher takes this one's place, in the same process",
+    more: [
+      'Puts the launcher and the Node that its command line leads to now in the place of the one that runs: same pid, same workers, same sockets. It is tried first; if it could not take over, nothing changes. Workers are not reloaded.',
+      'Exit code: 0 done, 1 refused (the launcher goes on as it was) or stopped, 3 no launcher, 5 timed out.',
+    ],
+  },
   verify: {
     form: 'verify [options] [--] command…',
     summary: 'prove it: reloads under load, every lost request counted',

@@ -23,6 +23,10 @@ export interface Agents {
   loads(watchMs?: number): Promise<ReadonlyMap<number, Load>>
   /** PM2's message in place of the stop signal; `heard`: the program listens for it. */
   shutdown(worker: number, answered: (heard: boolean) => void): void
+  /** Whether something of our own, which the brain does not know, waits for an answer. */
+  readonly asks: boolean
+  /** It gets none. */
+  giveUpAsking(): void
   close(): void
 }
 

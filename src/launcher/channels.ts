@@ -15,21 +15,38 @@ import {
 } from '../protocol.js'
 import type { Agents, Connect, HandAnswer, Load } from './agents.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
+import { now } from './clock.js'
 import { type Beat, type Patience, pingEveryMs, WakingClock } from './heartbeat.js'
-import { Pending } from './pending.js'
+import { Pending, SAVED_PENDING, type SavedPending } from './pending.js'
 import { doingOf } from './process-state.js'
 import type { Processes } from './processes.js'
 import { Questions } from './questions.js'
 import { parseReport } from './report.js'
+import { type Check, fieldsOf, isAnything, isFd, isWhole, listOf, pairsOf, recordOf } from './shape.js'
 import type { Sockets } from './sockets.js'
 import { judge, type Standing } from './welcome.js'
-import { WorkerChannel } from './worker-channel.js'
+import { SAVED_CHANNEL, type SavedChannel, WorkerChannel } from './worker-channel.js'
 
 /** Connections that may wait while the launcher is busy: every worker of a large machine at once. */
 const CHANNEL_BACKLOG = 511
 
 /** Until the next try to accept when descriptors have run out: long enough not to spin, short for a worker that waits (10 s, its ANSWER_MS). */
 const ACCEPT_PAUSE_MS = 200
+
+export interface SavedChannels {
+  readonly fd: number
+  readonly nextId: number
+  readonly all: readonly SavedChannel[]
+  readonly leftBehind: readonly (readonly [number, Held])[]
+  readonly pending: SavedPending
+}
+export const SAVED_CHANNELS: Check = fieldsOf({
+  fd: isFd,
+  nextId: isWhole,
+  all: listOf(SAVED_CHANNEL),
+  leftBehind: pairsOf(isWhole, recordOf(isAnything)),
+  pending: SAVED_PENDING,
+})
 
 /**
  * The launcher's end of all channels. Each worker has one channel per thread that listens; to the brain it is one worker: an order goes to
@@ -48,12 +65,12 @@ export class Channels implements Agents {
   readonly #pending: Pending
   readonly #questions: Questions
   /** What draining workers had in hand when a channel of theirs ended, which comes before the end of the process, or after it. */
-  readonly #leftBehind = new Map<number, Held>()
+  readonly #leftBehind: Map<number, Held>
   readonly #patience: Patience
   readonly #uid: number | undefined
   #beat: NodeJS.Timeout | undefined
   #pause: NodeJS.Timeout | undefined
-  #nextId = 1
+  #nextId: number
 
   constructor(options: {
     path: string
@@ -66,7 +83,10 @@ export class Channels implements Agents {
     post: (event: WorkerEvent) => void
     patience: Patience
     log: Log
+    /** Of another image of this process. */
+    saved: SavedChannels | undefined
   }) {
+    const { saved } = options
     this.#patience = options.patience
     this.#uid = options.uid
     this.#processes = options.processes
@@ -74,28 +94,64 @@ export class Channels implements Agents {
     this.#standing = options.standing
     this.#post = options.post
     this.#log = options.log
-    this.#pending = new Pending(options.post)
+    this.#leftBehind = new Map(saved?.leftBehind)
+    this.#nextId = saved?.nextId ?? 1
+    this.#pending = new Pending(options.post, saved?.pending.nextSeq)
     this.#questions = new Questions({
       pending: this.#pending,
       of: (worker) => this.#of(worker),
       standing: options.standing,
       log: options.log,
     })
-    this.#fd = this.#native.socket('unix', 'seqpacket')
-    this.#native.bindUnix(this.#fd, options.path)
-    options.letWorkersIn(options.path)
-    this.#native.listen(this.#fd, CHANNEL_BACKLOG)
+    this.#fd = saved?.fd ?? this.#listen(options.path, options.letWorkersIn)
     this.#poller = new this.#native.Poller(this.#fd, () => this.#accept())
     this.#poller.start(READABLE)
     this.#poller.ref()
-    if (this.#patience.timeoutMs > 0) this.#listenToHearts(new WakingClock(performance.now()))
+    if (saved !== undefined) this.#resume(saved)
+    if (this.#patience.timeoutMs > 0) this.#listenToHearts(new WakingClock(now()))
+  }
+
+  #listen(path: string, letWorkersIn: (path: string) => void): number {
+    const fd = this.#native.socket('unix', 'seqpacket')
+    this.#native.bindUnix(fd, path)
+    letWorkersIn(path)
+    this.#native.listen(fd, CHANNEL_BACKLOG)
+    return fd
+  }
+
+  #resume({ all, pending }: SavedChannels): void {
+    for (const one of all) {
+      const process = one.worker === null ? null : this.#processes.get(one.worker)
+      // Its worker has ended, and nothing more will come from it.
+      if (process === undefined) closeAll([one.fd, ...one.unsent.flatMap(({ fds }) => fds)])
+      else this.#add(one.id, one.fd, one).process = process
+    }
+    this.#pending.resume(pending, [...this.#all])
+  }
+
+  save(): SavedChannels {
+    return {
+      fd: this.#fd,
+      nextId: this.#nextId,
+      all: [...this.#all].map((channel) => channel.save()),
+      leftBehind: [...this.#leftBehind],
+      pending: this.#pending.save(),
+    }
+  }
+
+  get asks(): boolean {
+    return this.#pending.asks
+  }
+
+  giveUpAsking(): void {
+    this.#pending.giveUpAsking()
   }
 
   #listenToHearts(clock: WakingClock): void {
     const everyMs = pingEveryMs(this.#patience.timeoutMs, this.#all.size)
     this.#beat = setTimeout(() => {
-      const now = clock.look(performance.now(), everyMs)
-      for (const channel of this.#all) if (channel.process !== null) channel.heartbeat.tick(now)
+      const awake = clock.look(now(), everyMs)
+      for (const channel of this.#all) if (channel.process !== null) channel.heartbeat.tick(awake)
       this.#listenToHearts(clock)
     }, everyMs).unref()
   }
@@ -175,15 +231,18 @@ export class Channels implements Agents {
   }
 
   #accept(): void {
-    for (let fd = this.#take(); fd !== null; fd = this.#take()) {
-      this.#all.add(
-        new WorkerChannel(this.#nextId++, fd, {
-          readable: (channel) => this.#readAll(channel),
-          beat: (channel, beat) => this.#beatOf(channel, beat),
-          patience: this.#patience,
-        }),
-      )
+    for (let fd = this.#take(); fd !== null; fd = this.#take()) this.#add(this.#nextId++, fd)
+  }
+
+  #add(id: number, fd: number, saved?: SavedChannel): WorkerChannel {
+    const on = {
+      readable: (channel: WorkerChannel) => this.#readAll(channel),
+      beat: (channel: WorkerChannel, beat: Beat) => this.#beatOf(channel, beat),
+      patience: this.#patience,
     }
+    const channel = new WorkerChannel(id, fd, on, saved)
+    this.#all.add(channel)
+    return channel
   }
 
   /** The next connection; null when none waits, or none can be taken now. */
@@ -257,7 +316,7 @@ export class Channels implements Agents {
       case 'drained':
         return this.#drained(channel, worker, report.outcome)
       case 'draining':
-        channel.held = { ...report, at: performance.now() }
+        channel.held = { ...report, at: now() }
         return
       case 'closed-early':
         return this.#post({ type: 'closed-early', worker, call: report.call, cut: report.cut, open: report.open })

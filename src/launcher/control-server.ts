@@ -1,7 +1,16 @@
-import { createServer, type Server, type ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
-import type { CanaryPlan, Refusal, ReloadWait, ScaleVerdict, Status, Verdict } from '../control-protocol.js'
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
+import type {
+  CanaryPlan,
+  Refusal,
+  ReloadWait,
+  ScaleVerdict,
+  Status,
+  UpgradeVerdict,
+  Verdict,
+} from '../control-protocol.js'
 import type { EventStream } from './event-stream.js'
+import { type Check, fieldsOf, isFd, isWhole, listOf, oneOf, orNull } from './shape.js'
 
 /** What the control socket can ask of the launcher. Callers are named by number, so that the brain can hold them as plain data. */
 export interface Orders {
@@ -11,11 +20,28 @@ export interface Orders {
   abort(caller: number): void
   /** `isRelative`: so many more, or fewer. */
   scale(caller: number, workers: number, isRelative: boolean): void
+  upgrade(caller: number): void
   stop(caller: number): void
   readonly events: EventStream
 }
 
-const PATHS: readonly string[] = ['/status', '/events', '/reload', '/promote', '/abort', '/scale', '/stop']
+export interface SavedControl {
+  readonly fd: number
+  readonly nextCaller: number
+  /** 'answer': to what was ordered as `caller`. 'request': has said nothing yet. */
+  readonly clients: readonly {
+    readonly fd: number
+    readonly waitsFor: 'answer' | 'status' | 'request'
+    readonly caller: number | null
+  }[]
+}
+export const SAVED_CONTROL: Check = fieldsOf({
+  fd: isFd,
+  nextCaller: isWhole,
+  clients: listOf(fieldsOf({ fd: isFd, waitsFor: oneOf('answer', 'status', 'request'), caller: orNull(isWhole) })),
+})
+
+const PATHS: readonly string[] = ['/status', '/events', '/reload', '/promote', '/abort', '/scale', '/upgrade', '/stop']
 const READING: readonly string[] = ['/status', '/events']
 const WAITS: readonly string[] = ['admitted', 'baked', 'retired'] satisfies ReloadWait[]
 /** A request says all it has to say in its first line; whoever takes longer to send it is not our client (reliability.md I-06). */
@@ -29,6 +55,7 @@ export class ControlServer {
   readonly #server: Server
   readonly #orders: Orders
   readonly #callers = new Map<number, ServerResponse>()
+  readonly #statuses = new Set<ServerResponse>()
   readonly #connections = new Set<Socket>()
   #nextCaller = 1
 
@@ -44,10 +71,12 @@ export class ControlServer {
       },
     )
     this.#server.maxConnections = MOST_CONNECTIONS
-    this.#server.on('connection', (socket) => {
-      this.#connections.add(socket)
-      socket.once('close', () => this.#connections.delete(socket))
-    })
+    this.#server.on('connection', (socket) => this.#follow(socket))
+  }
+
+  #follow(socket: Socket): void {
+    this.#connections.add(socket)
+    socket.once('close', () => this.#connections.delete(socket))
   }
 
   listen(path: string): Promise<void> {
@@ -63,6 +92,49 @@ export class ControlServer {
     })
   }
 
+  /**
+   * What another image of this process goes on with. A connection on which a request has come in part is not in it, as it could not be
+   * read on: our own clients send theirs in one piece.
+   */
+  save(): SavedControl {
+    const callers = new Map([...this.#callers].map(([caller, { socket }]) => [socket, caller]))
+    const statuses = new Set([...this.#statuses].map(({ socket }) => socket))
+    const clients = [...this.#connections].flatMap((socket): SavedControl['clients'][number][] => {
+      const fd = fdOf(socket)
+      if (fd === undefined) return []
+      const caller = callers.get(socket) ?? null
+      if (caller !== null) return [{ fd, waitsFor: 'answer', caller }]
+      if (statuses.has(socket)) return [{ fd, waitsFor: 'status', caller }]
+      return socket.bytesRead === 0 ? [{ fd, waitsFor: 'request', caller }] : []
+    })
+    return { fd: fdOf(this.#server) as number, nextCaller: this.#nextCaller, clients }
+  }
+
+  resume({ fd, nextCaller, clients }: SavedControl): void {
+    this.#nextCaller = nextCaller
+    this.#server.listen({ fd })
+    for (const { fd, waitsFor, caller } of clients) {
+      const socket = new Socket({ fd, readable: true, writable: true })
+      if (waitsFor === 'request') {
+        this.#server.emit('connection', socket)
+        continue
+      }
+      this.#follow(socket)
+      const response = responseTo(socket)
+      if (caller === null) this.#answerStatus(response)
+      else this.#keep(caller, response)
+    }
+  }
+
+  /** An answer is on its way that the kernel has not taken whole. */
+  get isSending(): boolean {
+    return [...this.#connections].some(({ writableLength }) => writableLength > 0)
+  }
+
+  upgraded(callers: readonly number[], verdict: UpgradeVerdict): void {
+    for (const caller of callers) this.#answer(caller, verdict)
+  }
+
   verdict(callers: readonly number[], verdict: Verdict): void {
     for (const caller of callers) this.#answer(caller, verdict)
   }
@@ -74,6 +146,7 @@ export class ControlServer {
   refuse(caller: number, { reason, facts, next }: Refusal): void {
     const response = this.#callers.get(caller)
     if (response !== undefined) send(response, 409, { code: 'ERR_CANARY', message: reason, facts, next })
+    this.#callers.delete(caller)
   }
 
   /** Takes no further connection. Its path is gone when this returns: it may be a successor's right after. */
@@ -115,6 +188,7 @@ export class ControlServer {
       if (this.#orders.events.add(response)) return
       return send(response, 503, { code: 'events', message: 'too many read the events already' })
     }
+    if (pathname === '/upgrade') return this.#orders.upgrade(this.#wait(response))
     if (pathname === '/stop') return this.#orders.stop(this.#wait(response))
     if (pathname === '/scale') return this.#scale(searchParams, response)
     if (pathname === '/abort') return this.#orders.abort(this.#wait(response))
@@ -125,11 +199,20 @@ export class ControlServer {
     const watch = params.get('watch') ?? undefined
     if (watch !== undefined && !(/^\d{1,5}$/.test(watch) && Number(watch) > 0))
       return send(response, 400, { code: 'watch', message: 'watch=5000: milliseconds, at most 99999' })
-    this.#orders.status(watch === undefined ? undefined : Number(watch)).then(
-      (status) => send(response, 200, status),
-      // No descriptor is left to look around with (EMFILE), mostly.
-      (error: Error) => send(response, 500, { code: 'status', message: error.message }),
-    )
+    this.#answerStatus(response, watch === undefined ? undefined : Number(watch))
+  }
+
+  #answerStatus(response: ServerResponse, watchMs?: number): void {
+    this.#statuses.add(response)
+    response.once('close', () => this.#statuses.delete(response))
+    this.#orders
+      .status(watchMs)
+      .then(
+        (status) => send(response, 200, status),
+        // No descriptor is left to look around with (EMFILE), mostly.
+        (error: Error) => send(response, 500, { code: 'status', message: error.message }),
+      )
+      .finally(() => this.#statuses.delete(response))
   }
 
   #reload(pathname: string, params: URLSearchParams, response: ServerResponse): void {
@@ -161,7 +244,10 @@ export class ControlServer {
   }
 
   #wait(response: ServerResponse): number {
-    const caller = this.#nextCaller++
+    return this.#keep(this.#nextCaller++, response)
+  }
+
+  #keep(caller: number, response: ServerResponse): number {
     this.#callers.set(caller, response)
     // Whoever goes away does not end what was asked for; there is just nobody to tell.
     response.once('close', () => this.#callers.delete(caller))
@@ -171,7 +257,26 @@ export class ControlServer {
   #answer(caller: number, answer: unknown): void {
     const response = this.#callers.get(caller)
     if (response !== undefined && !response.headersSent) send(response, 200, answer)
+    this.#callers.delete(caller)
   }
+}
+
+/** Of a socket or a server that libuv has. */
+function fdOf(owner: Socket | Server): number | undefined {
+  const { fd } = (owner as unknown as { _handle: { fd: number } | null })._handle ?? { fd: -1 }
+  return fd >= 0 ? fd : undefined
+}
+
+/** The answer to a request that another image of this process has read. */
+function responseTo(socket: Socket): ServerResponse {
+  const request = { method: 'POST', httpVersionMajor: 1, httpVersionMinor: 1, headers: {} }
+  const response = new ServerResponse(request as unknown as IncomingMessage)
+  response.assignSocket(socket)
+  response.once('finish', () => socket.destroySoon())
+  socket.on('error', () => {})
+  // To see its end.
+  socket.resume()
+  return response
 }
 
 /** null: it cannot be meant. */

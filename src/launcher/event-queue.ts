@@ -1,6 +1,7 @@
 import type { Effect, Event } from './brain/events.js'
 import type { State } from './brain/state.js'
 import { step } from './brain/step.js'
+import { now } from './clock.js'
 
 /** Omit that keeps a union a union. */
 type Unstamped<T> = T extends unknown ? Omit<T, 'at'> : never
@@ -29,14 +30,14 @@ export class EventQueue {
 
   /** Events that arrive while effects are done wait their turn. */
   post(event: NewEvent): void {
-    const stamped = { ...event, at: performance.now() } as Event
+    const stamped = { ...event, at: now() } as Event
     if (this.#isStepping) this.#waiting.push(stamped)
     else this.#run(stamped)
   }
 
   /** Of an effect that is being done. */
   outcome(event: NewEvent): void {
-    this.#outcomes.push({ ...event, at: performance.now() } as Event)
+    this.#outcomes.push({ ...event, at: now() } as Event)
   }
 
   #run(first: Event): void {

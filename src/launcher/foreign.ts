@@ -2,6 +2,7 @@ import { type InetAddress, native, WRITABLE } from '../native.js'
 import type { Held, ListenAddress, ListenerKey } from '../protocol.js'
 import type { Agents, Connect, HandAnswer, Load } from './agents.js'
 import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
+import { now } from './clock.js'
 import { listenVariables, type NamedSocket } from './listen-fds.js'
 import type { Handed } from './processes.js'
 import type { Sockets } from './sockets.js'
@@ -21,6 +22,12 @@ interface Door {
   readonly fd: number
   readonly host: string
   readonly port: number
+}
+
+export interface SavedForeign {
+  /** By worker: milliseconds until it counts as ready. */
+  readonly timers: readonly (readonly [number, number])[]
+  readonly doors: readonly (readonly [number, Door])[]
 }
 
 function openDoor(): Door {
@@ -52,10 +59,11 @@ export class Foreign implements Agents {
   readonly #aliveMs: number | undefined
   readonly #post: (event: WorkerEvent) => void
   readonly #stop: (worker: number) => void
-  readonly #timers = new Map<number, NodeJS.Timeout>()
+  /** Of those that need only go on to be ready. */
+  readonly #timers = new Map<number, { readonly timer: NodeJS.Timeout; readonly at: number }>()
   readonly #hasDoor: boolean
   /** By worker. */
-  readonly #doors = new Map<number, Door>()
+  readonly #doors: Map<number, Door>
 
   constructor(options: {
     sockets: Sockets
@@ -67,6 +75,8 @@ export class Foreign implements Agents {
     post: (event: WorkerEvent) => void
     /** The stop signal. */
     stop: (worker: number) => void
+    /** Of another image of this process. */
+    saved: SavedForeign | undefined
   }) {
     this.#sockets = options.sockets
     this.#listens = options.listens
@@ -74,6 +84,16 @@ export class Foreign implements Agents {
     this.#hasDoor = options.hasDoor
     this.#post = options.post
     this.#stop = options.stop
+    this.#doors = new Map(options.saved?.doors)
+    for (const [worker, leftMs] of options.saved?.timers ?? []) this.#readyAfter(worker, leftMs)
+  }
+
+  readonly asks = false
+  giveUpAsking(): void {}
+
+  save(): SavedForeign {
+    const timers = [...this.#timers].map(([worker, { at }]) => [worker, Math.max(0, at - now())] as const)
+    return { timers, doors: [...this.#doors] }
   }
 
   /** The sockets of a slot: they listen. Makes those that are not there yet, and throws what `Sockets` does. */
@@ -99,14 +119,17 @@ export class Foreign implements Agents {
     this.#post({ type: 'hello', worker, pid })
     for (const [index, { address }] of this.#listens.entries())
       this.#post({ type: 'claim', worker, claim: String(index), address, backlog: BACKLOG })
-    if (this.#aliveMs === undefined) return
+    if (this.#aliveMs !== undefined) this.#readyAfter(worker, this.#aliveMs)
+  }
+
+  #readyAfter(worker: number, ms: number): void {
     const timer = setTimeout(() => {
       // Not before what has happened in time is known: it may have ended.
       setImmediate(() => {
         if (this.#timers.delete(worker)) this.#post({ type: 'ready', worker })
       })
-    }, this.#aliveMs)
-    this.#timers.set(worker, timer)
+    }, ms)
+    this.#timers.set(worker, { timer, at: now() + ms })
   }
 
   answer(worker: number, claim: string, { mode }: ClaimAnswer): void {
@@ -121,7 +144,7 @@ export class Foreign implements Agents {
   /** Its end is known. Some programs unlink the path of a socket that they close, whoever else has it. */
   lastWords(worker: number): Held {
     this.#sockets.restorePaths()
-    clearTimeout(this.#timers.get(worker))
+    clearTimeout(this.#timers.get(worker)?.timer)
     this.#timers.delete(worker)
     this.#closeDoor(worker)
     return {}
@@ -183,7 +206,7 @@ export class Foreign implements Agents {
   }
 
   close(): void {
-    for (const timer of this.#timers.values()) clearTimeout(timer)
+    for (const { timer } of this.#timers.values()) clearTimeout(timer)
     this.#timers.clear()
     for (const worker of [...this.#doors.keys()]) this.#closeDoor(worker)
   }

@@ -11,12 +11,31 @@ import { OneByOne } from './one-by-one.js'
 import { holdersOf } from './port-holder.js'
 import type { Prober } from './probe/prober.js'
 import type { Processes } from './processes.js'
+import { type Check, fieldsOf, isFlag, isText, isWhole, listOf, oneOf } from './shape.js'
 import type { Sockets } from './sockets.js'
 import type { Specs } from './specs.js'
 import { strangersBeside } from './strangers.js'
 import type { Timers } from './timers.js'
 import type { Verdicts } from './verdicts.js'
 import type { WarmUps } from './warm-ups.js'
+
+type SpawnEffect = Extract<Effect, { do: 'spawn' }>
+
+type LookEffect = Extract<Effect, { do: 'look' }>
+
+/** What is under way: workers that are still to be started, sockets that the service manager is to let go of before they are looked at. */
+export interface SavedHands {
+  readonly starts: readonly SpawnEffect[]
+  readonly looks: readonly LookEffect[]
+}
+export const SAVED_HANDS: Check = fieldsOf({
+  starts: listOf(
+    fieldsOf({ do: oneOf('spawn'), worker: isWhole, slot: isWhole, generation: isWhole, expendable: isFlag }),
+  ),
+  looks: listOf(
+    fieldsOf({ do: oneOf('look'), slot: isWhole, sockets: listOf(fieldsOf({ listener: isText, slot: isWhole })) }),
+  ),
+})
 
 /** What the effects act on. */
 interface Parts {
@@ -34,6 +53,7 @@ interface Parts {
   readonly prober: Prober | undefined
   readonly warmUps: WarmUps | undefined
   readonly control: ControlServer
+  readonly upgrade: () => void
   readonly end: (code: number, callers: readonly number[]) => void
 }
 
@@ -52,8 +72,10 @@ export class Hands {
   readonly #prober: Prober | undefined
   readonly #warmUps: WarmUps | undefined
   readonly #control: ControlServer
+  readonly #upgrade: Parts['upgrade']
   readonly #end: Parts['end']
-  readonly #starts = new OneByOne<number>()
+  readonly #looks = new Set<LookEffect>()
+  readonly #starts = new OneByOne<number, SpawnEffect>((effect) => this.#spawnNow(effect))
 
   constructor(parts: Parts) {
     this.#options = parts.options
@@ -69,6 +91,7 @@ export class Hands {
     this.#prober = parts.prober
     this.#warmUps = parts.warmUps
     this.#control = parts.control
+    this.#upgrade = parts.upgrade
     this.#end = parts.end
   }
 
@@ -96,6 +119,10 @@ export class Hands {
         return this.#steer(effect)
       case 'look':
         return this.#look(effect)
+      case 'upgrade':
+        return this.#upgrade()
+      case 'upgraded':
+        return this.#control.upgraded(effect.callers, effect.verdict)
       case 'scaled':
         return this.#control.scaled(effect.callers, effect.verdict)
       case 'protect':
@@ -144,8 +171,8 @@ export class Hands {
   }
 
   /** There may be hundreds: each takes as long as an exec, and those that are there already wait for answers. */
-  #spawn(effect: Extract<Effect, { do: 'spawn' }>): void {
-    this.#starts.add(effect.worker, () => this.#spawnNow(effect))
+  #spawn(effect: SpawnEffect): void {
+    this.#starts.add(effect.worker, effect)
   }
 
   /** One that is to end before it was started. */
@@ -155,7 +182,7 @@ export class Hands {
     return true
   }
 
-  #spawnNow({ worker, slot, generation, expendable }: Extract<Effect, { do: 'spawn' }>): void {
+  #spawnNow({ worker, slot, generation, expendable }: SpawnEffect): void {
     const spec = this.#specs.get(generation)
     const { user } = this.#options
     try {
@@ -217,10 +244,13 @@ export class Hands {
     }
   }
 
-  #look({ slot, sockets }: Extract<Effect, { do: 'look' }>): void {
+  #look(effect: LookEffect): void {
+    const { slot, sockets } = effect
     const released = this.#sockets.release(sockets)
     if (released === undefined) return this.#queue.outcome(this.#seen(slot, sockets))
+    this.#looks.add(effect)
     void released.then((isDone) => {
+      this.#looks.delete(effect)
       const error = isDone ? null : 'the service manager has copies, and does not answer'
       // They may have been closed meanwhile, with their listener.
       const there = sockets.filter((socket) => this.#sockets.has(socket))
@@ -256,6 +286,16 @@ export class Hands {
   /** What has not begun yet will not. */
   close(): void {
     this.#starts.clear()
+  }
+
+  save(): SavedHands {
+    return { starts: this.#starts.waiting, looks: [...this.#looks] }
+  }
+
+  /** What another image of this process has not come to. */
+  resume({ starts, looks }: SavedHands): void {
+    for (const effect of starts) this.#spawn(effect)
+    for (const effect of looks) this.#look(effect)
   }
 }
 

@@ -1,3 +1,5 @@
+import { type Check, fieldsOf, isNumber, oneOf, orNull } from './shape.js'
+
 /** How often an event loop is asked, at least. Its answer costs a worker one turn of that loop; nothing is measured per request. */
 const LONGEST_PAUSE_MS = 1_000
 /** Of the time-out: so much later than it, at most, a hang is noticed. */
@@ -43,6 +45,13 @@ export class WakingClock {
 /** 'lost': its event loop stands still; 'hung': still, after so long that it will not come back; 'back': it turns again. */
 export type Beat = { readonly is: 'lost' | 'hung'; readonly ms: number } | { readonly is: 'back' }
 
+export interface SavedHeartbeat {
+  readonly told: 'well' | 'lost' | 'hung'
+  /** How long a question has waited for its answer; null: none does. */
+  readonly silentMs: number | null
+}
+export const SAVED_HEARTBEAT: Check = fieldsOf({ told: oneOf('well', 'lost', 'hung'), silentMs: orNull(isNumber) })
+
 /** Whether the event loop at the other end of a channel turns: it is asked, and whatever it says is an answer. */
 export class Heartbeat {
   readonly #patience: Patience
@@ -50,12 +59,16 @@ export class Heartbeat {
   readonly #tell: (beat: Beat) => void
   /** Of the question that waits for an answer. */
   #askedAt: number | null = null
-  #told: 'well' | 'lost' | 'hung' = 'well'
+  #told: SavedHeartbeat['told']
+  #tickedAt = 0
 
-  constructor(patience: Patience, ask: () => void, tell: (beat: Beat) => void) {
+  /** `saved`: of another image of this process; the clock of this one begins at 0. */
+  constructor(patience: Patience, ask: () => void, tell: (beat: Beat) => void, saved?: SavedHeartbeat) {
     this.#patience = patience
     this.#ask = ask
     this.#tell = tell
+    this.#told = saved?.told ?? 'well'
+    this.#askedAt = saved?.silentMs == null ? null : -saved.silentMs
   }
 
   get isLost(): boolean {
@@ -64,6 +77,7 @@ export class Heartbeat {
 
   /** To be called every `pingEveryMs`, with the time of a WakingClock. */
   tick(now: number): void {
+    this.#tickedAt = now
     const askedAt = this.#askedAt
     if (askedAt === null) {
       this.#askedAt = now
@@ -91,6 +105,10 @@ export class Heartbeat {
   /** It will never say anything again: that is no answer, and nobody waits for one. */
   end(): void {
     this.#askedAt = null
+  }
+
+  save(): SavedHeartbeat {
+    return { told: this.#told, silentMs: this.#askedAt === null ? null : this.#tickedAt - this.#askedAt }
   }
 
   /** What is to be told of this silence and has not been. 'hung' comes after 'lost', a round later at least. */

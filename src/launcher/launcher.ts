@@ -5,12 +5,13 @@ import type { Log } from '../log.js'
 import type { LauncherOptions } from '../options.js'
 import { removePidFile, writePidFile } from '../pid-file.js'
 import { type ListenerKey, listenerKey, type SocketName } from '../protocol.js'
-import { notUsable, type RuntimeDir, takeRuntimeDir } from '../runtime-dir.js'
+import { heldRuntimeDir, notUsable, type RuntimeDir, takeRuntimeDir } from '../runtime-dir.js'
 import { VERSION } from '../version.js'
 import type { Agents } from './agents.js'
 import type { Event, WorkerEvent } from './brain/events.js'
 import { initialState, type State } from './brain/state.js'
 import { Channels } from './channels.js'
+import { now } from './clock.js'
 import { logicalDirectory } from './command.js'
 import { ControlServer } from './control-server.js'
 import { EventQueue } from './event-queue.js'
@@ -24,12 +25,15 @@ import type { Prober } from './probe/prober.js'
 import { Processes } from './processes.js'
 import { type ServiceEnvironment, takeServiceEnvironment } from './service/environment.js'
 import type { Heritage } from './service/heritage.js'
-import type { ServiceManager } from './service/service-manager.js'
+import type { SavedService, ServiceManager } from './service/service-manager.js'
 import { settingsOf } from './settings.js'
 import { Sockets } from './sockets.js'
 import { Specs } from './specs.js'
 import { statusOf } from './status.js'
+import { stderr } from './stderr.js'
 import { Timers } from './timers.js'
+import { IMAGE_VERSION, type Image, optionsOf, type SavedSignals, saveOptions } from './upgrade/image.js'
+import { upgrade } from './upgrade/upgrader.js'
 import { Verdicts } from './verdicts.js'
 import { WarmUps } from './warm-ups.js'
 import { strangerWarnings, warningsOf } from './warnings.js'
@@ -49,6 +53,21 @@ import type { Standing } from './welcome.js'
 
 const PRELOAD = join(__dirname, '..', 'worker', 'preload.js')
 
+/** Who hears of what happens, and who knows of signals. */
+interface Told {
+  readonly log: Log
+  readonly events: EventStream
+  readonly saveSignals: () => SavedSignals
+}
+
+/** What a launcher is made of, beside its options. */
+interface Given extends Told {
+  readonly runtime: RuntimeDir
+  readonly specs: Specs
+  readonly activation: Activation
+  readonly service: ServiceManager | undefined
+}
+
 export class Launcher {
   #options: LauncherOptions
   readonly #log: Log
@@ -59,11 +78,11 @@ export class Launcher {
   readonly #agents: Agents
   /** In their place, with `--listen`. */
   readonly #foreign: Foreign | undefined
+  readonly #channels: Channels | undefined
   readonly #control: ControlServer
   readonly #specs: Specs
   readonly #timers: Timers
-  readonly #verdicts = new Verdicts()
-  readonly #startedAt: Date = new Date()
+  readonly #verdicts: Verdicts
   readonly #queue: EventQueue
   readonly #hands: Hands
   /** Every time that the options are read again. */
@@ -71,6 +90,8 @@ export class Launcher {
   #renewing: Promise<void> = Promise.resolve()
   /** Which settings are not what they are meant to be by now; undefined: none. */
   #kept: string | undefined
+  /** Reloads that wait for it. */
+  #isRenewing = 0
   readonly #ended: Promise<number>
   #resolveEnded: (code: number) => void = () => {}
   readonly #notify: NotifySocket | undefined
@@ -79,24 +100,21 @@ export class Launcher {
   /** That has started us, and wants to know. */
   readonly #service: ServiceManager | undefined
 
+  readonly #startedAt: string
+  /** When this image of the process took over from another one; null: it is the first. */
+  readonly #upgradedAt: string | null
+  readonly #saveSignals: () => SavedSignals
+
+  /** `before`: what another image of this process has left. */
   private constructor(
     options: LauncherOptions,
-    {
-      log,
-      events,
-      runtime,
-      specs,
-      activation,
-      service,
-    }: {
-      log: Log
-      events: EventStream
-      runtime: RuntimeDir
-      specs: Specs
-      activation: Activation
-      service: ServiceManager | undefined
-    },
+    { log, events, runtime, specs, activation, service, saveSignals }: Given,
+    before?: Image,
   ) {
+    const at = new Date().toISOString()
+    this.#startedAt = before?.startedAt ?? at
+    this.#upgradedAt = before === undefined ? null : at
+    this.#saveSignals = saveSignals
     this.#options = options
     this.#service = service
     this.#log = log
@@ -106,22 +124,17 @@ export class Launcher {
       this.#resolveEnded = resolve
     })
     this.#activation = activation
-    this.#sockets = new Sockets({
-      given: activation.sockets,
-      stored: activation.stored,
-      store: service?.store,
-      user: options.user,
+    this.#verdicts = new Verdicts(before?.verdicts)
+    const kept = { store: service?.store, user: options.user }
+    this.#sockets =
+      before === undefined
+        ? new Sockets({ given: activation.sockets, stored: activation.stored, ...kept })
+        : Sockets.resume(before.sockets, kept)
+    this.#queue = new EventQueue(before === undefined ? this.#firstState() : this.#stateAfter(before.state), {
+      perform: (effect) => this.#hands.perform(effect),
+      stepped: (event, last) => this.#stepped(event, last),
     })
-    const given = activation.sockets.flatMap(({ keys }) => keys)
-    const { orders, slots, isInOrder } = this.#takeHeritage(given)
-    this.#queue = new EventQueue(
-      initialState(settingsOf(options, { slots, given, steers: isInOrder && this.#sockets.canSteer() }), orders),
-      {
-        perform: (effect) => this.#hands.perform(effect),
-        stepped: (event, before) => this.#stepped(event, before),
-      },
-    )
-    this.#timers = new Timers((id) => this.#queue.post({ type: 'timer', id }))
+    this.#timers = new Timers((id) => this.#queue.post({ type: 'timer', id }), before?.timers)
     this.#processes = new Processes({
       channel: runtime.channelSocket,
       preload: PRELOAD,
@@ -130,10 +143,12 @@ export class Launcher {
       notify: runtime.notifySocket,
       identity: options.user,
       post: (event) => this.#queue.post(this.#withLastWords(event)),
+      saved: before?.processes,
     })
-    this.#foreign = options.listen.length > 0 ? this.#makeForeign() : undefined
-    this.#agents = this.#foreign ?? this.#makeChannels()
-    this.#notify = options.ready === 'notify' ? this.#makeNotifySocket() : undefined
+    this.#foreign = options.listen.length > 0 ? this.#makeForeign(before) : undefined
+    this.#channels = this.#foreign === undefined ? this.#makeChannels(before) : undefined
+    this.#agents = this.#foreign ?? (this.#channels as Channels)
+    this.#notify = options.ready === 'notify' ? this.#makeNotifySocket(before) : undefined
     this.#prober = this.#makeProber()
     this.#warmUps = options.warmup && new WarmUps(options.warmup, this.#agents, (event) => this.#queue.post(event))
     this.#control = new ControlServer({
@@ -142,6 +157,7 @@ export class Launcher {
       promote: (caller, wait) => this.#queue.post({ type: 'promote', caller, wait }),
       abort: (caller) => this.#queue.post({ type: 'abort', caller, wait: 'baked' }),
       scale: (caller, workers, isRelative) => this.scale({ caller, workers, isRelative }),
+      upgrade: (caller) => this.upgrade({ caller }),
       stop: (caller) => this.stop({ caller }),
       events,
     })
@@ -159,8 +175,23 @@ export class Launcher {
       prober: this.#prober,
       warmUps: this.#warmUps,
       control: this.#control,
+      upgrade: () => void this.#upgrade(),
       end: (code, callers) => void this.#end(code, callers),
     })
+  }
+
+  #firstState(): State {
+    const given = this.#activation.sockets.flatMap(({ keys }) => keys)
+    const { orders, slots, isInOrder } = this.#takeHeritage(given)
+    return initialState(
+      settingsOf(this.#options, { slots, given, steers: isInOrder && this.#sockets.canSteer() }),
+      orders,
+    )
+  }
+
+  /** As it was, with the settings that the options mean now. */
+  #stateAfter(state: State): State {
+    return { ...state, settings: settingsOf(this.#options, state.settings) }
   }
 
   /** What is of no use any more is let go of, before any worker is there. */
@@ -180,7 +211,7 @@ export class Launcher {
     for (const { listener, slot } of sockets) this.#log('warn', 'store.dropped', { address: listener, slot })
   }
 
-  #makeChannels(): Channels {
+  #makeChannels(before: Image | undefined): Channels {
     return new Channels({
       path: this.#runtime.channelSocket,
       letWorkersIn: this.#runtime.letWorkersIn,
@@ -191,11 +222,12 @@ export class Launcher {
       post: (event) => this.#queue.post(event),
       patience: { timeoutMs: this.#options.hangTimeoutMs, killMs: this.#options.hangKillMs },
       log: this.#log,
+      saved: before?.channels ?? undefined,
     })
   }
 
   /** Loaded only when the program has no agent. */
-  #makeForeign(): Foreign {
+  #makeForeign(before: Image | undefined): Foreign {
     const { Foreign } = require('./foreign.js') as typeof import('./foreign.js')
     return new Foreign({
       sockets: this.#sockets,
@@ -204,6 +236,7 @@ export class Launcher {
       aliveMs: this.#options.ready === 'alive' ? this.#options.aliveMs : undefined,
       post: (event) => this.#queue.post(event),
       stop: (worker) => this.#hands.terminate(worker),
+      saved: before?.foreign ?? undefined,
     })
   }
 
@@ -226,16 +259,12 @@ export class Launcher {
    * ERR_COMMAND_NOT_EXECUTABLE, ERR_USER, ERR_NAME_TAKEN, ERR_RUNTIME_DIR, ERR_ADDON_NOT_FOUND. `reread`: what the options are meant to be by now,
    * asked before each reload.
    */
-  static async start(
-    options: LauncherOptions,
-    told: { log: Log; events: EventStream },
-    reread?: () => Promise<LauncherOptions>,
-  ): Promise<Launcher> {
+  static async start(options: LauncherOptions, told: Told, reread?: () => Promise<LauncherOptions>): Promise<Launcher> {
     // Before anything looks at the environment.
     const activation = takeListenFds()
     const service = meetServiceManager(takeServiceEnvironment(), told.log)
     try {
-      return await Launcher.#start(options, { ...told, reread, activation, service })
+      return await Launcher.#start(options, { ...told, activation, service }, reread)
     } catch (error) {
       service?.failed(error)
       service?.close()
@@ -245,33 +274,17 @@ export class Launcher {
 
   static async #start(
     options: LauncherOptions,
-    {
-      log,
-      events,
-      reread,
-      activation,
-      service,
-    }: {
-      log: Log
-      events: EventStream
-      reread: (() => Promise<LauncherOptions>) | undefined
-      activation: Activation
-      service: ServiceManager | undefined
-    },
+    given: Omit<Given, 'runtime' | 'specs'>,
+    reread: (() => Promise<LauncherOptions>) | undefined,
   ): Promise<Launcher> {
+    const { log } = given
     const directory = logicalDirectory()
-    const specs = new Specs({
-      program: options,
-      user: options.user,
-      directory,
-      agent: options.listen.length > 0 ? [] : [PRELOAD],
-      log,
-    })
+    const specs = new Specs({ program: options, user: options.user, directory, agent: agentOf(options), log })
     specs.resolve(1)
     const runtime = takeRuntimeDir(options.name, { ...options, startedFrom: directory })
     let launcher: Launcher | undefined
     try {
-      launcher = new Launcher(options, { log, events, runtime, specs, activation, service })
+      launcher = new Launcher(options, { ...given, runtime, specs })
       launcher.#reread = reread
       launcher.#openListens()
       launcher.#writePidFile()
@@ -300,6 +313,86 @@ export class Launcher {
     }
   }
 
+  /** Goes on with what another image of this process has left. */
+  static resume(asked: LauncherOptions, told: Told, reread: () => Promise<LauncherOptions>, before: Image): Launcher {
+    const { log } = told
+    // What the config file says by now is for the next reload.
+    const options = { ...asked, ...optionsOf(before) }
+    const { directory } = before.specs
+    const { user } = options
+    const specs = new Specs({ program: options, user, directory, agent: agentOf(options), log, saved: before.specs })
+    const runtime = heldRuntimeDir(before.directory, { lock: before.lock, user })
+    const { service: saved } = before
+    const service =
+      saved === null ? undefined : meetServiceManager(takeServiceEnvironment({ ...saved.variables }), log, saved)
+    const activation = { sockets: before.sockets.given, stored: [], refused: [] }
+    const launcher = new Launcher(options, { ...told, runtime, specs, activation, service }, before)
+    launcher.#reread = reread
+    launcher.#kept = before.kept ?? undefined
+    launcher.#control.resume(before.control)
+    const to = { version: VERSION, node: process.version }
+    launcher.#queue.post({ type: 'upgraded', from: before.by, to, gapMs: now() - before.at })
+    launcher.#hands.resume(before.hands)
+    launcher.#prober?.resume(before.prober)
+    launcher.#warmUps?.resume(before.warmUps)
+    if (before.sockets.stored.length > 0 && before.state.phase === 'running') launcher.#dropStoredSoon()
+    return launcher
+  }
+
+  /** For another image of this process. */
+  #save(): Image {
+    return {
+      version: IMAGE_VERSION,
+      pid: process.pid,
+      by: { version: VERSION, node: process.version },
+      at: now(),
+      ldPreload: process.env['LD_PRELOAD'] ?? null,
+      options: saveOptions(this.#options),
+      kept: this.#kept ?? null,
+      directory: this.#runtime.directory,
+      lock: this.#runtime.lock,
+      startedAt: this.#startedAt,
+      state: this.#queue.state,
+      specs: this.#specs.save(),
+      verdicts: this.#verdicts.save(),
+      timers: this.#timers.save(),
+      sockets: this.#sockets.save(),
+      processes: this.#processes.save(),
+      channels: this.#channels?.save() ?? null,
+      foreign: this.#foreign?.save() ?? null,
+      notify: this.#notify?.save() ?? null,
+      prober: this.#prober?.save() ?? [],
+      warmUps: this.#warmUps?.save() ?? [],
+      service: this.#service?.save() ?? null,
+      hands: this.#hands.save(),
+      control: this.#control.save(),
+      signals: this.#saveSignals(),
+      stderr: stderr.unwritten.toString('base64'),
+    }
+  }
+
+  #upgrade(): Promise<void> {
+    return upgrade({
+      log: this.#log,
+      directory: this.#specs.directory,
+      save: () => this.#save(),
+      isWanted: () => this.#queue.state.upgrade !== null,
+      suspend: () => {
+        this.#prober?.suspend()
+        this.#warmUps?.suspend()
+      },
+      goOn: () => {
+        this.#prober?.resume()
+        this.#warmUps?.resume()
+      },
+      isBusy: () =>
+        this.#isRenewing > 0 || this.#agents.asks || this.#control.isSending || this.#service?.isSending === true,
+      giveUpWaiting: () => this.#agents.giveUpAsking(),
+      own: (pid) => this.#processes.own(pid),
+      post: (event) => this.#queue.post(event),
+    })
+  }
+
   /** The exit code, once every worker has gone and every file is removed. */
   get ended(): Promise<number> {
     return this.#ended
@@ -311,21 +404,28 @@ export class Launcher {
     return statusOf(this.#queue.state, {
       name: this.#options.name,
       version: VERSION,
+      startedAt: this.#startedAt,
+      upgradedAt: this.#upgradedAt,
       sockets: this.#sockets,
       processes: this.#processes,
-      startedAt: this.#startedAt,
       lastReload: this.#verdicts.last,
       lastReloadAt: this.#verdicts.lastAt,
       held: (worker) => this.#agents.held(worker),
       loads,
       warnings: this.#warnings(),
-      now: performance.now(),
+      now: now(),
     })
   }
 
   reload(caller: number | null = null, wait: ReloadWait = 'baked', canary?: CanaryPlan): void {
     // One after the other: the one that was asked for last has read last.
-    this.#renewing = this.#renewing.then(() => this.#renew()).then(() => this.#orderReload(caller, wait, canary))
+    this.#isRenewing++
+    this.#renewing = this.#renewing
+      .then(() => this.#renew())
+      .then(() => {
+        this.#isRenewing--
+        this.#orderReload(caller, wait, canary)
+      })
   }
 
   /** Whoever asks for a reload has put everything there before. What cannot be had is the reason why the reload is aborted. */
@@ -356,6 +456,11 @@ export class Launcher {
   /** Another number of workers; `isRelative`: so many more than were asked for last. */
   scale({ caller = null, ...order }: { caller?: number | null; workers: number; isRelative: boolean }): void {
     this.#queue.post({ type: 'scale', caller, ...order })
+  }
+
+  /** A new launcher in the place of this one, in the same process; `reload`: and then new workers. */
+  upgrade({ caller = null, reload = false }: { caller?: number | null; reload?: boolean }): void {
+    this.#queue.post({ type: 'upgrade', caller, reload })
   }
 
   /** `pressure`: 'drain' once, 'more' for each further Ctrl-C, 'now' for SIGQUIT. */
@@ -402,10 +507,14 @@ export class Launcher {
   #isUp(): void {
     this.#tellSurroundings()
     if (this.#activation.stored.length === 0) return
-    const { workers, readyTimeoutMs } = this.#options
+    const { workers } = this.#options
     if (this.#queue.state.slots.length > workers) this.scale({ workers, isRelative: false })
-    // What nobody has claimed by then nobody wants any more.
-    setTimeout(() => this.#tellDropped(this.#sockets.dropStored()), readyTimeoutMs).unref()
+    this.#dropStoredSoon()
+  }
+
+  /** What nobody has claimed by then nobody wants any more. */
+  #dropStoredSoon(): void {
+    setTimeout(() => this.#tellDropped(this.#sockets.dropStored()), this.#options.readyTimeoutMs).unref()
   }
 
   /** Bound and listening from here on: whoever comes early waits for the first worker. Throws what `Sockets` does. */
@@ -433,7 +542,7 @@ export class Launcher {
     return this.#kept === undefined ? warnings : [...warnings, { code: 'config-kept', text: this.#kept }]
   }
 
-  #makeNotifySocket(): NotifySocket {
+  #makeNotifySocket(before: Image | undefined): NotifySocket {
     const { NotifySocket } = require('./notify-socket.js') as typeof import('./notify-socket.js')
     return new NotifySocket({
       path: this.#runtime.notifySocket,
@@ -441,6 +550,7 @@ export class Launcher {
       processes: this.#processes,
       post: (event) => this.#queue.post(event),
       log: this.#log,
+      saved: before?.notify ?? undefined,
     })
   }
 
@@ -493,9 +603,18 @@ export class Launcher {
   }
 }
 
+/** Files of ours that the program loads. */
+function agentOf({ listen }: LauncherOptions): readonly string[] {
+  return listen.length > 0 ? [] : [PRELOAD]
+}
+
 /** Loaded only when there is one. */
-function meetServiceManager(environment: ServiceEnvironment, log: Log): ServiceManager | undefined {
+function meetServiceManager(
+  environment: ServiceEnvironment,
+  log: Log,
+  saved?: SavedService,
+): ServiceManager | undefined {
   if (environment.socket === undefined) return undefined
   const { ServiceManager } = require('./service/service-manager.js') as typeof import('./service/service-manager.js')
-  return new ServiceManager(environment, log)
+  return new ServiceManager(environment, log, saved)
 }

@@ -22,27 +22,38 @@ export class NotifySocket {
   readonly #fd: number
   readonly #poller: Poller
 
+  /** `saved`: the descriptor that another image of this process had. */
   constructor(options: {
     path: string
     letWorkersIn: (path: string) => void
     processes: Processes
     post: (event: WorkerEvent) => void
     log: Log
+    saved: number | undefined
   }) {
     this.#processes = options.processes
     this.#post = options.post
     this.#log = options.log
-    this.#fd = this.#native.socket('unix', 'datagram')
-    try {
-      this.#native.setOption(this.#fd, 'passCredentials', 1)
-      this.#native.bindUnix(this.#fd, options.path)
-      options.letWorkersIn(options.path)
-    } catch (error) {
-      this.#native.close(this.#fd)
-      throw error
-    }
+    this.#fd = options.saved ?? this.#bind(options.path, options.letWorkersIn)
     this.#poller = new this.#native.Poller(this.#fd, () => this.#read())
     this.#poller.start(READABLE)
+  }
+
+  #bind(path: string, letWorkersIn: (path: string) => void): number {
+    const fd = this.#native.socket('unix', 'datagram')
+    try {
+      this.#native.setOption(fd, 'passCredentials', 1)
+      this.#native.bindUnix(fd, path)
+      letWorkersIn(path)
+      return fd
+    } catch (error) {
+      this.#native.close(fd)
+      throw error
+    }
+  }
+
+  save(): number {
+    return this.#fd
   }
 
   close(): void {

@@ -1,5 +1,6 @@
 import type { Order, Report } from '../protocol.js'
 import type { WorkerEvent } from './brain/events.js'
+import { type Check, fieldsOf, isWhole, listOf, orNull } from './shape.js'
 import type { WorkerChannel } from './worker-channel.js'
 
 export type Ack = Extract<Report, { type: 'ack' }>
@@ -19,15 +20,63 @@ interface Waiting {
   tell?: (answer: Ack | Nack | null) => void
 }
 
+export interface SavedPending {
+  readonly nextSeq: number
+  /** The brain's orders: by seq, with the channels that have not answered. */
+  readonly orders: readonly {
+    readonly seq: number
+    readonly worker: number
+    readonly from: readonly number[]
+    readonly connections: number | null
+  }[]
+}
+export const SAVED_PENDING: Check = fieldsOf({
+  nextSeq: isWhole,
+  orders: listOf(fieldsOf({ seq: isWhole, worker: isWhole, from: listOf(isWhole), connections: orNull(isWhole) })),
+})
+
 /** Orders that are on their way: who has to answer them, and who hears of it. */
 export class Pending {
   readonly #post: (event: WorkerEvent) => void
   readonly #waiting = new Map<number, Waiting>()
   /** Seqs of our own; the brain's count upwards from 1. */
-  #nextSeq = -1
+  #nextSeq: number
 
-  constructor(post: (event: WorkerEvent) => void) {
+  constructor(post: (event: WorkerEvent) => void, nextSeq: number = -1) {
     this.#post = post
+    this.#nextSeq = nextSeq
+  }
+
+  /** Whether something of our own waits for an answer. */
+  get asks(): boolean {
+    return [...this.#waiting.values()].some(({ tell }) => tell !== undefined)
+  }
+
+  /** As if whoever was asked something of our own had ended. */
+  giveUpAsking(): void {
+    for (const [seq, { tell }] of [...this.#waiting])
+      if (tell !== undefined) {
+        this.#waiting.delete(seq)
+        tell(null)
+      }
+  }
+
+  save(): SavedPending {
+    const orders = [...this.#waiting].flatMap(([seq, { worker, from, connections, tell }]) =>
+      tell === undefined ? { seq, worker, from: [...from].map(({ id }) => id), connections: connections ?? null } : [],
+    )
+    return { nextSeq: this.#nextSeq, orders }
+  }
+
+  resume({ orders }: SavedPending, channels: readonly WorkerChannel[]): void {
+    for (const { seq, worker, from, connections } of orders) {
+      const asked = new Set(channels.filter(({ id }) => from.includes(id)))
+      this.#waiting.set(seq, { worker, from: asked, ...(connections === null ? {} : { connections }) })
+    }
+    // Of those whose channel is not there any more. Not before everybody is there to hear it.
+    setImmediate(() => {
+      for (const { seq } of orders) this.#settle(seq)
+    })
   }
 
   /** An order of the brain, which hears of it when all of these channels have answered, or ended. */

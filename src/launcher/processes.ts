@@ -6,6 +6,7 @@ import { type Identity, type Native, native, type Poller, READABLE } from '../na
 import type { WorkerEvent } from './brain/events.js'
 import { foreignEnvironment, type Spec, workerEnvironment } from './command.js'
 import { readOomKills } from './oom-kills.js'
+import { type Check, fieldsOf, isFd, isText, isWhole, listOf, orNull } from './shape.js'
 import { stderr } from './stderr.js'
 
 /** What a worker's process tells: posted to the launcher's queue. */
@@ -25,10 +26,48 @@ const DEEPEST = 64
 /** Raised for processes that serve nobody yet: when memory runs out, the new goes before the old (reliability.md D-18). */
 const CANDIDATE_OOM_SCORE = 200
 
+export interface SavedProcesses {
+  readonly oomKills: number | null
+  readonly all: readonly SavedProcess[]
+}
+export interface SavedProcess {
+  readonly worker: number
+  readonly token: string
+  readonly pid: number
+  readonly startedAt: string
+  readonly statusText: string | null
+  /** The pidfd of the process that we started, until it is reaped. */
+  readonly spawned: number | null
+  readonly agent: { readonly pid: number; readonly pidfd: number } | null
+  readonly ending: { readonly code: number | null; readonly signal: string | null } | null
+  /** Read end of its stderr, while somebody has the other one. */
+  readonly stderr: number | null
+  readonly tail: readonly string[]
+  readonly partial: string
+}
+export const SAVED_PROCESSES: Check = fieldsOf({
+  oomKills: orNull(isWhole),
+  all: listOf(
+    fieldsOf({
+      worker: isWhole,
+      token: isText,
+      pid: isWhole,
+      startedAt: isText,
+      statusText: orNull(isText),
+      spawned: orNull(isFd),
+      agent: orNull(fieldsOf({ pid: isWhole, pidfd: isFd })),
+      ending: orNull(fieldsOf({ code: orNull(isWhole), signal: orNull(isText) })),
+      stderr: orNull(isFd),
+      tail: listOf(isText),
+      partial: isText,
+    }),
+  ),
+})
+
 /** All processes of the workers. Each is watched by pidfd, from its spawn to its reaping; a bare pid is never signalled. */
 export class Processes {
   readonly #byWorker = new Map<number, WorkerProcess>()
-  #oomKills: number | null = readOomKills()
+  #oomKills: number | null
   readonly #owned = new Set<number>()
   readonly #native: Native = native()
   readonly #handed: { channel: string; preload: string; ready: ReadySignal; compat: 'pm2' | undefined; notify: string }
@@ -44,6 +83,8 @@ export class Processes {
     /** As whom they run; undefined: as we do. */
     identity: Identity | undefined
     post: Post
+    /** Of another image of this process. */
+    saved?: SavedProcesses | undefined
   }) {
     const { channel, preload, ready, compat, notify } = options
     this.#handed = { channel, preload, ready, compat, notify }
@@ -52,6 +93,14 @@ export class Processes {
     // A worker's child whose parent (npm, sh) ends must not escape: it becomes ours, and we reap it.
     this.#native.setChildSubreaper()
     process.on('SIGCHLD', this.#reapOrphans)
+    this.#oomKills = options.saved === undefined ? readOomKills() : options.saved.oomKills
+    for (const one of options.saved?.all ?? []) this.#add(WorkerProcess.resume(one, (event) => this.#tell(event)))
+    // Those that ended while nobody looked.
+    if (options.saved !== undefined) setImmediate(this.#reapOrphans)
+  }
+
+  save(): SavedProcesses {
+    return { oomKills: this.#oomKills, all: [...this.#byWorker.values()].map((one) => one.save()) }
   }
 
   /** A child that somebody else here waits for: it is not reaped as an orphan. Returns what ends that. */
@@ -77,21 +126,27 @@ export class Processes {
       handed === undefined
         ? workerEnvironment(spec, { ...this.#handed, token, paths })
         : foreignEnvironment(spec, { ...this.#handed, ...handed })
-    const started = new WorkerProcess(
+    const started = WorkerProcess.start(
       worker,
       token,
       { ...spec, env, fds: handed?.fds, identity: this.#identity },
-      (event) => {
-        if (event.type !== 'exited') return this.#post(event)
-        this.#byWorker.delete(worker)
-        this.#reapOrphans()
-        this.#post({ ...event, oomKill: this.#hasKilledForMemory() })
-      },
+      (event) => this.#tell(event),
     )
-    this.#byWorker.set(worker, started)
+    this.#add(started)
     // What a program without our agent has forked by the time it serves would keep it.
     if (expendable && handed === undefined) started.adjustOomScore(CANDIDATE_OOM_SCORE)
     return started.pid
+  }
+
+  #add(started: WorkerProcess): void {
+    this.#byWorker.set(started.worker, started)
+  }
+
+  #tell(event: WorkerEvent): void {
+    if (event.type !== 'exited') return this.#post(event)
+    this.#byWorker.delete(event.worker)
+    this.#reapOrphans()
+    this.#post({ ...event, oomKill: this.#hasKilledForMemory() })
   }
 
   /** Whether the kernel has killed for want of memory since this was last asked. */
@@ -149,21 +204,40 @@ export class WorkerProcess {
   readonly worker: number
   readonly token: string
   readonly pid: number
-  readonly startedAt: Date = new Date()
+  readonly startedAt: Date
   /** What the program said of itself last, by sd_notify's STATUS. */
-  statusText: string | null = null
+  statusText: string | null
   /** Read end of the pipe that is the worker's stderr until it serves; null: it has ours from the start, for nobody could give it that later. */
   readonly stderrReader: number | null
   readonly #native: Native = native()
   readonly #post: Post
-  readonly #tail: string[] = []
-  #partial = ''
+  readonly #tail: string[]
+  #partial: string
   #spawned: Watched | null
-  #agent: Watched | null = null
-  #ending: { code: number | null; signal: string | null } | null = null
+  #agent: Watched | null
+  #ending: { code: number | null; signal: string | null } | null
   #stderr: Poller | null = null
 
-  constructor(
+  private constructor(known: SavedProcess, post: Post) {
+    this.worker = known.worker
+    this.token = known.token
+    this.pid = known.pid
+    this.startedAt = new Date(known.startedAt)
+    this.statusText = known.statusText
+    this.stderrReader = known.stderr
+    this.#post = post
+    this.#tail = [...known.tail]
+    this.#partial = known.partial
+    this.#ending = known.ending
+    const { spawned, agent } = known
+    this.#spawned = spawned === null ? null : this.#watch(known.pid, spawned, () => this.#spawnedEnded())
+    this.#agent = agent === null ? null : this.#watch(agent.pid, agent.pidfd, () => this.#agentEnded())
+    if (known.stderr === null) return
+    this.#stderr = new this.#native.Poller(known.stderr, () => this.#copyStderr())
+    this.#stderr.start(READABLE)
+  }
+
+  static start(
     worker: number,
     token: string,
     spec: Omit<Spec, 'env'> & {
@@ -172,14 +246,11 @@ export class WorkerProcess {
       identity: Identity | undefined
     },
     post: Post,
-  ) {
-    this.worker = worker
-    this.token = token
-    this.#post = post
-    const [reader, writer] = spec.fds === undefined ? this.#native.pipe(true) : [null, null]
+  ): WorkerProcess {
+    const [reader, writer] = spec.fds === undefined ? native().pipe(true) : [null, null]
     const nothing = openSync('/dev/null', 'r')
     try {
-      const { pid, pidfd } = this.#native.spawn({
+      const { pid, pidfd } = native().spawn({
         file: spec.file,
         argv: spec.argv,
         env: spec.env,
@@ -188,8 +259,9 @@ export class WorkerProcess {
         ...(spec.identity === undefined ? {} : { identity: spec.identity }),
         ...(spec.fds === undefined ? {} : { fds: spec.fds, pidVariable: 'LISTEN_PID' }),
       })
-      this.pid = pid
-      this.#spawned = this.#watch(pid, pidfd, () => this.#spawnedEnded())
+      const startedAt = new Date().toISOString()
+      const known = { worker, token, pid, startedAt, statusText: null, spawned: pidfd, agent: null, ending: null }
+      return new WorkerProcess({ ...known, stderr: reader, tail: [], partial: '' }, post)
     } catch (error) {
       if (reader !== null) closeSync(reader)
       throw error
@@ -197,10 +269,27 @@ export class WorkerProcess {
       closeSync(nothing)
       if (writer !== null) closeSync(writer)
     }
-    this.stderrReader = reader
-    if (reader === null) return
-    this.#stderr = new this.#native.Poller(reader, () => this.#copyStderr())
-    this.#stderr.start(READABLE)
+  }
+
+  /** One that another image of this process has started. */
+  static resume(saved: SavedProcess, post: Post): WorkerProcess {
+    return new WorkerProcess(saved, post)
+  }
+
+  save(): SavedProcess {
+    return {
+      worker: this.worker,
+      token: this.token,
+      pid: this.pid,
+      startedAt: this.startedAt.toISOString(),
+      statusText: this.statusText,
+      spawned: this.#spawned?.pidfd ?? null,
+      agent: this.#agent === null ? null : { pid: this.#agent.pid, pidfd: this.#agent.pidfd },
+      ending: this.#ending,
+      stderr: this.#stderr === null ? null : this.stderrReader,
+      tail: this.#tail,
+      partial: this.#partial,
+    }
   }
 
   /** The process that listens has introduced itself. */

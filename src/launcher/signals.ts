@@ -3,25 +3,32 @@ import { CtrlC } from '../ctrl-c.js'
 import type { Log } from '../log.js'
 import type { Launcher } from './launcher.js'
 import { hasTerminal } from './terminal.js'
+import type { SavedSignals } from './upgrade/image.js'
+
+export interface CaughtSignals {
+  obey(launcher: Launcher): void
+  /** For another image of this process. */
+  save(): SavedSignals
+}
 
 /**
  * What each signal to the launcher means. HUP reload (but the end of the terminal that it was started from: stop) · TERM drain and stop ·
  * INT the same, a second one leaves 2 s, a third none · QUIT stop now · TTIN, TTOU one worker more, one less; not with a terminal, which has
- * its own use for them · USR1 open the log file again, if there is one · PWR stop, as an init has it (lxc-stop sends it to PID 1). Those without a meaning that would end this process, or open its
- * inspector, if nobody caught them are named and left without effect. docs/signals.md has all of them.
+ * its own use for them · USR1 open the log file again, if there is one · USR2 upgrade the launcher, then reload · PWR stop, as an init has it
+ * (lxc-stop sends it to PID 1). Those without a meaning that would end this process, or open its inspector, if nobody caught them are named
+ * and left without effect. docs/signals.md has all of them.
  *
- * To be called before the launcher has made anything: what a signal orders while there is no launcher yet waits for the function that is
- * returned to be called with it.
+ * To be called before the launcher has made anything: what a signal orders while there is no launcher yet waits for `obey`.
  */
-export function catchSignals(log: Log, reopenLog?: () => void): (launcher: Launcher) => void {
-  const hadTerminal = hasTerminal()
+export function catchSignals(log: Log, reopenLog?: () => void, saved?: SavedSignals): CaughtSignals {
+  const hadTerminal = saved?.hadTerminal ?? hasTerminal()
   const early: ((launcher: Launcher) => void)[] = []
   let launcher: Launcher | undefined
   const order = (what: (launcher: Launcher) => void): void => {
     if (launcher === undefined) early.push(what)
     else what(launcher)
   }
-  let interrupts = 0
+  let interrupts = saved?.interrupts ?? 0
   const ctrlC = new CtrlC()
   process.on('SIGHUP', () => {
     if (hadTerminal && !hasTerminal()) {
@@ -64,11 +71,18 @@ export function catchSignals(log: Log, reopenLog?: () => void): (launcher: Launc
   if (reopenLog !== undefined) process.on('SIGUSR1', reopenLog)
   for (const signal of WITHOUT_MEANING.filter((one) => reopenLog === undefined || one !== 'SIGUSR1'))
     process.on(signal, () => log('warn', 'signal', { signal, meaning: 'none in this version' }))
-  return (started) => {
-    launcher = started
-    for (const what of early.splice(0)) what(started)
+  process.on('SIGUSR2', () => {
+    log('info', 'signal', { signal: 'SIGUSR2', meaning: 'upgrade, then reload' })
+    order((one) => one.upgrade({ reload: true }))
+  })
+  return {
+    obey: (started) => {
+      launcher = started
+      for (const what of early.splice(0)) what(started)
+    },
+    save: () => ({ hadTerminal, interrupts }),
   }
 }
 
 /** Nobody sends them but by mistake, or to what this process is not. */
-const WITHOUT_MEANING = ['SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO', 'SIGSTKFLT'] as const
+const WITHOUT_MEANING = ['SIGUSR1', 'SIGALRM', 'SIGVTALRM', 'SIGIO', 'SIGSTKFLT'] as const

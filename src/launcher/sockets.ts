@@ -8,13 +8,26 @@ import { asUser } from '../worker-user.js'
 import type { GivenSocket, StoredSocket } from './listen-fds.js'
 import { describeHolders, portHolders } from './port-holder.js'
 import type { FdStore } from './service/fd-store.js'
+import { type Check, fieldsOf, isFd, isText, isWhole, listOf, oneOf, orNull, pairsOf } from './shape.js'
+
+export interface SavedSockets {
+  readonly given: readonly GivenSocket[]
+  readonly stored: readonly StoredSocket[]
+  readonly owned: readonly (readonly [id: string, OwnedSocket])[]
+}
+const KIND: Check = oneOf('tcp', 'udp', 'unix')
+export const SAVED_SOCKETS: Check = fieldsOf({
+  given: listOf(fieldsOf({ fd: isFd, name: isText, address: fieldsOf({ kind: KIND }), keys: listOf(isText) })),
+  stored: listOf(fieldsOf({ fd: isFd, name: fieldsOf({ listener: isText, slot: isWhole }), boundTo: orNull(isText) })),
+  owned: pairsOf(isText, fieldsOf({ fd: isFd, kind: KIND })),
+})
 
 /**
  * The launcher's copies of every socket: made here, closed here, and nowhere else. While one of these is open its accept queue cannot be
  * lost, whoever dies. (Closing one of two plain reuseport listeners under load resets its whole queue: kernel.md §1.)
  */
 export class Sockets {
-  readonly #sockets = new Map<string, OwnedSocket>()
+  readonly #sockets: Map<string, OwnedSocket>
   readonly #given: readonly GivenSocket[]
   /** Of a predecessor of ours: nobody has opened their listeners yet. */
   #stored: readonly StoredSocket[]
@@ -40,7 +53,23 @@ export class Sockets {
     this.#stored = stored
     this.#store = store
     this.#user = user
+    this.#sockets = new Map()
     store?.took(stored.map(({ name }) => name))
+  }
+
+  /** What another image of this process had. */
+  static resume(
+    { given, stored, owned }: SavedSockets,
+    more: { store: FdStore | undefined; user: Identity | undefined },
+  ): Sockets {
+    const sockets = new Sockets({ given, ...more })
+    sockets.#stored = stored
+    for (const [id, socket] of owned) sockets.#sockets.set(id, socket)
+    return sockets
+  }
+
+  save(): SavedSockets {
+    return { given: this.#given, stored: this.#stored, owned: [...this.#sockets] }
   }
 
   /** Makes and binds the socket of a slot unless it is there. Throws ERR_ADDRESS_IN_USE, ERR_PERMISSION, ERR_ADDRESS. */
@@ -51,7 +80,7 @@ export class Sockets {
     if (there === undefined)
       this.#sockets.set(id, this.#copyOfGiven(name.listener, address) ?? bind(address, user ?? undefined))
     else {
-      there.relink?.()
+      relink(there)
       this.#store?.keepAgain(name, there.fd)
     }
   }
@@ -125,7 +154,7 @@ export class Sockets {
   restorePaths(): void {
     for (const socket of this.#sockets.values()) {
       try {
-        socket.relink?.()
+        relink(socket)
       } catch {
         // The directory has gone, both names have, or another process has the path by now: whoever opens it next is told.
       }
@@ -228,7 +257,7 @@ export class Sockets {
     if (socket === undefined) return
     this.#sockets.delete(idOf(name))
     native().close(socket.fd)
-    socket.unlink?.()
+    unlink(socket)
     // Without its path nobody could be sent to it.
     if (forGood || socket.kind === 'unix') this.#store?.drop(name, (moved) => this.#fdOf(moved))
   }
@@ -236,7 +265,7 @@ export class Sockets {
   closeAll(): void {
     for (const socket of this.#sockets.values()) {
       native().close(socket.fd)
-      socket.unlink?.()
+      unlink(socket)
     }
     this.#sockets.clear()
     for (const { fd } of [...this.#given, ...this.#stored]) native().close(fd)
@@ -256,10 +285,24 @@ interface OwnedSocket {
   readonly kind: ListenAddress['kind']
   /** Unix: where clients find it. */
   readonly path?: string
-  /** Unix: puts the path back if the program has unlinked it before its listen(). */
-  relink?(): void
-  /** Unix: takes the path away, if it is still ours. */
-  unlink?(): void
+  /** Unix, if we have bound it: the private name beside the path, and the file that both lead to. */
+  readonly own?: string
+  readonly file?: { readonly ino: number; readonly dev: number }
+  /** Whose the path is, if it is not ours. */
+  readonly user?: Identity
+}
+
+/** Puts a path back that the program has unlinked before its listen(). */
+function relink({ own, path, file, user }: OwnedSocket): void {
+  if (own !== undefined && path !== undefined && file !== undefined) asUser(user, () => place(own, path, file))
+}
+
+/** Takes a path away, if it is still ours. */
+function unlink({ own, path, file, user }: OwnedSocket): void {
+  if (own === undefined || path === undefined || file === undefined) return
+  asUser(user, () => {
+    for (const name of [path, own]) if (isAt(name, file)) unlinkSync(name)
+  })
 }
 
 function idOf({ listener, slot }: SocketName): string {
@@ -353,19 +396,9 @@ function bindPath(path: string, user: Identity | undefined): OwnedSocket {
 
 /** A socket that is bound to `own`, to be found at `path`. To be called as `user`. */
 function atPath(fd: number, own: string, path: string, user: Identity | undefined): OwnedSocket {
-  const file = statSync(own)
-  place(own, path, file)
-  return {
-    fd,
-    kind: 'unix',
-    path,
-    relink: () => asUser(user, () => place(own, path, file)),
-    unlink() {
-      asUser(user, () => {
-        for (const name of [path, own]) if (isAt(name, file)) unlinkSync(name)
-      })
-    },
-  }
+  const { ino, dev } = statSync(own)
+  place(own, path, { ino, dev })
+  return { fd, kind: 'unix', path, own, file: { ino, dev }, ...(user === undefined ? {} : { user }) }
 }
 
 function removeQuietly(path: string): void {
@@ -376,7 +409,7 @@ function removeQuietly(path: string): void {
   }
 }
 
-function place(own: string, path: string, file: Stats): void {
+function place(own: string, path: string, file: Pick<Stats, 'ino' | 'dev'>): void {
   if (isAt(path, file)) {
     // A program that asks the kernel for the name of its socket is told our own one, and may take that away.
     if (!isAt(own, file)) linkSync(path, own)
@@ -399,7 +432,7 @@ function inUse(error: unknown): unknown {
     : error
 }
 
-function isAt(name: string, file: Stats): boolean {
+function isAt(name: string, file: Pick<Stats, 'ino' | 'dev'>): boolean {
   try {
     const { ino, dev } = lstatSync(name)
     return ino === file.ino && dev === file.dev

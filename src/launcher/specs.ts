@@ -2,6 +2,28 @@ import type { Change } from '../control-protocol.js'
 import type { Log } from '../log.js'
 import type { WorkerUser } from '../worker-user.js'
 import { changesBetween, type Program, resolveCommand, type Spec } from './command.js'
+import { type Check, fieldsOf, isText, isWhole, listOf, pairsOf, recordOf } from './shape.js'
+
+export interface SavedSpecs {
+  /** Where the launcher was started, as it was named. */
+  readonly directory: string
+  readonly byGeneration: readonly (readonly [number, Spec])[]
+}
+export const SAVED_SPECS: Check = fieldsOf({
+  directory: isText,
+  byGeneration: pairsOf(
+    isWhole,
+    fieldsOf({
+      file: isText,
+      stamp: isText,
+      argv: listOf(isText),
+      directory: isText,
+      cwd: isText,
+      env: recordOf(isText),
+      shadowed: listOf(isText),
+    }),
+  ),
+})
 
 /** What each generation runs, from its beginning to its end. */
 export class Specs {
@@ -9,7 +31,7 @@ export class Specs {
   readonly #user: WorkerUser | undefined
   readonly #agent: readonly string[]
   readonly #log: Log
-  readonly #byGeneration = new Map<number, Spec>()
+  readonly #byGeneration: Map<number, Spec>
   /** What the next generation is to run; or why that is not known. */
   #next: () => Program
 
@@ -22,12 +44,18 @@ export class Specs {
     /** Files of ours that it loads. */
     agent: readonly string[]
     log: Log
+    saved?: SavedSpecs | undefined
   }) {
     this.#next = () => options.program
     this.#directory = options.directory
     this.#user = options.user
     this.#agent = options.agent
     this.#log = options.log
+    this.#byGeneration = new Map(options.saved?.byGeneration)
+  }
+
+  get directory(): string {
+    return this.#directory
   }
 
   get(generation: number): Spec {
@@ -66,5 +94,9 @@ export class Specs {
 
   forget(generation: number): void {
     this.#byGeneration.delete(generation)
+  }
+
+  save(): SavedSpecs {
+    return { directory: this.#directory, byGeneration: [...this.#byGeneration] }
   }
 }

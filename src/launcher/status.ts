@@ -21,9 +21,10 @@ export function statusOf(
   facts: {
     name: string
     version: string
+    startedAt: string
+    upgradedAt: string | null
     sockets: Sockets
     processes: Processes
-    startedAt: Date
     lastReload: Verdict | null
     lastReloadAt: Date | null
     /** Connections of a draining worker, by kind. */
@@ -43,7 +44,9 @@ export function statusOf(
     name: facts.name,
     pid: process.pid,
     version: facts.version,
-    startedAt: facts.startedAt.toISOString(),
+    node: process.version,
+    startedAt: facts.startedAt,
+    upgradedAt: facts.upgradedAt,
     state: launcherState(state),
     term: state.term,
     working: state.working,

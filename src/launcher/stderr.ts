@@ -43,6 +43,11 @@ export class Stderr {
     this.#drop()
   }
 
+  /** What is still to be written. */
+  get unwritten(): Buffer {
+    return Buffer.concat(this.#waiting)
+  }
+
   /** Resolves when everything is written, or after half a second. */
   async flushed(): Promise<void> {
     const deadline = performance.now() + LAST_WORDS_MS

@@ -1,11 +1,29 @@
 import type { Verdict } from '../control-protocol.js'
 import { type NetworkCounters, readNetworkCounters } from '../kernel-counters.js'
+import { type Check, fieldsOf, isNumber, isText, isWhole, orNull, pairsOf } from './shape.js'
+
+export interface SavedVerdicts {
+  readonly before: readonly (readonly [number, NetworkCounters | null])[]
+  readonly last: Verdict | null
+  readonly lastAt: string | null
+}
+export const SAVED_VERDICTS: Check = fieldsOf({
+  before: pairsOf(isWhole, orNull(fieldsOf({ OutRsts: isNumber, ListenDrops: isNumber, ListenOverflows: isNumber }))),
+  last: orNull(fieldsOf({ id: isWhole, result: isText })),
+  lastAt: orNull(isText),
+})
 
 /** What the kernel counted during each reload that is not over, and the last verdict. */
 export class Verdicts {
-  readonly #before = new Map<number, NetworkCounters | null>()
-  #last: Verdict | null = null
-  #lastAt: Date | null = null
+  readonly #before: Map<number, NetworkCounters | null>
+  #last: Verdict | null
+  #lastAt: Date | null
+
+  constructor(saved?: SavedVerdicts) {
+    this.#before = new Map(saved?.before)
+    this.#last = saved?.last ?? null
+    this.#lastAt = saved?.lastAt == null ? null : new Date(saved.lastAt)
+  }
 
   get last(): Verdict | null {
     return this.#last
@@ -40,5 +58,9 @@ export class Verdicts {
     if (full.id >= (this.#last?.id ?? 0)) this.#last = full
     if (verdict.draining === 0) this.#before.delete(run)
     return full
+  }
+
+  save(): SavedVerdicts {
+    return { before: [...this.#before], last: this.#last, lastAt: this.#lastAt?.toISOString() ?? null }
   }
 }

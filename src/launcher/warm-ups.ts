@@ -8,6 +8,8 @@ export class WarmUps {
   readonly #agents: Agents
   readonly #post: (event: WorkerEvent) => void
   readonly #running = new Map<number, { stop(): void }>()
+  /** Those that are not begun now; null: all are. */
+  #asleep: Set<number> | null = null
 
   constructor(plan: WarmupOptions, agents: Agents, post: (event: WorkerEvent) => void) {
     this.#plan = plan
@@ -17,6 +19,7 @@ export class WarmUps {
 
   start(worker: number): void {
     this.stop(worker)
+    if (this.#asleep !== null) return void this.#asleep.add(worker)
     const { WarmUp } = require('./probe/warm-up.js') as typeof import('./probe/warm-up.js')
     const run = new WarmUp(this.#plan, this.#agents.wayTo(worker, this.#plan.port), (report) => {
       this.#running.delete(worker)
@@ -26,8 +29,26 @@ export class WarmUps {
   }
 
   stop(worker: number): void {
+    this.#asleep?.delete(worker)
     this.#running.get(worker)?.stop()
     this.#running.delete(worker)
+  }
+
+  /** Whoever is being warmed up; it begins anew. */
+  save(): number[] {
+    return [...(this.#asleep ?? []), ...this.#running.keys()]
+  }
+
+  /** Begins none, until `resume`. */
+  suspend(): void {
+    const asleep = new Set(this.save())
+    this.close()
+    this.#asleep = asleep
+  }
+
+  resume(saved: readonly number[] = this.save()): void {
+    this.#asleep = null
+    for (const worker of saved) this.start(worker)
   }
 
   close(): void {

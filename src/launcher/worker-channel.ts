@@ -1,8 +1,23 @@
-import { Channel } from '../channel.js'
+import { Channel, type Unsent } from '../channel.js'
 import { type Native, native } from '../native.js'
 import type { Answered, DrainOutcome, Held, ListenerKey, ToWorker } from '../protocol.js'
-import { type Beat, Heartbeat, type Patience } from './heartbeat.js'
+import { now } from './clock.js'
+import { type Beat, Heartbeat, type Patience, SAVED_HEARTBEAT, type SavedHeartbeat } from './heartbeat.js'
 import type { WorkerProcess } from './processes.js'
+import {
+  type Check,
+  fieldsOf,
+  isAnything,
+  isFd,
+  isFlag,
+  isNumber,
+  isText,
+  isWhole,
+  listOf,
+  orNull,
+  pairsOf,
+  recordOf,
+} from './shape.js'
 
 /** Of the questions that wait for nothing: nobody else's is 0. */
 const PING_SEQ = 0
@@ -12,6 +27,33 @@ export interface ChannelEvents {
   beat(channel: WorkerChannel, beat: Beat): void
   readonly patience: Patience
 }
+
+export interface SavedChannel {
+  readonly id: number
+  readonly fd: number
+  readonly worker: number | null
+  readonly isFirst: boolean
+  readonly isSuspect: boolean
+  readonly outcome: DrainOutcome | null
+  readonly held: { readonly held: Held; readonly at: number } | null
+  readonly answered: Answered
+  readonly claims: readonly (readonly [number, ListenerKey])[]
+  readonly heartbeat: SavedHeartbeat
+  readonly unsent: Unsent
+}
+export const SAVED_CHANNEL: Check = fieldsOf({
+  id: isWhole,
+  fd: isFd,
+  worker: orNull(isWhole),
+  isFirst: isFlag,
+  isSuspect: isFlag,
+  outcome: orNull(recordOf(isAnything)),
+  held: orNull(fieldsOf({ held: recordOf(isAnything), at: isNumber })),
+  answered: fieldsOf({ responses: isNumber, errors: isNumber }),
+  claims: pairsOf(isWhole, isText),
+  heartbeat: SAVED_HEARTBEAT,
+  unsent: listOf(fieldsOf({ text: isText, fds: listOf(isFd) })),
+})
 
 /** One channel of one worker, and what is known of who speaks on it. */
 export class WorkerChannel {
@@ -25,12 +67,14 @@ export class WorkerChannel {
   /** What it had in hand when it last said so, while it drains. */
   held: { readonly held: Held; readonly at: number } | null = null
   answered: Answered = { responses: 0, errors: 0 }
-  readonly claims: Map<number, ListenerKey> = new Map()
+  readonly claims: Map<number, ListenerKey>
   readonly heartbeat: Heartbeat
   readonly #channel: Channel
 
-  constructor(id: number, fd: number, on: ChannelEvents) {
+  /** Owns the descriptor. `saved`: what another image of this process knew of it. */
+  constructor(id: number, fd: number, on: ChannelEvents, saved?: SavedChannel) {
     this.id = id
+    this.claims = new Map(saved?.claims)
     this.peer = native().peerCredentials(fd)
     this.#channel = new Channel(native(), fd, () => on.readable(this))
     this.#channel.start()
@@ -38,12 +82,37 @@ export class WorkerChannel {
       on.patience,
       () => this.send({ type: 'ping', seq: PING_SEQ }),
       (beat) => on.beat(this, beat),
+      saved?.heartbeat,
     )
+    if (saved === undefined) return
+    this.isFirst = saved.isFirst
+    this.isSuspect = saved.isSuspect
+    this.outcome = saved.outcome
+    this.held = saved.held
+    this.answered = saved.answered
+    if (saved.unsent.length > 0) this.#channel.resume(saved.unsent)
+  }
+
+  save(): SavedChannel {
+    const { id, process, isFirst, isSuspect, outcome, held, answered } = this
+    return {
+      id,
+      fd: this.#channel.fd,
+      worker: process?.worker ?? null,
+      isFirst,
+      isSuspect,
+      outcome,
+      held,
+      answered,
+      claims: [...this.claims],
+      heartbeat: this.heartbeat.save(),
+      unsent: this.#channel.unsent,
+    }
   }
 
   heldNow(): Held {
     if (this.held === null || this.outcome !== null) return {}
-    const since = Math.round(performance.now() - this.held.at)
+    const since = Math.round(now() - this.held.at)
     return Object.fromEntries(
       Object.entries(this.held.held).map(([kind, { open, oldestMs }]) => [
         kind,

@@ -20,7 +20,7 @@ function install(): string {
   const [packed] = JSON.parse(said.slice(said.search(/^\[$/m))) as [{ filename: string; files: { path: string }[] }]
   const files = packed.files.map(({ path }) => path)
   expect(files).toContain('dist/worker/preload.js')
-  expect(files.filter((path) => path.startsWith('prebuilds/linux-'))).toHaveLength(1)
+  expect(files.filter((path) => path.startsWith('prebuilds/linux-'))).toHaveLength(2)
   for (const page of [
     'README.md',
     'man/reuseport-run.1',

@@ -62,6 +62,7 @@ test('the table says nothing that is not tried here', () => {
       'reload',
       'stop',
       'stop now',
+      'upgrade',
       'ends',
       'no effect',
       'no effect, logged',
@@ -114,6 +115,12 @@ describe('the launcher', () => {
       launcher.kill(signal)
       await launcher.event('reload.done')
       expect(await launcher.pids()).not.toEqual(pids)
+    }
+    for (const signal of rowsOf('launcher', 'upgrade')) {
+      const from = launcher.events.length
+      launcher.kill(signal)
+      await launcher.event('upgrade.done', undefined, from)
+      await launcher.event('reload.done', undefined, from)
     }
     expect((await clients.stop()).failures).toEqual([])
     await launcher.stop()

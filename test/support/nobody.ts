@@ -1,7 +1,8 @@
 import { chmodSync, chownSync, cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { copyOfPackage } from './copy'
 import { startLauncher, type TestLauncher, temporaryDirectory } from './launcher'
-import { fixture, ROOT } from './paths'
+import { fixture } from './paths'
 
 /** Words before a command, for a user of no name and without any capability. Only root may say them. */
 export const UNDER_NOBODY: readonly string[] =
@@ -24,8 +25,7 @@ export interface Nobody {
 export function asNobody(): Nobody {
   const place = temporaryDirectory()
   chmodSync(place, 0o755)
-  for (const part of ['dist', 'build/Release/reuseport.node', 'package.json'])
-    cpSync(join(ROOT, part), join(place, part), { recursive: true })
+  const main = copyOfPackage(place)
   const server = join(place, 'server.cjs')
   cpSync(fixture('servers/versioned.cjs'), server)
   const deploy = (version: string): void => writeFileSync(join(place, 'version'), version)
@@ -33,7 +33,6 @@ export function asNobody(): Nobody {
   const runtime = join(place, 'run')
   mkdirSync(runtime)
   if (UNDER_NOBODY.length > 0) chownSync(runtime, 65_534, 65_534)
-  const main = join(place, 'dist', 'cli', 'main.js')
   const start = (port: number, options: readonly string[]): Promise<TestLauncher> =>
     startLauncher({
       command: ['node', server, String(port)],

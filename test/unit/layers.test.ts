@@ -91,7 +91,7 @@ describe('the source tree', () => {
   })
 
   it('loads the addon in one place', () => {
-    const loaders = files.filter((file) => readFileSync(join(SRC, file), 'utf8').includes('.node'))
+    const loaders = files.filter((file) => readFileSync(join(SRC, file), 'utf8').includes(".node'"))
     expect(loaders).toEqual(['native.ts'])
   })
 

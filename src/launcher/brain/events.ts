@@ -1,9 +1,11 @@
 import type {
   CanaryPlan,
   Change,
+  LauncherVersion,
   Refusal,
   ReloadWait,
   ScaleVerdict,
+  UpgradeVerdict,
   Verdict,
   WarmupReport,
 } from '../../control-protocol.js'
@@ -38,6 +40,23 @@ export type Event = { readonly at: number } & (
       readonly caller: number | null
       readonly pressure: 'drain' | 'more' | 'now'
       readonly exitCode: number
+    }
+  /** `reload`: and then all workers. */
+  | { readonly type: 'upgrade'; readonly caller: number | null; readonly reload: boolean }
+  /** Answer to `upgrade`, in this image of the process: the new one cannot take its place. */
+  | {
+      readonly type: 'upgrade-refused'
+      readonly reason: string
+      readonly stderr: readonly string[]
+      readonly from: LauncherVersion
+      readonly to: LauncherVersion | null
+    }
+  /** The answer of the new one. */
+  | {
+      readonly type: 'upgraded'
+      readonly from: LauncherVersion
+      readonly to: LauncherVersion
+      readonly gapMs: number
     }
   | { readonly type: 'scale'; readonly caller: number | null; readonly workers: number; readonly isRelative: boolean }
   /** Answer to `look`. `isShared`: others are in one of our groups, so no index in it is known. `error`: why nobody could be seen. */
@@ -184,6 +203,9 @@ export type Effect =
     }
   /** How many connections wait in these sockets, and which processes hold them? */
   | { readonly do: 'look'; readonly slot: number; readonly sockets: readonly SocketName[] }
+  /** Try the new launcher, and put it in this one's place. */
+  | { readonly do: 'upgrade' }
+  | { readonly do: 'upgraded'; readonly callers: readonly number[]; readonly verdict: UpgradeVerdict }
   | { readonly do: 'scaled'; readonly callers: readonly number[]; readonly verdict: ScaleVerdict }
   /** It serves: no longer the first to go when memory runs out. */
   | { readonly do: 'protect'; readonly worker: number }

@@ -64,7 +64,7 @@ function failUnsteered(draft: Draft): void {
 /** Settled after each event, when nothing runs any more. */
 export function startWaiting(draft: Draft): void {
   const { state } = draft
-  if (state.waiting === null || state.phase !== 'running' || state.working === null) return
+  if (state.waiting === null || state.phase !== 'running' || state.working === null || state.upgrade !== null) return
   // Another number of slots comes first, or it would wait for as long as there are reloads; but not if it waits for a worker to get well.
   if (state.run !== null || (state.scale !== null && isScalable(draft))) return
   state.settings = state.settingsOfNext ?? state.settings

@@ -46,6 +46,10 @@ export interface State {
   waiting: Caller[] | null
   /** Reloads whose verdict is given, but whose old workers are still draining. */
   retiring: Run[]
+  /** A new launcher is about to take the place of this one; null: none is. */
+  upgrade: Upgrade | null
+  /** It is to be done once more, or for the first time. */
+  upgradeWaiting: Upgrade | null
   stop: Stop | null
   /** Counters behind ids. */
   next: { worker: number; generation: number; seq: number; run: number }
@@ -319,6 +323,12 @@ export type RunMark =
   | 'drained'
   | 'exited'
 
+export interface Upgrade {
+  readonly callers: number[]
+  /** Then everything else is to be new, too. */
+  reload: boolean
+}
+
 export interface Stop {
   /** 'drop': every copy of every socket but the live ones goes; 'drain': the workers finish; 'end': nobody is left. */
   step: 'drop' | 'drain' | 'end'
@@ -358,6 +368,8 @@ export function initialState(settings: Settings, stored: State['stored'] = {}): 
     run: null,
     waiting: null,
     retiring: [],
+    upgrade: null,
+    upgradeWaiting: null,
     stop: null,
     next: { worker: 1, generation: 1, seq: 1, run: 1 },
   }

@@ -11,6 +11,7 @@ import { begin, settleStart } from './start.js'
 import type { Caller, State } from './state.js'
 import { settleSteering } from './steering.js'
 import { beginStop, pressStop, settleStop } from './stop.js'
+import { requestUpgrade, startUpgrade, upgraded, upgradeRefused } from './upgrade.js'
 import { workerStep } from './workers.js'
 
 /**
@@ -25,6 +26,7 @@ export function step(before: State, event: Event): { state: State; effects: Effe
   settleReload(draft)
   settleCanary(draft)
   settleScale(draft)
+  startUpgrade(draft)
   startWaiting(draft)
   settleGenerations(draft)
   settleSlots(draft)
@@ -54,6 +56,12 @@ function note(draft: Draft, event: Event): void {
       return event.pressure === 'drain' ? beginStop(draft, event) : pressStop(draft, event.pressure, event.exitCode)
     case 'scale':
       return requestScale(draft, event)
+    case 'upgrade':
+      return requestUpgrade(draft, event)
+    case 'upgrade-refused':
+      return upgradeRefused(draft, event)
+    case 'upgraded':
+      return upgraded(draft, event)
     case 'looked':
       return looked(draft, event)
     case 'steer-failed':

@@ -2,6 +2,7 @@ import type { Draft } from './draft.js'
 import { allSockets } from './listeners.js'
 import { stopReloads } from './reload.js'
 import { stopScale } from './scale.js'
+import { stopUpgrades } from './upgrade.js'
 
 /**
  * The end of the service: the launcher and the workers' spare copies let go of every socket, so that each serving worker holds the last
@@ -28,6 +29,7 @@ export function beginStop(draft: Draft, order: { caller: number | null; exitCode
   draft.log('info', 'launcher.stopping', { workers: draft.workers.length })
   stopReloads(draft)
   stopScale(draft)
+  stopUpgrades(draft)
   for (const slot of Object.keys(state.parked)) draft.cancel(`park:${Number(slot)}`)
   state.parked = {}
   for (const worker of draft.workers) {

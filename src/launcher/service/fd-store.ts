@@ -5,6 +5,12 @@ import { type StoredName, storedName } from './stored-name.js'
 
 export type Send = (lines: readonly string[], fds?: readonly number[]) => void
 
+export interface SavedStore {
+  readonly orders: readonly (readonly [ListenerKey, readonly number[]])[]
+  readonly names: readonly (readonly [string, string])[]
+  readonly leaving: readonly string[]
+}
+
 /**
  * Sockets that the service manager keeps copies of (FDSTORE=1, sd_notify(3)), and gives back at the next start: so a queue outlives the
  * launcher and every worker. What it gives back says by its name whose socket it is.
@@ -28,6 +34,17 @@ export class FdStore {
     this.#barrier = options.barrier
     this.#most = options.most
     this.#log = options.log
+  }
+
+  save(): SavedStore {
+    return { orders: [...this.#orders], names: [...this.#names], leaving: [...this.#leaving] }
+  }
+
+  /** What another image of this process knew. */
+  resume({ orders, names, leaving }: SavedStore): void {
+    for (const [listener, order] of orders) this.#orders.set(listener, [...order])
+    for (const [id, name] of names) this.#names.set(id, name)
+    for (const id of leaving) this.#leaving.add(id)
   }
 
   /** What was given back is in the store still. */

@@ -5,7 +5,7 @@ import { native } from '../../native.js'
 import { ServiceSocket } from '../../service-socket.js'
 import type { State } from '../brain/state.js'
 import type { ServiceEnvironment } from './environment.js'
-import { FdStore } from './fd-store.js'
+import { FdStore, type SavedStore } from './fd-store.js'
 import { isBusy, isWell, type News, newsOf, oneLine, type View, viewOf } from './news.js'
 
 /** While it takes its time, the manager is asked for so much more … */
@@ -16,6 +16,12 @@ const EXTEND_EVERY_MS = 10_000
 const TEXT_EVERY_MS = 250
 /** systemd answers in milliseconds, unless it is being replaced itself. */
 const BARRIER_MS = 5_000
+
+export interface SavedService {
+  readonly variables: ServiceEnvironment['variables']
+  readonly view: View | null
+  readonly store: SavedStore | null
+}
 
 /** Tells the service manager that started the launcher (systemd: sd_notify(3)) how it stands. Loaded only when there is one. */
 export class ServiceManager {
@@ -29,7 +35,11 @@ export class ServiceManager {
   #now: View | null = null
   #state: State | undefined
 
-  constructor({ socket, watchdogMs, mostStored }: ServiceEnvironment, log: Log) {
+  readonly #variables: ServiceEnvironment['variables']
+
+  /** `saved`: what another image of this process has told it. */
+  constructor({ socket, watchdogMs, mostStored, variables }: ServiceEnvironment, log: Log, saved?: SavedService) {
+    this.#variables = variables
     this.#socket = new ServiceSocket(native(), socket as string)
     const send = this.#send.bind(this)
     const barrier = (): Promise<boolean> => this.#socket.barrier(BARRIER_MS)
@@ -40,7 +50,22 @@ export class ServiceManager {
     // Half of what it allows (sd_watchdog_enabled(3)). That it is sent at all says that the event loop turns.
     if (watchdogMs !== undefined)
       this.#watchdog = setInterval(() => this.#pat(), Math.max(1, Math.floor(watchdogMs / 2))).unref()
-    this.#send(['STATUS=starting', extend()])
+    if (saved === undefined) this.#send(['STATUS=starting', extend()])
+    else this.#resume(saved)
+  }
+
+  #resume({ view, store }: SavedService): void {
+    this.#now = view
+    if (store !== null) this.store?.resume(store)
+  }
+
+  save(): SavedService {
+    return { variables: this.#variables, view: this.#now, store: this.store?.save() ?? null }
+  }
+
+  /** It has not taken all that was said. */
+  get isSending(): boolean {
+    return this.#socket.isSending
   }
 
   /** After each event. `last`: of the last reload that has one. */
