@@ -47,8 +47,8 @@ export class Service {
   #directory
   #mark = randomUUID()
 
-  /** `denied`: the kernel takes no steering program. */
-  static async start({ workers, options = [], denied = false, env = {} }) {
+  /** `denied`: the kernel takes no steering program. `node`: of the launcher, by the name that it is called by. */
+  static async start({ workers, options = [], denied = false, env = {}, node = process.execPath }) {
     const service = new Service()
     const directory = mkdtempSync(join(tmpdir(), 'rrs-'))
     service.#directory = directory
@@ -65,7 +65,7 @@ export class Service {
       ...(denied ? { REUSEPORT_RUN_BINDING: refusing, REAL_BINDING: addon } : {}),
     })
     service.#launcher = await LauncherProcess.start({
-      launcher: [...UNPRIVILEGED, join(root, 'dist', 'cli', 'main.js')],
+      launcher: [...UNPRIVILEGED.slice(0, -1), node, join(root, 'dist', 'cli', 'main.js')],
       launcherOptions: options,
       workers,
       command: [process.execPath, join(root, 'scripts', 'steering', 'program.cjs')],
