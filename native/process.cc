@@ -39,7 +39,8 @@ Napi::Value spawn(const Napi::CallbackInfo& info) {
                        {},
                        options.Has("fds") ? toDescriptors(options.Get("fds"), "fds", kMostFds) : std::vector<int>{},
                        options.Has("pidVariable") ? toText(options.Get("pidVariable"), "pidVariable") : std::string{},
-                       options.Has("identity") ? std::optional(toIdentity(options.Get("identity"), "identity")) : std::nullopt};
+                       options.Has("identity") ? std::optional(toIdentity(options.Get("identity"), "identity")) : std::nullopt,
+                       options.Has("diesWithParent")};
   const std::vector<int> stdio = toDescriptors(options.Get("stdio"), "stdio", 3);
   if (stdio.size() != 3) throw Napi::RangeError::New(env, "stdio must have 3 elements");
   for (std::size_t i = 0; i < 3; i++) request.stdio[i] = stdio[i];

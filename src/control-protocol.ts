@@ -24,7 +24,8 @@ export type GenerationState = 'starting' | 'ready' | 'working' | 'paused' | 'ret
 export interface Status {
   readonly schema: 1
   readonly name: string
-  readonly pid: number
+  /** The launcher's; null: there is none, and the workers serve on. */
+  readonly pid: number | null
   readonly version: string
   /** Of the launcher: process.version. */
   readonly node: string

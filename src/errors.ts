@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'ERR_LOG_FILE'
   | 'ERR_NAME_TAKEN'
   | 'ERR_NO_LAUNCHER'
+  | 'ERR_ORPHANS'
   | 'ERR_PERMISSION'
   | 'ERR_PID_FILE'
   | 'ERR_PLATFORM'
@@ -71,6 +72,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   ERR_LOG_FILE: 1,
   ERR_NAME_TAKEN: 75,
   ERR_NO_LAUNCHER: 3,
+  ERR_ORPHANS: 75,
   ERR_PERMISSION: 1,
   ERR_PID_FILE: 1,
   ERR_PLATFORM: 2,

@@ -222,6 +222,8 @@ export interface SpawnOptions {
   pidVariable?: string
   /** As whom it runs, for good: set in this order groups, gid, uid; read back; no way back. Left out: as this process. */
   identity?: Identity
+  /** It is killed when the calling thread ends (PR_SET_PDEATHSIG). */
+  diesWithParent?: true
 }
 export interface ReplaceOptions {
   file: string

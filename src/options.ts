@@ -51,6 +51,10 @@ export interface LauncherOptions {
   readonly balance: 'hash' | SteerBy
   /** Warm spares: workers that have proven themselves and wait for a slot. */
   readonly standby: number
+  /** A worker without a launcher ends after this; undefined: it serves on. */
+  readonly orphanTimeoutMs: number | undefined
+  /** The workers are killed when the launcher dies. */
+  readonly dieWithLauncher: boolean
   /** So long the socket of a slot that is gone is accepted from at least. */
   readonly parkMs: number
   /** So long the flows of a UDP socket stay with the old worker after the handover; 0: not at all. */
@@ -176,6 +180,8 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   bakeMigrate: false,
   balance: 'hash',
   standby: 0,
+  orphanTimeoutMs: undefined,
+  dieWithLauncher: false,
   // Three SYN-ACKs that got lost: 3.4 s sufficed with one in five lost at a round trip of 200 ms (kernel.md §3).
   parkMs: 5_000,
   udpLingerMs: 0,

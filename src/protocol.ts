@@ -120,16 +120,33 @@ export interface Hello {
   /** 0 in the main thread, else the worker_thread's id. */
   readonly thread: number
   /** Present when this worker has been welcomed before: its launcher went away and it offers itself to the next one. */
-  readonly rejoin?: {
-    readonly generation: number
-    readonly slot: number
-    readonly state: 'held' | 'serving' | 'paused' | 'draining'
-    readonly term: number
-    readonly working: number
-    readonly claims: readonly { readonly id: number; readonly address: ListenAddress; readonly backlog: number }[]
-    /** What `collect` would bring. */
-    readonly sockets: readonly SocketName[]
-  }
+  readonly rejoin?: Rejoin
+}
+
+export interface Rejoin {
+  readonly generation: number
+  readonly slot: number
+  readonly state: 'held' | 'serving' | 'paused' | 'draining'
+  /** The last term that it was told of for its slot, and the generation that was the working one then. */
+  readonly term: number
+  readonly working: number
+  /** When its process began, in ms since 1970. */
+  readonly startedAt: number
+  readonly claims: readonly RejoinClaim[]
+  /** What `collect` would bring, as far as it fits. */
+  readonly sockets: readonly SocketName[]
+  /** Those of them that it accepts from for a sibling. */
+  readonly adopted: readonly SocketName[]
+}
+
+export interface RejoinClaim {
+  readonly id: number
+  readonly address: ListenAddress
+  readonly backlog: number
+  /** The program has seen 'listening'. */
+  readonly listening: boolean
+  /** 'program': a listener of the library. 'said': which may accept. */
+  readonly ready?: 'program' | 'said'
 }
 
 /** Counts of one drain, over all servers of the worker. */
@@ -223,14 +240,26 @@ export type Reply =
       readonly slot: number
       readonly term: number
       readonly working: number
-      /** 'first' channel of the process gets spares and stderr; 'stderr-reader' is attached when the launcher pipes fd 2. */
+      /** 'first' channel of the process gets spares and stderr; both descriptors are attached when the launcher pipes fd 2. */
       readonly first: boolean
-      readonly fds: readonly ['stderr-reader'] | readonly []
+      /** What it does when its launcher is gone. Absent: it serves on until the next one comes. */
+      readonly orphan?: OrphanTerms
+      readonly fds: readonly ['stderr-reader', 'stderr'] | readonly []
     }
   /** The launcher does not take this process as its worker: the agent leaves it alone for good and says why on stderr. */
   | { readonly type: 'refused'; readonly code: RefusalCode; readonly message: string }
   | Claimed
   | { readonly type: 'unknown'; readonly of: string }
+
+/** 'kill': it dies with it. Else it ends by itself when none has come for so long: drains, and gets the stop signal. */
+export type OrphanTerms =
+  | 'kill'
+  | {
+      readonly afterMs: number
+      readonly drainMs: number
+      readonly stopSignal: string
+      readonly killAfterMs: number
+    }
 
 export type RefusalCode =
   /** Version outside what this launcher speaks. */
@@ -355,4 +384,17 @@ export function listenerKey(address: ListenAddress): ListenerKey {
 /** Of a UDP socket: nothing listens there, and nothing is accepted. */
 export function isDatagram(listener: ListenerKey): boolean {
   return listener.startsWith('udp ')
+}
+
+/** The address that `listenerKey` has made this of; undefined: it has made none like this. */
+export function addressOfKey(key: ListenerKey): ListenAddress | undefined {
+  if (key.startsWith('unix /')) return { kind: 'unix', path: key.slice('unix '.length) }
+  const [, kind, host, port, ipv6Only] = /^(tcp|udp) (\*|\[[^\]]+\]|[^:[\]]+):(\d{1,5})( ipv6only)?$/.exec(key) ?? []
+  if (kind === undefined || host === undefined) return undefined
+  return {
+    kind: kind as 'tcp' | 'udp',
+    host: host === '*' ? null : host.replace(/^\[(.*)\]$/, '$1'),
+    port: Number(port),
+    ipv6Only: ipv6Only !== undefined,
+  }
 }

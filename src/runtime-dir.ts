@@ -25,7 +25,7 @@ import { native } from './native.js'
 import { asUser, type WorkerUser } from './worker-user.js'
 
 /**
- * Where a launcher lives on this machine: `<runtime directory>/<name>/` with `lock`, `pid`, `control.sock`, `channel.sock`,
+ * Where a launcher lives on this machine: `<runtime directory>/<name>/` with `lock`, `pid`, `notes`, `control.sock`, `channel.sock`,
  * and `notify.sock` if workers are to say that they are ready by it. Where workers run as another user, what is for them lies in a directory
  * of its own, `w/`: their group may search it, and write to the sockets in it; all that is above it can be passed through and no more.
  *
@@ -40,12 +40,17 @@ export interface RuntimeDir {
   readonly notifySocket: string
   /** Gives a socket that we have just made in there its owner and mode: nobody could connect before. */
   letWorkersIn(socket: string): void
+  /** What its successor has to know, if it is killed. */
+  readonly notes: string
   /** Path of a socket on which a health command reaches this worker; its directory is there. */
   healthSocket(worker: number): string
   /** Descriptor of the lock. */
   readonly lock: number
-  /** Removes the launcher's files and its directory, and gives the lock up. Idempotent. */
-  release(): void
+  /**
+   * Removes the launcher's files and its directory, and gives the lock up. Idempotent. `keeps`: workers of an earlier launcher are there, and
+   * whoever comes next has to know of them.
+   */
+  release(keeps?: 'notes'): void
 }
 
 export interface FoundLauncher {
@@ -90,7 +95,7 @@ export function defaultName(directory: string): string {
 /** Makes the launcher's directory and takes its lock for life. Throws ERR_NAME_TAKEN when another launcher holds it, ERR_RUNTIME_DIR. */
 export function takeRuntimeDir(
   name: string,
-  options: { runtimeDir?: string | undefined; startedFrom: string; user?: WorkerUser | undefined },
+  options: { runtimeDir?: string | undefined; startedFrom: string; user?: WorkerUser | undefined; visits?: true },
 ): RuntimeDir {
   // Each mode below is meant, whatever the umask; nothing else runs before it is back.
   const mask = process.umask(0)
@@ -104,7 +109,7 @@ export function takeRuntimeDir(
 function take(
   directory: string,
   name: string,
-  { startedFrom, user }: { startedFrom: string; user?: WorkerUser | undefined },
+  { startedFrom, user, visits }: { startedFrom: string; user?: WorkerUser | undefined; visits?: true },
 ): RuntimeDir {
   const at = (file: string): string => join(directory, file)
   checkLength(at('control.sock'))
@@ -118,10 +123,11 @@ function take(
     if (user !== undefined) makeWorkers(at('w'), 'make', user)
     writeFileSync(at('pid'), `${process.pid}\n`, { mode: 0o644 })
     ftruncateSync(lock)
-    writeSync(lock, JSON.stringify({ pid: process.pid, startedFrom } satisfies LockRecord), 0)
+    const record = { pid: process.pid, startedFrom, ...(visits && { visits }) }
+    writeSync(lock, JSON.stringify(record satisfies LockRecord), 0)
     return taken
   } catch (cause) {
-    taken.release()
+    taken.release('notes')
     throw notUsable(directory, cause)
   }
 }
@@ -143,10 +149,11 @@ export function heldRuntimeDir(
   const at = (file: string): string => join(directory, file)
   const workers = (file: string): string => workersPath(directory, user, file)
   let released = false
-  const release = (): void => {
+  const release = (keeps?: 'notes'): void => {
     if (released) return
     released = true
-    for (const file of filesIn(directory)) rmSync(file, { force: true, recursive: true })
+    const notes = keeps === 'notes' ? [] : ['notes', 'notes~'].map(at)
+    for (const file of [...filesIn(directory), ...notes]) rmSync(file, { force: true, recursive: true })
     // The lock file goes while the lock is held: a newcomer that opened it before sees another inode at the path and tries again.
     rmSync(at('lock'), { force: true })
     closeSync(lock)
@@ -162,6 +169,7 @@ export function heldRuntimeDir(
       if (user !== undefined) chownSync(socket, -1, user.gid)
       chmodSync(socket, user === undefined ? 0o600 : 0o660)
     },
+    notes: at('notes'),
     healthSocket: (worker) => {
       if (!existsSync(workers('health'))) makeWorkers(workers('health'), 'make', user)
       return join(workers('health'), String(worker))
@@ -257,6 +265,15 @@ export function findLauncher(name: string, runtimeDir?: string): FoundLauncher {
     }
   }
   throw notFound()
+}
+
+/** Where a launcher of this name that was killed may have left word of itself. */
+export function notesOf(name: string, runtimeDir?: string): string[] {
+  return placesFor(runtimeDir).flatMap((place) => {
+    const directory = join(place, name)
+    const notes = join(directory, 'notes')
+    return existsSync(notes) && isOurs(directory) ? notes : []
+  })
 }
 
 /** What a socket's error says at the bottom: ECONNREFUSED where nobody listens on a path any more. */
@@ -376,10 +393,17 @@ function isOurs(directory: string): boolean {
 interface LockRecord {
   readonly pid: number
   readonly startedFrom: string
+  /** It only looks at workers without a launcher, and goes. */
+  readonly visits?: true
 }
+
+/** Longer than a look takes. */
+const VISIT_MS = 5_000
+const LOOK_AGAIN_MS = 20
 
 function takeLock(directory: string, name: string, startedFrom: string): number {
   const path = join(directory, 'lock')
+  const deadline = performance.now() + VISIT_MS
   for (;;) {
     try {
       makePrivate(directory)
@@ -391,7 +415,9 @@ function takeLock(directory: string, name: string, startedFrom: string): number 
       removeEmpty(directory)
       throw notUsable(path, cause)
     }
-    throw nameTaken(name, readLock(path), startedFrom)
+    const holder = readLock(path)
+    if (holder?.visits !== true || performance.now() > deadline) throw nameTaken(name, holder, startedFrom)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_AGAIN_MS)
   }
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -38,6 +39,8 @@ struct ChildPlan {
   int count;
   /** Where the child writes its pid, with room for its digits and a zero; null: nowhere. */
   char* pid;
+  /** The child dies with it; 0: it does not. */
+  pid_t parent;
   // Written by the child, read by the parent: they share memory until execve or _exit.
   volatile int error;
   const char* volatile syscall;
@@ -116,6 +119,11 @@ IN_CHILD int runChild(void* argument) {
   if (::chdir(plan->cwd) == -1) fail(plan, "chdir");
   closeInherited(plan->count);
   if (plan->pid != nullptr) writePid(plan->pid);
+  // After the change of identity, which takes it away (prctl(2)). The parent may have ended before: then nothing would be sent any more.
+  if (plan->parent != 0) {
+    if (::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == -1) fail(plan, "prctl");
+    if (::syscall(SYS_getppid) != plan->parent) ::_exit(127);
+  }
 
   const KernelSignalSet none{};
   ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof none);
@@ -189,7 +197,7 @@ Spawned startProcess(const SpawnRequest& request, SpawnFailure& failure) {
     pid = variable.data() + at;
   }
   const std::vector<char*> env = pointers(request.env, variable);
-  ChildPlan plan{request.file.c_str(), argv.data(), env.data(), request.cwd.c_str(), request.identity.has_value() ? &*request.identity : nullptr, descriptors.data(), count, pid, 0, nullptr};
+  ChildPlan plan{request.file.c_str(), argv.data(), env.data(), request.cwd.c_str(), request.identity.has_value() ? &*request.identity : nullptr, descriptors.data(), count, pid, request.diesWithParent ? ::getpid() : 0, 0, nullptr};
   const Stack stack;
   if (stack.error() != 0) return fail(stack.error(), "mmap");
 

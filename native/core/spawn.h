@@ -24,6 +24,8 @@ struct SpawnRequest {
   std::string pidVariable = {};
   /** As whom; nothing: as this process. */
   std::optional<Identity> identity = {};
+  /** It is killed when the thread that starts it ends (PR_SET_PDEATHSIG). */
+  bool diesWithParent = false;
 };
 
 struct Spawned {

@@ -2,6 +2,7 @@ import { ControlClient } from '../control-client.js'
 import { ReuseportError } from '../errors.js'
 import { logicalDirectory } from '../launcher/command.js'
 import { findLauncher } from '../runtime-dir.js'
+import { findOrphans, noLauncherBut, type Orphans } from './orphans.js'
 import type { CommandLine } from './parse.js'
 import { duration, launcherName, text } from './values.js'
 
@@ -9,8 +10,33 @@ import { duration, launcherName, text } from './values.js'
  * Finds the launcher that a verb is meant for. Without --name it must have been started from this directory: two checkouts of one package
  * share a default name, and a deploy must not reload the other one. Throws ERR_NO_LAUNCHER, ERR_NAME_TAKEN.
  */
-export async function connect({ values }: CommandLine, signal?: AbortSignal): Promise<ControlClient> {
+export async function connect(line: CommandLine, signal?: AbortSignal): Promise<ControlClient> {
   const directory = logicalDirectory()
+  try {
+    return await connectFrom(directory, line, signal)
+  } catch (error) {
+    const orphans = isNoLauncher(error) ? findOrphans(line, directory) : undefined
+    throw orphans === undefined ? error : noLauncherBut(orphans, error)
+  }
+}
+
+/** The same for an order that can be done without a launcher. */
+export async function connectOrFind(line: CommandLine, signal?: AbortSignal): Promise<ControlClient | Orphans> {
+  const directory = logicalDirectory()
+  try {
+    return await connectFrom(directory, line, signal)
+  } catch (error) {
+    const orphans = isNoLauncher(error) ? findOrphans(line, directory) : undefined
+    if (orphans === undefined) throw error
+    return orphans
+  }
+}
+
+function isNoLauncher(error: unknown): boolean {
+  return error instanceof ReuseportError && error.code === 'ERR_NO_LAUNCHER'
+}
+
+async function connectFrom(directory: string, { values }: CommandLine, signal?: AbortSignal): Promise<ControlClient> {
   const name = launcherName(values, directory)
   const runtimeDir = text(values, 'runtime-dir')
   if (text(values, 'name') === undefined) {
@@ -37,16 +63,26 @@ export async function within<T>(
   what: string,
   order: (client: ControlClient) => Promise<T>,
 ): Promise<T> {
+  return await withinTime(line, what, (signal) => connect(line, signal), order)
+}
+
+/** The same, with whatever `find` finds. */
+export async function withinTime<C, T>(
+  line: CommandLine,
+  what: string,
+  find: (signal?: AbortSignal) => Promise<C>,
+  order: (found: C) => Promise<T>,
+): Promise<T> {
   const given = text(line.values, 'timeout')
-  if (given === undefined) return await order(await connect(line))
+  if (given === undefined) return await order(await find())
   const ms = duration(given, 'timeout')
   const giveUp = new AbortController()
   const timer = setTimeout(() => giveUp.abort(), ms)
   let isOrdered = false
   try {
-    const client = await connect(line, giveUp.signal)
+    const found = await find(giveUp.signal)
     isOrdered = true
-    return await order(client)
+    return await order(found)
   } catch (cause) {
     if (!giveUp.signal.aborted) throw cause
     if (!isOrdered)

@@ -54,6 +54,7 @@ export function launcherOptions(
     warmup: warmupOptions(values, health),
     env,
     envFiles: texts(values, 'env-file'),
+    ...orphanOptions(values),
     logFormat,
     logFile: logFile(text(values, 'log-file'), directory),
   }
@@ -73,6 +74,14 @@ function user(name: string | undefined, group: string | undefined): WorkerUser |
   if (name !== undefined) return findWorkerUser(name, group)
   if (group === undefined) return undefined
   throw usage('--group needs --user', 'It is the group of the user that the workers run as.')
+}
+
+function orphanOptions(values: CommandLine['values']): Pick<LauncherOptions, 'orphanTimeoutMs' | 'dieWithLauncher'> {
+  const dieWithLauncher = values['die-with-launcher'] === true
+  const orphanTimeoutMs = timeOr(values, 'orphan-timeout', undefined)
+  if (dieWithLauncher && orphanTimeoutMs !== undefined)
+    throw usage('--die-with-launcher and --orphan-timeout exclude each other')
+  return { dieWithLauncher, orphanTimeoutMs }
 }
 
 function bakeMigrate(values: CommandLine['values']): boolean {

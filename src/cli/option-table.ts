@@ -125,6 +125,22 @@ export const OPTIONS: readonly OptionRow[] = [
     see: 'log.md',
   },
   {
+    name: 'orphan-timeout',
+    value: 'TIME',
+    group: 'launcher',
+    verbs: ['start'],
+    default: 'never',
+    help: 'a worker whose launcher is gone, and that no other one has taken over by then, drains and ends',
+    see: 'launcher-death.md',
+  },
+  {
+    name: 'die-with-launcher',
+    group: 'launcher',
+    verbs: ['start'],
+    help: 'workers are killed when their launcher dies, instead of serving on until the next one takes them over',
+    see: 'launcher-death.md',
+  },
+  {
     name: 'workers',
     short: 'n',
     value: 'N|max',

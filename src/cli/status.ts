@@ -1,8 +1,11 @@
 import { readFileSync } from 'node:fs'
+import { ControlClient } from '../control-client.js'
 import type { LeavingWorker, Status } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
+import { logicalDirectory } from '../launcher/command.js'
 import type { ConnectionKind } from '../protocol.js'
-import { connect } from './connect.js'
+import { connectOrFind } from './connect.js'
+import { statusOfOrphans } from './orphans.js'
 import type { CommandLine } from './parse.js'
 import { type Look, slotTable } from './status-table.js'
 import { timeOr } from './values.js'
@@ -35,7 +38,10 @@ const WATCH_ROUNDS = 5
 async function ask(line: CommandLine, options: { watchMs?: number } = {}): Promise<Status> {
   const giveUp = AbortSignal.timeout(ANSWER_MS)
   try {
-    return await (await connect(line, giveUp)).status(options)
+    const found = await connectOrFind(line, giveUp)
+    return found instanceof ControlClient
+      ? await found.status(options)
+      : await statusOfOrphans(found, logicalDirectory())
   } catch (cause) {
     if (!giveUp.aborted) throw cause
     throw new ReuseportError('ERR_TIMED_OUT', `the launcher has not answered within ${ANSWER_MS} ms`, {
@@ -75,7 +81,7 @@ function headline({ status, at }: Look): string {
   const up = describeAge(Math.max(0, at - Date.parse(status.startedAt)))
   const since =
     status.upgradedAt == null ? '' : `, upgraded ${describeAge(Math.max(0, at - Date.parse(status.upgradedAt)))} ago`
-  return `${name}: ${state}, launcher pid ${pid}, generation ${working ?? '-'}, term ${term}, up ${up}${since}, ${version}`
+  return `${name}: ${state}, ${pid === null ? 'no launcher' : `launcher pid ${pid}`}, generation ${working ?? '-'}, term ${term}, up ${up}${since}, ${version}`
 }
 
 /** What there is to say of single slots, of reloads and scales. */

@@ -8,6 +8,8 @@ import type { BrainOrder, ClaimAnswer } from './brain/events.js'
 export interface Agents {
   /** Its process runs. */
   spawned(worker: number, pid: number): void
+  /** A worker that another launcher has started, and that has offered itself, is this one. */
+  join(offer: number, worker: number): void
   answer(worker: number, claim: string, answer: ClaimAnswer): void
   order(worker: number, seq: number, order: BrainOrder): void
   /** How a health check reaches this worker and no other. */

@@ -8,20 +8,25 @@ import {
   type Held,
   type Hello,
   type ListenerKey,
+  listenerKey,
   type Order,
+  type OrphanTerms,
   PROTOCOL_VERSION,
+  type Rejoin,
   type Report,
   type SocketName,
 } from '../protocol.js'
 import type { Agents, Connect, HandAnswer, Load } from './agents.js'
-import type { BrainOrder, ClaimAnswer, WorkerEvent } from './brain/events.js'
+import type { BrainOrder, ClaimAnswer } from './brain/events.js'
 import { now } from './clock.js'
+import type { NewEvent } from './event-queue.js'
 import { type Beat, type Patience, pingEveryMs, WakingClock } from './heartbeat.js'
+import { claimsOf, Offers, offeredOf } from './offers.js'
 import { Pending, SAVED_PENDING, type SavedPending } from './pending.js'
 import { doingOf } from './process-state.js'
-import type { Processes } from './processes.js'
+import type { Processes, WorkerProcess } from './processes.js'
 import { Questions } from './questions.js'
-import { parseReport } from './report.js'
+import { isRejoin, parseReport } from './report.js'
 import { type Check, fieldsOf, isAnything, isFd, isWhole, listOf, pairsOf, recordOf } from './shape.js'
 import type { Sockets } from './sockets.js'
 import { judge, type Standing } from './welcome.js'
@@ -57,13 +62,17 @@ export class Channels implements Agents {
   readonly #processes: Processes
   readonly #sockets: Sockets
   readonly #standing: (worker: number) => Standing | null
-  readonly #post: (event: WorkerEvent) => void
+  readonly #post: (event: NewEvent) => void
   readonly #log: Log
   readonly #fd: number
   readonly #poller: Poller
   readonly #all = new Set<WorkerChannel>()
   readonly #pending: Pending
   readonly #questions: Questions
+  readonly #terms: OrphanTerms | undefined
+  readonly #knownTokens: ReadonlySet<string> | null
+  /** Workers of a launcher that is gone. */
+  readonly offers: Offers
   /** What draining workers had in hand when a channel of theirs ended, which comes before the end of the process, or after it. */
   readonly #leftBehind: Map<number, Held>
   readonly #patience: Patience
@@ -80,8 +89,12 @@ export class Channels implements Agents {
     processes: Processes
     sockets: Sockets
     standing: (worker: number) => Standing | null
-    post: (event: WorkerEvent) => void
+    post: (event: NewEvent) => void
     patience: Patience
+    /** What a worker does when we are gone. */
+    terms: OrphanTerms | undefined
+    /** Of the spawns of the launcher before this one; null: it has left no word of them. */
+    knownTokens: ReadonlySet<string> | null
     log: Log
     /** Of another image of this process. */
     saved: SavedChannels | undefined
@@ -97,6 +110,14 @@ export class Channels implements Agents {
     this.#leftBehind = new Map(saved?.leftBehind)
     this.#nextId = saved?.nextId ?? 1
     this.#pending = new Pending(options.post, saved?.pending.nextSeq)
+    this.#terms = options.terms
+    this.#knownTokens = options.knownTokens
+    this.offers = new Offers({
+      pending: this.#pending,
+      sockets: options.sockets,
+      terms: options.terms,
+      log: options.log,
+    })
     this.#questions = new Questions({
       pending: this.#pending,
       of: (worker) => this.#of(worker),
@@ -278,6 +299,7 @@ export class Channels implements Agents {
   }
 
   #receive(channel: WorkerChannel, report: Report, fds: readonly number[]): void {
+    if (channel.offer !== null) return this.offers.heard(channel, channel.offer, report, fds)
     if (report.type === 'sockets') return closeAll(fds)
     if (fds.length > 0) {
       closeAll(fds)
@@ -384,9 +406,11 @@ export class Channels implements Agents {
     const judgement = judge(channel, hello, {
       processes: this.#processes,
       standing: this.#standing,
+      knownTokens: this.#knownTokens,
       of: (worker) => this.#of(worker),
       uid: this.#uid,
     })
+    if ('orphan' in judgement) return this.#come(channel, hello, judgement.orphan)
     if ('drop' in judgement) return this.#drop(channel, judgement.drop)
     if ('code' in judgement) {
       const { code, message } = judgement
@@ -400,12 +424,48 @@ export class Channels implements Agents {
     const lend = isFirst && owner.hasStderr
     channel.isFirst = isFirst
     channel.send(
-      { type: 'welcome', version: PROTOCOL_VERSION, ...standing, first: isFirst, fds: lend ? ['stderr-reader'] : [] },
-      lend && owner.stderrReader !== null ? [owner.stderrReader] : [],
+      {
+        type: 'welcome',
+        version: PROTOCOL_VERSION,
+        ...standing,
+        first: isFirst,
+        ...(this.#terms === undefined ? {} : { orphan: this.#terms }),
+        fds: lend ? ['stderr-reader', 'stderr'] : [],
+      },
+      lend && owner.stderrReader !== null ? [owner.stderrReader, 2] : [],
     )
     this.#post({ type: 'hello', worker: owner.worker, pid })
+    if (hello.rejoin !== undefined) this.#rejoined(channel, owner.worker, hello.rejoin)
     // It may have lost its channel while it was stuck.
     if (isFirst) this.#post({ type: 'heartbeat-back', worker: owner.worker })
+  }
+
+  /** Its claims are where they were, but the channel is another one. */
+  #rejoined(channel: WorkerChannel, worker: number, rejoin: Rejoin): void {
+    if (!isRejoin(rejoin)) return
+    noteClaims(channel, rejoin)
+    this.#post({ type: 'rejoined', worker, claims: claimsOf(channel, rejoin) })
+  }
+
+  #come(channel: WorkerChannel, hello: Hello, rejoin: Rejoin): void {
+    try {
+      this.offers.come(channel, hello, rejoin, (offer) => this.#post({ type: 'latecomer', offered: offeredOf(offer) }))
+    } catch (error) {
+      this.#drop(channel, `process ${channel.peer.pid} cannot be watched: ${(error as Error).message}`)
+    }
+  }
+
+  join(id: number, worker: number): void {
+    const offer = this.offers.remove(id)
+    if (offer === undefined) return
+    this.#processes.adopt(worker, offer)
+    const process = this.#processes.get(worker) as WorkerProcess
+    for (const { channel, rejoin } of offer.channels) {
+      channel.offer = null
+      channel.process = process
+      noteClaims(channel, rejoin)
+    }
+    for (const { channel, report } of offer.early) if (this.#all.has(channel)) this.#receive(channel, report, [])
   }
 
   /** From a stranger it is the end. A worker keeps its channel: without it the next reload could not tell it to pause. */
@@ -424,6 +484,7 @@ export class Channels implements Agents {
 
   #closed(channel: WorkerChannel): void {
     if (!this.#all.delete(channel)) return
+    if (channel.offer !== null) this.offers.closed(channel, channel.offer)
     const { process } = channel
     // A worker is rid of a thread that was stuck; one that says nothing more at all has not come back.
     if (process !== null && this.#of(process.worker).length > 0) channel.heartbeat.heard()
@@ -455,6 +516,10 @@ function concerns(order: BrainOrder, channel: WorkerChannel): boolean {
   if (order.type === 'adopt' || order.type === 'unadopt')
     return [...channel.claims.values()].includes(order.socket.listener)
   return true
+}
+
+function noteClaims(channel: WorkerChannel, { claims }: Rejoin): void {
+  for (const { id, address } of claims) channel.claims.set(id, listenerKey(address))
 }
 
 function closeAll(fds: readonly number[]): void {

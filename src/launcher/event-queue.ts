@@ -10,6 +10,7 @@ export type NewEvent = Unstamped<Event>
 /** What the brain knows, and the one queue by which it hears of anything. The only caller of `step`. */
 export class EventQueue {
   readonly #perform: (effect: Effect) => void
+  readonly #decided: (state: State) => void
   readonly #stepped: (event: Event, before: State) => void
   #state: State
   #waiting: Event[] = []
@@ -17,9 +18,17 @@ export class EventQueue {
   #outcomes: Event[] = []
   #isStepping = false
 
-  /** `stepped`: after the effects of each event. */
-  constructor(state: State, on: { perform: (effect: Effect) => void; stepped: (event: Event, before: State) => void }) {
+  /** `decided`: before the effects of each event. `stepped`: after them. */
+  constructor(
+    state: State,
+    on: {
+      decided: (state: State) => void
+      perform: (effect: Effect) => void
+      stepped: (event: Event, before: State) => void
+    },
+  ) {
     this.#state = state
+    this.#decided = on.decided
     this.#perform = on.perform
     this.#stepped = on.stepped
   }
@@ -50,6 +59,7 @@ export class EventQueue {
       const before = this.#state
       const { state, effects } = step(before, event)
       this.#state = state
+      this.#decided(state)
       for (const effect of effects) this.#perform(effect)
       this.#stepped(event, before)
     }

@@ -115,6 +115,9 @@ export class Foreign implements Agents {
     }
   }
 
+  /** They offer nothing. */
+  join(): void {}
+
   spawned(worker: number, pid: number): void {
     this.#post({ type: 'hello', worker, pid })
     for (const [index, { address }] of this.#listens.entries())

@@ -109,6 +109,8 @@ export class Hands {
         return this.#agents.answer(effect.worker, effect.claim, effect.answer)
       case 'order':
         return this.#agents.order(effect.worker, effect.seq, effect.order)
+      case 'join':
+        return this.#agents.join(effect.offer, effect.worker)
       case 'lane':
         return this.#agents.layLane(effect.listener, effect.from, effect.to)
       case 'close':

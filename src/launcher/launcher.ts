@@ -7,6 +7,7 @@ import { removePidFile, writePidFile } from '../pid-file.js'
 import { type ListenerKey, listenerKey, type SocketName } from '../protocol.js'
 import { heldRuntimeDir, notUsable, type RuntimeDir, takeRuntimeDir } from '../runtime-dir.js'
 import { VERSION } from '../version.js'
+import { adopt } from './adoption.js'
 import type { Agents } from './agents.js'
 import type { Event, WorkerEvent } from './brain/events.js'
 import { initialState, type State } from './brain/state.js'
@@ -14,19 +15,21 @@ import { Channels } from './channels.js'
 import { now } from './clock.js'
 import { logicalDirectory } from './command.js'
 import { ControlServer } from './control-server.js'
-import { EventQueue } from './event-queue.js'
+import { EventQueue, type NewEvent } from './event-queue.js'
 import type { EventStream } from './event-stream.js'
 import type { Foreign } from './foreign.js'
 import { Hands, isShared } from './hands.js'
 import { makeProber } from './health-checks.js'
 import { type Activation, type NamedSocket, takeListenFds } from './listen-fds.js'
+import { Notebook, type Notes, readNotes } from './notebook.js'
 import type { NotifySocket } from './notify-socket.js'
+import { awaitedOf, endHalfStarted, type Left, leftOf } from './orphans.js'
 import type { Prober } from './probe/prober.js'
 import { Processes } from './processes.js'
 import { type ServiceEnvironment, takeServiceEnvironment } from './service/environment.js'
 import type { Heritage } from './service/heritage.js'
 import type { SavedService, ServiceManager } from './service/service-manager.js'
-import { settingsOf } from './settings.js'
+import { orphanTerms, settingsOf } from './settings.js'
 import { Sockets } from './sockets.js'
 import { Specs } from './specs.js'
 import { statusOf } from './status.js'
@@ -65,6 +68,8 @@ interface Given extends Told {
   readonly runtime: RuntimeDir
   readonly specs: Specs
   readonly activation: Activation
+  /** What a launcher that was killed has left; null: nothing. */
+  readonly notes: Notes | null
   readonly service: ServiceManager | undefined
 }
 
@@ -76,9 +81,9 @@ export class Launcher {
   readonly #activation: Activation
   readonly #processes: Processes
   readonly #agents: Agents
+  readonly #channels: Channels | undefined
   /** In their place, with `--listen`. */
   readonly #foreign: Foreign | undefined
-  readonly #channels: Channels | undefined
   readonly #control: ControlServer
   readonly #specs: Specs
   readonly #timers: Timers
@@ -96,6 +101,7 @@ export class Launcher {
   #resolveEnded: (code: number) => void = () => {}
   readonly #notify: NotifySocket | undefined
   readonly #prober: Prober | undefined
+  readonly #notebook: Notebook
   readonly #warmUps: WarmUps | undefined
   /** That has started us, and wants to know. */
   readonly #service: ServiceManager | undefined
@@ -108,7 +114,7 @@ export class Launcher {
   /** `before`: what another image of this process has left. */
   private constructor(
     options: LauncherOptions,
-    { log, events, runtime, specs, activation, service, saveSignals }: Given,
+    { log, events, runtime, specs, activation, service, saveSignals, notes }: Given,
     before?: Image,
   ) {
     const at = new Date().toISOString()
@@ -130,7 +136,9 @@ export class Launcher {
       before === undefined
         ? new Sockets({ given: activation.sockets, stored: activation.stored, ...kept })
         : Sockets.resume(before.sockets, kept)
+    this.#notebook = new Notebook(runtime.notes, log)
     this.#queue = new EventQueue(before === undefined ? this.#firstState() : this.#stateAfter(before.state), {
+      decided: (state) => this.#notebook.decided(state, options, () => this.#sockets.allInodes(), specs.all()),
       perform: (effect) => this.#hands.perform(effect),
       stepped: (event, last) => this.#stepped(event, last),
     })
@@ -142,11 +150,14 @@ export class Launcher {
       compat: options.compat,
       notify: runtime.notifySocket,
       identity: options.user,
+      diesWithUs: options.dieWithLauncher,
+      begins: (token) => this.#notebook.begins(token),
+      ended: (token) => this.#notebook.ended(token),
       post: (event) => this.#queue.post(this.#withLastWords(event)),
       saved: before?.processes,
     })
     this.#foreign = options.listen.length > 0 ? this.#makeForeign(before) : undefined
-    this.#channels = this.#foreign === undefined ? this.#makeChannels(before) : undefined
+    this.#channels = this.#foreign === undefined ? this.#makeChannels(before, notes) : undefined
     this.#agents = this.#foreign ?? (this.#channels as Channels)
     this.#notify = options.ready === 'notify' ? this.#makeNotifySocket(before) : undefined
     this.#prober = this.#makeProber()
@@ -211,7 +222,7 @@ export class Launcher {
     for (const { listener, slot } of sockets) this.#log('warn', 'store.dropped', { address: listener, slot })
   }
 
-  #makeChannels(before: Image | undefined): Channels {
+  #makeChannels(before: Image | undefined, notes: Notes | null): Channels {
     return new Channels({
       path: this.#runtime.channelSocket,
       letWorkersIn: this.#runtime.letWorkersIn,
@@ -221,6 +232,9 @@ export class Launcher {
       standing: (worker) => this.#standing(worker),
       post: (event) => this.#queue.post(event),
       patience: { timeoutMs: this.#options.hangTimeoutMs, killMs: this.#options.hangKillMs },
+      terms: orphanTerms(this.#options),
+      // All that were alive before an upgrade are ours.
+      knownTokens: before === undefined && notes === null ? null : new Set(notes?.tokens),
       log: this.#log,
       saved: before?.channels ?? undefined,
     })
@@ -274,7 +288,7 @@ export class Launcher {
 
   static async #start(
     options: LauncherOptions,
-    given: Omit<Given, 'runtime' | 'specs'>,
+    given: Omit<Given, 'runtime' | 'specs' | 'notes'>,
     reread: (() => Promise<LauncherOptions>) | undefined,
   ): Promise<Launcher> {
     const { log } = given
@@ -282,12 +296,17 @@ export class Launcher {
     const specs = new Specs({ program: options, user: options.user, directory, agent: agentOf(options), log })
     specs.resolve(1)
     const runtime = takeRuntimeDir(options.name, { ...options, startedFrom: directory })
+    const notes = readNotes(runtime.notes)
     let launcher: Launcher | undefined
     try {
-      launcher = new Launcher(options, { ...given, runtime, specs })
+      const left = notes === null ? [] : leftOf(notes)
+      const awaited = notes === null ? [] : awaitedOf(notes, left, options, given.activation)
+      launcher = new Launcher(options, { ...given, runtime, specs, notes })
       launcher.#reread = reread
       launcher.#openListens()
       launcher.#writePidFile()
+      const begin =
+        notes === null || awaited.length === 0 ? launcher.#begin(left) : await launcher.#adopt(notes, awaited)
       await launcher.#control.listen(runtime.controlSocket)
       log('info', 'launcher.started', {
         name: options.name,
@@ -296,9 +315,8 @@ export class Launcher {
         directory,
         control: runtime.controlSocket,
       })
-      specs.tellShadowed(1)
       launcher.#tellActivation()
-      launcher.#queue.post({ type: 'start' })
+      launcher.#queue.post(begin)
       return launcher
     } catch (error) {
       if (launcher !== undefined) {
@@ -308,9 +326,28 @@ export class Launcher {
         launcher.#sockets.closeAll()
         launcher.#removePidFile()
       }
-      runtime.release()
+      runtime.release('notes')
       throw error instanceof ReuseportError ? error : notUsable(runtime.directory, error)
     }
+  }
+
+  /** A first start. What another launcher was about to start is of no use to anybody. */
+  #begin(left: readonly Left[]): NewEvent {
+    for (const one of left) endHalfStarted(one)
+    this.#specs.tellShadowed(1)
+    return { type: 'start' }
+  }
+
+  async #adopt(notes: Notes, awaited: readonly number[]): Promise<NewEvent> {
+    this.#specs.adopt(notes.specs)
+    return await adopt({
+      notes,
+      awaited,
+      offers: (this.#channels as Channels).offers,
+      sockets: this.#sockets,
+      workers: this.#options.workers,
+      log: this.#log,
+    })
   }
 
   /** Goes on with what another image of this process has left. */
@@ -326,7 +363,7 @@ export class Launcher {
     const service =
       saved === null ? undefined : meetServiceManager(takeServiceEnvironment({ ...saved.variables }), log, saved)
     const activation = { sockets: before.sockets.given, stored: [], refused: [] }
-    const launcher = new Launcher(options, { ...told, runtime, specs, activation, service }, before)
+    const launcher = new Launcher(options, { ...told, runtime, specs, activation, service, notes: null }, before)
     launcher.#reread = reread
     launcher.#kept = before.kept ?? undefined
     launcher.#control.resume(before.control)
@@ -535,10 +572,23 @@ export class Launcher {
     if (this.#options.balance !== 'hash' && !this.#queue.state.steers)
       this.#log('warn', 'steering.refused', { reason: "--balance has no effect: the kernel's hash chooses" })
     for (const { text } of strangerWarnings(this.#sockets.inodes())) this.#log('warn', 'port.shared', { text })
+    const runs = this.#unapplied()
+    if (runs !== null) this.#log('warn', 'adoption.not-applied', { text: runs })
+  }
+
+  /** The workers of another launcher run something else than this one was told to. */
+  #unapplied(): string | null {
+    const runs = this.#specs.unapplied(this.#queue.state.working ?? 0)
+    if (runs === null) return null
+    return `the workers were taken over as they are: ${runs}. A reload starts the command of this launcher`
   }
 
   #warnings(): Status['warnings'] {
-    const warnings = warningsOf(this.#sockets.inodes(), Object.values(this.#queue.state.listeners), this.#options)
+    const runs = this.#unapplied()
+    const warnings = [
+      ...warningsOf(this.#sockets.inodes(), Object.values(this.#queue.state.listeners), this.#options),
+      ...(runs === null ? [] : [{ code: 'not-applied', text: runs }]),
+    ]
     return this.#kept === undefined ? warnings : [...warnings, { code: 'config-kept', text: this.#kept }]
   }
 
@@ -576,11 +626,13 @@ export class Launcher {
   #standing(worker: number): Standing | null {
     const record = this.#queue.state.workers[worker]
     if (record === undefined) return null
+    // One without a slot of its own knows the last word of none.
+    const slot = this.#queue.state.slots[record.slot]
     return {
       generation: record.generation,
       slot: record.slot,
-      term: this.#queue.state.term,
-      working: this.#queue.state.working ?? record.generation,
+      term: slot?.term ?? 0,
+      working: slot?.working ?? this.#queue.state.working ?? record.generation,
     }
   }
 

@@ -18,6 +18,21 @@ export interface Handed {
   readonly variables: Readonly<Record<string, string>>
 }
 
+/** What every spawn is given, and who notes that there is one. */
+interface Handing {
+  readonly channel: string
+  readonly preload: string
+  readonly ready: ReadySignal
+  readonly compat: 'pm2' | undefined
+  readonly notify: string
+  readonly diesWithUs: boolean
+  /** As whom they run; undefined: as we do. */
+  readonly identity: Identity | undefined
+  /** Before the process is there. */
+  readonly begins: (token: string) => void
+  readonly ended: (token: string) => void
+}
+
 /** Lines of stderr that are kept of a candidate: what is shown when it fails. */
 const STDERR_LINES = 20
 const LONGEST_LINE = 1_000
@@ -70,33 +85,20 @@ export class Processes {
   #oomKills: number | null
   readonly #owned = new Set<number>()
   readonly #native: Native = native()
-  readonly #handed: { channel: string; preload: string; ready: ReadySignal; compat: 'pm2' | undefined; notify: string }
-  readonly #identity: Identity | undefined
+  readonly #handed: Handing
   readonly #post: Post
 
-  constructor(options: {
-    channel: string
-    preload: string
-    ready: ReadySignal
-    compat: 'pm2' | undefined
-    notify: string
-    /** As whom they run; undefined: as we do. */
-    identity: Identity | undefined
-    post: Post
-    /** Of another image of this process. */
-    saved?: SavedProcesses | undefined
-  }) {
-    const { channel, preload, ready, compat, notify } = options
-    this.#handed = { channel, preload, ready, compat, notify }
-    this.#identity = options.identity
-    this.#post = options.post
+  /** `saved`: of another image of this process. */
+  constructor({ post, saved, ...handed }: Handing & { post: Post; saved?: SavedProcesses | undefined }) {
+    this.#handed = handed
+    this.#post = post
     // A worker's child whose parent (npm, sh) ends must not escape: it becomes ours, and we reap it.
     this.#native.setChildSubreaper()
     process.on('SIGCHLD', this.#reapOrphans)
-    this.#oomKills = options.saved === undefined ? readOomKills() : options.saved.oomKills
-    for (const one of options.saved?.all ?? []) this.#add(WorkerProcess.resume(one, (event) => this.#tell(event)))
+    this.#oomKills = saved === undefined ? readOomKills() : saved.oomKills
+    for (const one of saved?.all ?? []) this.#resume(one)
     // Those that ended while nobody looked.
-    if (options.saved !== undefined) setImmediate(this.#reapOrphans)
+    if (saved !== undefined) setImmediate(this.#reapOrphans)
   }
 
   save(): SavedProcesses {
@@ -122,6 +124,7 @@ export class Processes {
     { expendable, paths, handed }: { expendable: boolean; paths: readonly string[]; handed: Handed | undefined },
   ): number {
     const token = randomBytes(16).toString('hex')
+    this.#handed.begins(token)
     const env =
       handed === undefined
         ? workerEnvironment(spec, { ...this.#handed, token, paths })
@@ -129,8 +132,8 @@ export class Processes {
     const started = WorkerProcess.start(
       worker,
       token,
-      { ...spec, env, fds: handed?.fds, identity: this.#identity },
-      (event) => this.#tell(event),
+      { ...spec, env, fds: handed?.fds, identity: this.#handed.identity, diesWithUs: this.#handed.diesWithUs },
+      (event) => this.#tell(event, token),
     )
     this.#add(started)
     // What a program without our agent has forked by the time it serves would keep it.
@@ -138,13 +141,28 @@ export class Processes {
     return started.pid
   }
 
+  /** Takes over a process that another launcher has started; its pidfd is ours from here on. */
+  adopt(
+    worker: number,
+    { token, pid, pidfd, startedAt }: { token: string; pid: number; pidfd: number; startedAt: Date },
+  ): void {
+    const began = { worker, token, pid, startedAt: startedAt.toISOString(), statusText: null, ending: null }
+    this.#resume({ ...began, spawned: null, agent: { pid, pidfd }, stderr: null, tail: [], partial: '' })
+  }
+
+  #resume(saved: SavedProcess): void {
+    this.#handed.begins(saved.token)
+    this.#add(WorkerProcess.resume(saved, (event) => this.#tell(event, saved.token)))
+  }
+
   #add(started: WorkerProcess): void {
     this.#byWorker.set(started.worker, started)
   }
 
-  #tell(event: WorkerEvent): void {
+  #tell(event: WorkerEvent, token: string): void {
     if (event.type !== 'exited') return this.#post(event)
     this.#byWorker.delete(event.worker)
+    this.#handed.ended(token)
     this.#reapOrphans()
     this.#post({ ...event, oomKill: this.#hasKilledForMemory() })
   }
@@ -244,6 +262,7 @@ export class WorkerProcess {
       env: readonly string[]
       fds: readonly number[] | undefined
       identity: Identity | undefined
+      diesWithUs: boolean
     },
     post: Post,
   ): WorkerProcess {
@@ -258,6 +277,7 @@ export class WorkerProcess {
         stdio: [nothing, 1, writer ?? 2],
         ...(spec.identity === undefined ? {} : { identity: spec.identity }),
         ...(spec.fds === undefined ? {} : { fds: spec.fds, pidVariable: 'LISTEN_PID' }),
+        ...(spec.diesWithUs ? { diesWithParent: true } : {}),
       })
       const startedAt = new Date().toISOString()
       const known = { worker, token, pid, startedAt, statusText: null, spawned: pidfd, agent: null, ending: null }
@@ -319,7 +339,12 @@ export class WorkerProcess {
   kill(): void {
     // The group's number is surely ours only while its leader is not reaped.
     if (this.#spawned !== null) this.#native.signalGroup(this.pid, constants.signals.SIGKILL)
-    if (this.#agent !== null) this.#native.pidfdSignal(this.#agent.pidfd, constants.signals.SIGKILL)
+    if (this.#agent === null) return
+    const { pid, pidfd } = this.#agent
+    // One that we have not started leads the group of its spawn, unless a wrapper does; that number is its own while it lives.
+    if (pid === this.pid && placeOf(pid)?.group === pid && this.#native.pidfdSignal(pidfd, 0))
+      this.#native.signalGroup(pid, constants.signals.SIGKILL)
+    this.#native.pidfdSignal(pidfd, constants.signals.SIGKILL)
   }
 
   /** Adds to our own oom_score_adj, for the spawned process and the one that listens (proc(5)). */

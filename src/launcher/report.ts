@@ -3,6 +3,7 @@ import {
   type ListenAddress,
   MAX_CUT_PATH,
   MAX_CUT_REQUESTS,
+  type Rejoin,
   type Report,
   type Speaks,
   TIME_BUCKETS,
@@ -46,7 +47,7 @@ const CHECKS: Readonly<Record<Report['type'], (report: Fields) => boolean>> = {
     isCount(errors) &&
     (times === undefined || (Array.isArray(times) && times.length <= TIME_BUCKETS && times.every(isCount))),
   nack: ({ seq, code, message }) => isNumber(seq) && isText(code) && isText(message),
-  sockets: ({ seq }) => isNumber(seq),
+  sockets: ({ seq, fds }) => isNumber(seq) && isSocketNames(fds),
   warning: ({ code, message }) => isText(code) && isText(message),
   unknown: ({ of }) => isText(of),
 }
@@ -103,6 +104,34 @@ function isCutRequest(value: unknown): boolean {
     isCount(bytesRead) &&
     isCount(bytesWritten)
   )
+}
+
+/** What a worker says of itself that had another launcher. */
+export function isRejoin(value: unknown): value is Rejoin {
+  if (!isRecord(value)) return false
+  const { generation, slot, state, term, working, startedAt, claims, sockets, adopted } = value
+  const known: readonly unknown[] = ['held', 'serving', 'paused', 'draining'] satisfies Rejoin['state'][]
+  return (
+    [generation, term, working, startedAt].every(isCount) &&
+    isNumber(slot) &&
+    slot >= -1 &&
+    known.includes(state) &&
+    Array.isArray(claims) &&
+    claims.every(isRejoinClaim) &&
+    isSocketNames(sockets) &&
+    isSocketNames(adopted)
+  )
+}
+
+function isRejoinClaim(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const { id, address, backlog, listening, ready } = value
+  const isReady = ready === undefined || ready === 'program' || ready === 'said'
+  return isNumber(id) && isAddress(address) && isNumber(backlog) && typeof listening === 'boolean' && isReady
+}
+
+function isSocketNames(value: unknown): boolean {
+  return Array.isArray(value) && value.every((one) => isRecord(one) && isText(one['listener']) && isCount(one['slot']))
 }
 
 function isAddress(value: unknown): value is ListenAddress {

@@ -1,5 +1,5 @@
 import type { LauncherOptions } from '../options.js'
-import type { ListenerKey } from '../protocol.js'
+import type { ListenerKey, OrphanTerms } from '../protocol.js'
 import type { Settings } from './brain/state.js'
 
 /**
@@ -37,4 +37,17 @@ export function settingsOf(
     udpLingerMs: options.udpLingerMs,
     steers,
   }
+}
+
+/** What a worker does when its launcher is gone; undefined: it serves on. */
+export function orphanTerms({
+  dieWithLauncher,
+  orphanTimeoutMs,
+  drainTimeoutMs,
+  stopSignal,
+  killAfterMs,
+}: LauncherOptions): OrphanTerms | undefined {
+  if (dieWithLauncher) return 'kill'
+  if (orphanTimeoutMs === undefined) return undefined
+  return { afterMs: orphanTimeoutMs, drainMs: drainTimeoutMs, stopSignal, killAfterMs }
 }

@@ -1,9 +1,16 @@
-import { fstatSync, linkSync, lstatSync, renameSync, type Stats, statSync, unlinkSync } from 'node:fs'
+import { existsSync, fstatSync, linkSync, lstatSync, renameSync, type Stats, statSync, unlinkSync } from 'node:fs'
 
 import { bindInet, isStaleSocket } from '../bind.js'
 import { ReuseportError } from '../errors.js'
 import { type Identity, native, type SteerBy, type SteeredCanary } from '../native.js'
-import { isDatagram, type ListenAddress, type ListenerKey, listenerKey, type SocketName } from '../protocol.js'
+import {
+  addressOfKey,
+  isDatagram,
+  type ListenAddress,
+  type ListenerKey,
+  listenerKey,
+  type SocketName,
+} from '../protocol.js'
 import { asUser } from '../worker-user.js'
 import type { GivenSocket, StoredSocket } from './listen-fds.js'
 import { describeHolders, portHolders } from './port-holder.js'
@@ -118,6 +125,20 @@ export class Sockets {
     return dropped.map(({ name }) => name)
   }
 
+  /** The kernel knows the name under which it was bound, whoever did that. */
+  #takenBack(address: ListenAddress, fd: number): OwnedSocket {
+    const at = native().localAddress(fd)
+    if (address.kind === 'unix') {
+      if (!('path' in at)) throw new Error('it is no unix socket')
+      const { path } = address
+      // A socket that was given to an earlier launcher is bound to the path itself, and that is not ours.
+      if (at.path === path || !at.path.startsWith(`${path}.`)) return { fd, kind: 'unix', path }
+      return existsSync(at.path) ? this.#atPath(fd, at.path, path) : { fd, kind: 'unix', path }
+    }
+    if ('path' in at || at.port !== address.port) throw new Error('it is of another address')
+    return { fd, kind: address.kind }
+  }
+
   #atPath(fd: number, own: string, path: string): OwnedSocket {
     // A path of --listen may lie where only we can write.
     const user = this.#user?.uid === statSync(own).uid ? this.#user : undefined
@@ -159,6 +180,44 @@ export class Sockets {
         // The directory has gone, both names have, or another process has the path by now: whoever opens it next is told.
       }
     }
+  }
+
+  /**
+   * A socket of a launcher that is gone, from a worker that has a copy. Takes `fd`, unless it is there already: false. Throws why it cannot be
+   * that socket.
+   */
+  takeBack(name: SocketName, fd: number): boolean {
+    this.#takeStored(name.listener)
+    if (this.has(name)) return false
+    const address = addressOfKey(name.listener)
+    if (address === undefined) throw new Error('no address of ours')
+    const given = this.#copyOfGiven(name.listener, address)
+    if (given === undefined) {
+      this.#sockets.set(idOf(name), this.#takenBack(address, fd))
+      if (this.isListening(name)) this.#store?.keep(name, fd)
+    } else {
+      native().close(fd)
+      this.#sockets.set(idOf(name), given)
+    }
+    return true
+  }
+
+  /** All that there are. */
+  names(): SocketName[] {
+    return [...this.#sockets.keys()].map((id) => {
+      const space = id.indexOf(' ')
+      return { slot: Number(id.slice(0, space)), listener: id.slice(space + 1) }
+    })
+  }
+
+  /** It is one for all slots: of a unix listener, or from whoever started an earlier launcher. */
+  isShared(name: SocketName): boolean {
+    return name.listener.startsWith('unix ') || native().getOption(this.fd(name), 'reusePort') === 0
+  }
+
+  /** Datagrams come to whoever is bound. */
+  isListening(name: SocketName): boolean {
+    return isDatagram(name.listener) || native().getOption(this.fd(name), 'acceptConnections') === 1
   }
 
   #copyOfGiven(listener: ListenerKey, address: ListenAddress): OwnedSocket | undefined {
@@ -227,6 +286,11 @@ export class Sockets {
 
   inode(name: SocketName): number {
     return fstatSync(this.fd(name)).ino
+  }
+
+  /** Of all, whatever they are. */
+  allInodes(): number[] {
+    return [...this.#sockets.values()].map(({ fd }) => fstatSync(fd).ino)
   }
 
   /** Of all TCP sockets. */

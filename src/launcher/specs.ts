@@ -34,6 +34,8 @@ export class Specs {
   readonly #byGeneration: Map<number, Spec>
   /** What the next generation is to run; or why that is not known. */
   #next: () => Program
+  /** Of this launcher's own command line, until a generation runs it: only where it has adopted others. */
+  #fresh: Spec | undefined
 
   constructor(options: {
     program: Program
@@ -58,8 +60,29 @@ export class Specs {
     return this.#directory
   }
 
+  /** Of a generation whose launcher has left no word of it: as the command is found now. */
   get(generation: number): Spec {
-    return this.#byGeneration.get(generation) as Spec
+    return this.#byGeneration.get(generation) ?? (this.#fresh as Spec)
+  }
+
+  /** By generation. */
+  all(): Record<number, Spec> {
+    return Object.fromEntries(this.#byGeneration)
+  }
+
+  /** What the generations of an earlier launcher run. What was resolved before is for those to come. */
+  adopt(specs: Readonly<Record<number, Spec>>): void {
+    this.#fresh = this.#byGeneration.get(1)
+    this.#byGeneration.clear()
+    for (const [generation, spec] of Object.entries(specs)) this.#byGeneration.set(Number(generation), spec)
+  }
+
+  /** This launcher was given another command than the one that this generation still runs: that one, in words; null: it was not. */
+  unapplied(generation: number): string | null {
+    const [spec, fresh] = [this.#byGeneration.get(generation), this.#fresh]
+    if (spec === undefined || fresh === undefined) return null
+    const words = ({ argv, directory }: Spec): string => `${argv.join(' ')} (in ${directory})`
+    return words(spec) === words(fresh) ? null : words(spec)
   }
 
   /** Of generations that are yet to come. `next` throws if it cannot be known. */
@@ -69,6 +92,7 @@ export class Specs {
 
   /** The command as it is found now is what this generation runs. Throws what `resolveCommand` and `runAs` do. */
   resolve(generation: number): void {
+    this.#fresh = undefined
     const spec = resolveCommand(this.#next(), this.#directory)
     this.#byGeneration.set(generation, this.#user === undefined ? spec : this.#runAs(this.#user, spec))
   }

@@ -1,5 +1,7 @@
-import { type Hello, PROTOCOL_VERSION, type RefusalCode } from '../protocol.js'
+import { type Hello, PROTOCOL_VERSION, type RefusalCode, type Rejoin } from '../protocol.js'
+import { endHalfStarted } from './orphans.js'
 import type { Processes, WorkerProcess } from './processes.js'
+import { isRejoin } from './report.js'
 import type { WorkerChannel } from './worker-channel.js'
 
 /** What a worker's `welcome` needs from the launcher's state. */
@@ -13,6 +15,8 @@ export interface Standing {
 /** What becomes of who has said hello: our worker; told why not; or not even that. */
 export type Judgement =
   | { readonly owner: WorkerProcess; readonly standing: Standing }
+  /** Of a launcher that is gone. */
+  | { readonly orphan: Rejoin }
   | { readonly code: RefusalCode; readonly message: string }
   | { readonly drop: string }
 
@@ -23,11 +27,14 @@ export function judge(
   {
     processes,
     standing: standingOf,
+    knownTokens,
     of,
     uid,
   }: {
     processes: Processes
     standing: (worker: number) => Standing | null
+    /** Of the spawns of the launcher before this one; null: it has left no word of them. */
+    knownTokens: ReadonlySet<string> | null
     of: (worker: number) => readonly WorkerChannel[]
     /** Of the workers, if it is not ours. */
     uid: number | undefined
@@ -44,6 +51,11 @@ export function judge(
   }
   const owner = typeof hello.token === 'string' ? processes.withToken(hello.token) : undefined
   const standing = owner === undefined ? null : standingOf(owner.worker)
+  if (owner === undefined && isOffer(hello, knownTokens)) return { orphan: hello.rejoin }
+  if (owner === undefined && knownTokens?.has(hello.token) === true) {
+    endHalfStarted({ pid: peer.pid, token: hello.token })
+    return { drop: 'the launcher that started it was killed before it served' }
+  }
   if (owner === undefined || standing === null)
     return { code: 'token', message: 'no worker of this launcher has this token' }
   const [worker] = of(owner.worker)
@@ -59,4 +71,9 @@ export function judge(
     return { drop: `process ${peer.pid} cannot be watched: ${(error as Error).message}` }
   }
   return { owner, standing }
+}
+
+/** A worker that had another launcher: one that has left word of its spawns, or none that has. */
+function isOffer(hello: Hello, known: ReadonlySet<string> | null): hello is Hello & { rejoin: Rejoin } {
+  return typeof hello.token === 'string' && isRejoin(hello.rejoin) && (known === null || known.has(hello.token))
 }

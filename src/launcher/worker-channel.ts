@@ -1,6 +1,6 @@
 import { Channel, type Unsent } from '../channel.js'
 import { type Native, native } from '../native.js'
-import type { Answered, DrainOutcome, Held, ListenerKey, ToWorker } from '../protocol.js'
+import type { Answered, DrainOutcome, Held, ListenerKey, Rejoin, Report, ToWorker } from '../protocol.js'
 import { now } from './clock.js'
 import { type Beat, Heartbeat, type Patience, SAVED_HEARTBEAT, type SavedHeartbeat } from './heartbeat.js'
 import type { WorkerProcess } from './processes.js'
@@ -60,6 +60,8 @@ export class WorkerChannel {
   readonly id: number
   readonly peer: ReturnType<Native['peerCredentials']>
   process: WorkerProcess | null = null
+  /** Of a worker whose launcher is gone, until it is ours. */
+  offer: Offer | null = null
   isFirst = false
   /** It has sent what is no message. */
   isSuspect = false
@@ -69,12 +71,14 @@ export class WorkerChannel {
   answered: Answered = { responses: 0, errors: 0 }
   readonly claims: Map<number, ListenerKey>
   readonly heartbeat: Heartbeat
+  readonly #fd: number
   readonly #channel: Channel
 
   /** Owns the descriptor. `saved`: what another image of this process knew of it. */
   constructor(id: number, fd: number, on: ChannelEvents, saved?: SavedChannel) {
     this.id = id
     this.claims = new Map(saved?.claims)
+    this.#fd = fd
     this.peer = native().peerCredentials(fd)
     this.#channel = new Channel(native(), fd, () => on.readable(this))
     this.#channel.start()
@@ -126,6 +130,11 @@ export class WorkerChannel {
     this.#channel.send(message, fds)
   }
 
+  /** A descriptor of the process that has connected. Throws ENOPROTOOPT before Linux 6.5. */
+  peerPidfd(): number {
+    return native().peerPidfd(this.#fd)
+  }
+
   receive(): ReturnType<Channel['receive']> {
     return this.#channel.receive()
   }
@@ -133,4 +142,19 @@ export class WorkerChannel {
   close(): void {
     this.#channel.close()
   }
+}
+
+/** A process that was the worker of a launcher that is gone, and wants to be ours. */
+export interface Offer {
+  readonly id: number
+  readonly token: string
+  readonly pid: number
+  readonly pidfd: number
+  readonly startedAt: Date
+  /** One for each of its threads that has come, and what that said. */
+  readonly channels: { readonly channel: WorkerChannel; readonly rejoin: Rejoin }[]
+  /** What it has said since, for when it is ours. */
+  readonly early: { readonly channel: WorkerChannel; readonly report: Report }[]
+  /** Copies of its sockets are under way. */
+  isGiving: boolean
 }

@@ -19,6 +19,10 @@ export interface Config {
   readonly logFile?: string
   /** the launcher's own lines on stderr. Default: text */
   readonly logFormat?: 'text' | 'json'
+  /** a worker whose launcher is gone, and that no other one has taken over by then, drains and ends. Default: never */
+  readonly orphanTimeout?: string | 0
+  /** workers are killed when their launcher dies, instead of serving on until the next one takes them over */
+  readonly dieWithLauncher?: boolean
   /** workers, each with a socket of its own; max: one per CPU. Default: 1; $WEB_CONCURRENCY if it is set; verify: 2 */
   readonly workers?: number | 'max'
   /**

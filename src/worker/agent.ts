@@ -6,6 +6,7 @@ import {
   type ListenAddress,
   MAX_MESSAGE_BYTES,
   PROTOCOL_VERSION,
+  type RejoinClaim,
   type Reply,
   type SocketName,
   type ToLauncher,
@@ -28,6 +29,7 @@ import { LauncherLink } from './launcher-link.js'
 import type { OpenPlace } from './library-servers.js'
 import { Meter } from './meter.js'
 import { heldSockets, type OrderWorld, obey } from './orders.js'
+import { Orphan } from './orphan.js'
 import { Spares } from './spares.js'
 import { guardPath } from './unlink-guard.js'
 
@@ -53,10 +55,11 @@ export class Agent implements OrderWorld {
   readonly adopted: Adopted
   answers: OrderWorld['answers']
   readonly meter: Meter = new Meter()
-  stderrReader: number | undefined
+  stderr: OrderWorld['stderr']
   readonly #handed: Handed
   readonly #link: LauncherLink
   readonly #world: ClaimWorld & DatagramWorld
+  readonly #orphan: Orphan
   #lastClaim = 0
 
   /** Throws ERR_ADDON_NOT_FOUND. */
@@ -70,9 +73,11 @@ export class Agent implements OrderWorld {
     }
     this.spares = new Spares(this.native)
     this.adopted = new Adopted(this.native)
+    this.#orphan = new Orphan(this, handed.thread)
     this.#link = new LauncherLink(this.native, handed.channel, {
       hello: () => this.#hello(),
       welcomed: (welcome, fds) => this.#welcomed(welcome, fds),
+      lost: () => this.#orphan.lost(),
       message: (incoming) => obey(this, incoming),
     })
     // Not when it is terminated from outside: then no JavaScript runs, and the channel stays open until the process ends.
@@ -183,9 +188,10 @@ export class Agent implements OrderWorld {
   #welcomed(welcome: Welcome, fds: ReceivedFds): void {
     const { generation, slot, term, working } = welcome
     this.place = { generation, slot, term, working }
+    this.#orphan.found(welcome.first, welcome.orphan)
     if (welcome.fds[0] === 'stderr-reader') {
-      if (this.stderrReader !== undefined) this.native.close(this.stderrReader)
-      this.stderrReader = fds.take(0)
+      for (const fd of Object.values(this.stderr ?? {})) this.native.close(fd)
+      this.stderr = { reader: fds.take(0), real: fds.take(1) }
     }
     // It may have ended while there was no launcher to hear it.
     if (this.drain?.outcome !== undefined) this.send({ type: 'drained', outcome: this.drain.outcome })
@@ -201,10 +207,16 @@ export class Agent implements OrderWorld {
       thread: this.#handed.thread,
     } as const
     if (place === undefined) return base
-    const claims = [...this.claims.values()].map(({ facts: { id, address, backlog } }) => ({ id, address, backlog }))
     return {
       ...base,
-      rejoin: { ...place, state: this.state ?? 'held', claims, sockets: this.#offered() },
+      rejoin: {
+        ...place,
+        state: this.state ?? 'held',
+        startedAt: Math.round(Date.now() - process.uptime() * 1_000),
+        claims: [...this.claims.values()].map(offerOf),
+        sockets: this.#offered(),
+        adopted: [...this.claims.values()].flatMap(adoptedBy),
+      },
     }
   }
 
@@ -219,4 +231,16 @@ export class Agent implements OrderWorld {
     }
     return offered
   }
+}
+
+function offerOf({ facts, isSilent }: Claim | DatagramClaim): RejoinClaim {
+  const { id, address, place } = facts
+  const backlog = 'backlog' in facts ? facts.backlog : 0
+  const claim = { id, address, backlog, listening: facts.server?.listening ?? true }
+  return place === undefined ? claim : { ...claim, ready: isSilent ? 'program' : 'said' }
+}
+
+/** Sockets of siblings from which it accepts. */
+function adoptedBy(claim: Claim | DatagramClaim): SocketName[] {
+  return claim.sockets().flatMap(({ name }) => (name.slot === claim.facts.slot ? [] : name))
 }

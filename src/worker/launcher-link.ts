@@ -22,6 +22,8 @@ export type ClaimReport = Extract<ToLauncher, { type: 'claim' }>
 export interface LinkEvents {
   hello(): Hello
   welcomed(welcome: Welcome, fds: ReceivedFds): void
+  /** The launcher that had taken this worker is gone. */
+  lost(): void
   /** Every message that is not part of a greeting or a claim. */
   message(incoming: Incoming<ToWorker>): void
 }
@@ -217,8 +219,10 @@ export class LauncherLink {
     clearTimeout(this.#greetingTimer)
     this.#channel = undefined
     if (this.#standing === 'refused') return
+    const wasJoined = this.#standing === 'joined'
     this.#standing = 'apart'
     if (this.#everJoined) this.#reconnect.schedule()
+    if (wasJoined) this.#events.lost()
   }
 
   #rejoin(): void {

@@ -32,6 +32,8 @@ export interface OrderWorld {
     | { readonly generation: number; readonly slot: number; readonly term: number; readonly working: number }
     | undefined
   drain: Draining | undefined
+  /** Its drain is over. */
+  drained?: (() => void) | undefined
   /** Lanes by which connections of other workers come. */
   readonly receivers: Set<Receiver>
   readonly adopted: Adopted
@@ -39,8 +41,11 @@ export interface OrderWorld {
   answers: Answers | undefined
   /** While somebody watches. */
   readonly meter: Meter
-  /** Read end of the pipe that fd 2 is, when the launcher pipes it: without it a write would be EPIPE once the launcher is dead. */
-  stderrReader: number | undefined
+  /**
+   * While fd 2 is a pipe to the launcher: its read end, without which a write would be EPIPE once the launcher is dead, and what fd 2 is to be
+   * after it.
+   */
+  stderr: { readonly reader: number; readonly real: number } | undefined
   send(message: ToLauncher, fds?: readonly number[]): boolean
 }
 
@@ -102,8 +107,8 @@ const handlers = {
   },
   async stderr(world, _order, fds) {
     await replaceStderr(world.native, fds.take(0))
-    if (world.stderrReader !== undefined) world.native.close(world.stderrReader)
-    world.stderrReader = undefined
+    for (const fd of Object.values(world.stderr ?? {})) world.native.close(fd)
+    world.stderr = undefined
     return undefined
   },
   async drain(world, { deadlineMs, last, websocket, spreadMs }) {
@@ -129,6 +134,7 @@ const handlers = {
         // After the program: the launcher's answer is the stop signal.
         if (goesOn && fates.length > 0) setImmediate(() => world.send({ type: 'drained', outcome }))
         else world.send({ type: 'drained', outcome })
+        world.drained?.()
         const { moved = 0, ended, closed, cut } = outcome
         for (const fate of fates) fate.drained({ moved, ended, closed, cut })
       },
@@ -221,6 +227,17 @@ export async function obey(world: OrderWorld, { message, fds }: Incoming<ToWorke
   } finally {
     fds.closeRest()
   }
+}
+
+/** The end, without a launcher to order it: no copy of any socket is kept, what is open is finished. */
+export async function endService(world: OrderWorld, deadlineMs: number): Promise<void> {
+  for (const { name } of world.spares.all()) world.spares.drop(name)
+  const over = new Promise<void>((done) => {
+    world.drained = done
+  })
+  const spreadMs = deadlineMs / 2
+  await handlers.drain(world, { type: 'drain', seq: 0, deadlineMs, last: true, websocket: 'close', spreadMs })
+  if (world.drain?.outcome === undefined) await over
 }
 
 function isOrder(message: Incoming<ToWorker>['message']): message is Order {

@@ -24,7 +24,10 @@ test('the sibling adopts the socket of a killed worker until the respawn takes i
   // The respawn cannot listen yet: the time in between is under test.
   versions.deploy('never-listens')
   process.kill(first, 'SIGKILL')
-  const { slots } = await launcher.when('slot 0 is adopted', (status) => status.slots[0]?.adoptedBy === 1)
+  const { slots } = await launcher.when(
+    'slot 0 is adopted',
+    ({ slots: [slot] }) => slot?.adoptedBy === 1 && slot.worker !== null,
+  )
   expect(slots[0]?.worker?.state).toMatch(/spawned|claimed/)
 
   // Half of these go to the dead worker's socket.

@@ -75,7 +75,7 @@ test.each(['stop', 'SIGINT', 'SIGINT in a reload'] as const)('%s leaves no proce
   expect(await launcher.reload('baked')).toMatchObject({ result: 'done' })
   await launcher.event('reload.retired')
   expect(marked(launcher.mark)).toHaveLength(5)
-  expect(readdirSync(launcher.directory).sort()).toEqual(['channel.sock', 'control.sock', 'lock', 'pid'])
+  expect(readdirSync(launcher.directory).sort()).toEqual(['channel.sock', 'control.sock', 'lock', 'notes', 'pid'])
   expect(readdirSync(directory)).toHaveLength(2)
 
   if (how === 'stop') expect(await launcher.run('stop')).toMatchObject({ code: 0, stderr: '' })

@@ -146,7 +146,7 @@ test('files that a dead launcher left are replaced, and a pid in them means noth
   await first.ended
   for (const pid of pids) process.kill(pid, 'SIGKILL')
   await until('its worker has gone', () => pids.every((pid) => !isAlive(pid)))
-  expect(readdirSync(first.directory).sort()).toEqual(['channel.sock', 'control.sock', 'lock', 'pid'])
+  expect(readdirSync(first.directory).sort()).toEqual(['channel.sock', 'control.sock', 'lock', 'notes', 'pid'])
   // The pid now belongs to somebody else.
   writeFileSync(join(first.directory, 'pid'), `${process.pid}\n`)
 

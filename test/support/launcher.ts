@@ -90,6 +90,7 @@ export class TestLauncher {
   readonly #cwd: string | undefined
   readonly #env: Record<string, string>
   readonly #main: string
+  readonly #options: StartOptions & { command: readonly string[] }
   #exitCode: number
   #end: Ended | undefined
   #client: ControlClient | undefined
@@ -97,11 +98,12 @@ export class TestLauncher {
   constructor(options: StartOptions & { command: readonly string[] }) {
     this.runtimeDir = options.runtimeDir ?? join(temporaryDirectory(), 'run')
     this.name = options.name ?? 'test'
-    const id = randomUUID()
+    const id = options.env?.['RUN_MARK'] ?? randomUUID()
     this.mark = `RUN_MARK=${id}`
     this.#cwd = options.cwd
     this.#env = userEnv({ ...options.env, RUN_MARK: id })
     this.#main = options.main ?? MAIN
+    this.#options = options
     this.#exitCode = options.exitCode ?? 0
     const named = options.name === null ? [] : ['--name', this.name]
     const own = [
@@ -214,6 +216,33 @@ export class TestLauncher {
 
   kill(name: NodeJS.Signals): void {
     signal(this.pid, name)
+  }
+
+  /** As `kill -9` does it: its workers live on. */
+  async die(): Promise<void> {
+    this.kill('SIGKILL')
+    await this.ended
+  }
+
+  /** Another one with the same name; `changes`: how it is started differently. It has taken over the workers of this one. */
+  async next(changes: Partial<StartOptions> = {}): Promise<TestLauncher> {
+    const launcher = this.#successor(changes)
+    await launcher.event('launcher.adopted')
+    return launcher
+  }
+
+  /** One that finds nothing that this one has left. */
+  async beside(): Promise<TestLauncher> {
+    return this.#successor({}).serving()
+  }
+
+  #successor(changes: Partial<StartOptions>): TestLauncher {
+    return new TestLauncher({
+      ...this.#options,
+      ...changes,
+      runtimeDir: this.runtimeDir,
+      env: { ...this.#options.env, ...changes.env, RUN_MARK: this.mark.slice('RUN_MARK='.length) },
+    })
   }
 
   /** A further Ctrl-C, and what it leads to: not so soon after the last that it would be taken for the same (src/ctrl-c.ts: 500 ms). */

@@ -13,7 +13,7 @@ import { type Conduct, type Step, type Unstamped, World } from './world.js'
 const SLOTS = 3
 
 interface Move {
-  readonly do: 'happen' | 'ring' | 'reload' | 'canary' | 'promote' | 'abort' | 'crash' | 'hang' | 'scale'
+  readonly do: 'happen' | 'ring' | 'reload' | 'canary' | 'promote' | 'abort' | 'crash' | 'hang' | 'scale' | 'die'
   readonly pick: number
 }
 
@@ -56,6 +56,7 @@ export function schedules(faults: boolean): fc.Arbitrary<Schedule> {
       { weight: 1, arbitrary: fc.constant('promote' as const) },
       { weight: 1, arbitrary: fc.constant('abort' as const) },
       { weight: 2, arbitrary: fc.constant('scale' as const) },
+      { weight: 1, arbitrary: fc.constant('die' as const) },
       { weight: faults ? 3 : 0, arbitrary: fc.constant('crash' as const) },
       { weight: faults ? 4 : 0, arbitrary: fc.constant('hang' as const) },
     ),
@@ -88,7 +89,7 @@ export function foreignSchedules(faults: boolean): fc.Arbitrary<Schedule> {
   })
   const versions = fc.constantFrom<Conduct[]>('good', 'good', 'never-drains', 'exits', 'never-says', 'dies-baking')
   return fc.record({
-    moves: schedules(faults).map(({ moves }) => moves.filter((move) => move.do !== 'hang')),
+    moves: schedules(faults).map(({ moves }) => moves.filter((move) => move.do !== 'hang' && move.do !== 'die')),
     versions: fc.array(versions, { minLength: 1, maxLength: 6 }),
     settings: foreign,
     order: fc.constantFrom('up' as const, 'down' as const),
@@ -119,6 +120,7 @@ export function run(
   world.start(order)
   let caller = 0
   let scalers = 0
+  let slots = SLOTS
   const resting = new Set<number>()
   let term = world.state.term
   let before = world.state.slots.map((slot) => slot.working)
@@ -157,7 +159,7 @@ export function run(
     must(world.faultOfProgram() === null, String(world.faultOfProgram()))
     must(world.faultOfCanary() === null, String(world.faultOfCanary()))
     must(
-      String(Object.values(state.listeners)[0]?.order) === String(world.group),
+      !state.steers || String(Object.values(state.listeners)[0]?.order) === String(world.group),
       'the order of the group is not known',
     )
     // Terms only grow, so that who comes after us knows the last word; at most three generations live.
@@ -171,7 +173,7 @@ export function run(
     )
     before = now
     term = state.term
-    const alive = workers.filter((worker) => worker.state !== 'stopping')
+    const alive = workers.filter((worker) => worker.state !== 'stopping' && worker.role !== 'latecomer')
     must(new Set(alive.map((worker) => worker.generation)).size <= 3, 'more than three generations')
   }
   for (const move of moves) {
@@ -194,7 +196,19 @@ export function run(
       world.tell({ type: move.do, caller: ++caller, wait: 'baked' })
     else if (move.do === 'crash') world.crash(anyone())
     else if (move.do === 'scale') world.tell(scaleOrder(++scalers, move.pick))
-    else if (move.do === 'hang') world.freeze(anyone(), move.pick % 2 === 0)
+    else if (move.do === 'die') {
+      const was = { working: world.state.working, isResting: world.state.run === null, slots: world.state.slots.length }
+      if (!world.die(chosen)) continue
+      // Whoever waited for an answer has lost the one who would give it.
+      caller = 0
+      scalers = 0
+      resting.clear()
+      term = world.state.term
+      must(term >= world.lastWord, 'a term that was told is forgotten')
+      before = []
+      slots = was.slots
+      if (was.isResting) must(world.state.working === was.working, 'another generation is working after an adoption')
+    } else if (move.do === 'hang') world.freeze(anyone(), move.pick % 2 === 0)
     check()
   }
   for (let n = 0; n < 1_000; n++) {
@@ -207,7 +221,7 @@ export function run(
     check()
   }
   expectAnswers(world, caller)
-  expectScaled(world, scalers)
+  expectScaled(world, scalers, slots)
   expectWhole(world)
   return world
 }
@@ -282,12 +296,12 @@ function scaleOrder(caller: number, pick: number): Extract<Unstamped, { type: 's
   return { type: 'scale', caller, isRelative, workers: isRelative ? (pick % 2 === 0 ? 1 : -1) : 1 + (pick % 5) }
 }
 
-function expectScaled({ scaled, state }: World, callers: number): void {
+function expectScaled({ scaled, state }: World, callers: number, slots: number): void {
   expect(scaled.flatMap((effect) => effect.callers).sort((a, b) => a - b)).toEqual(
     Array.from({ length: callers }, (_, i) => i + 1),
   )
   const last = scaled.filter(({ verdict }) => verdict.result !== 'refused').at(-1)?.verdict
-  expect(state.slots).toHaveLength(last?.to ?? SLOTS)
+  expect(state.slots).toHaveLength(last?.to ?? slots)
   for (const { verdict } of scaled) expect(verdict.reason === null, verdict.result).toBe(verdict.result === 'done')
 }
 

@@ -1,7 +1,9 @@
 import type { WarmupReport } from '../../src/control-protocol.js'
+import { orderOf } from '../../src/launcher/adoption.js'
 import type { BrainOrder, Effect, Event } from '../../src/launcher/brain/events.js'
 import { initialState, NO_SLOT, type Settings, type State, type Worker } from '../../src/launcher/brain/state.js'
 import { step } from '../../src/launcher/brain/step.js'
+import { Remembered } from './remembered.js'
 
 /** The brain under test; a mutant of it takes its place. */
 export type Step = typeof step
@@ -47,7 +49,7 @@ export class World {
   readonly sockets = new Map<string, boolean>()
   /** Workers that accept, by slot of the socket: what the kernel would see. */
   readonly acceptors = new Map<number, Set<number>>()
-  pending: { worker: number; event: Unstamped | 'crash' | 'freeze' }[] = []
+  pending: { worker: number; event: Unstamped | 'crash' | 'freeze' | 'comes' }[] = []
   /** Workers that are warm. */
   readonly warm = new Set<number>()
   /** What each living worker is asked by the prober. */
@@ -81,6 +83,12 @@ export class World {
   /** Workers whose event loop stands still: from which sockets they accept once it turns again, and what lies in their channel. */
   readonly #frozen = new Map<number, { slots: number[]; orders: Extract<Effect, { do: 'order' }>[] }>()
 
+  /** The highest term that a launcher was told of when it took over. */
+  lastWord = 0
+  /** What each living worker would tell another launcher. */
+  readonly #memory = new Map<number, Remembered>()
+  #nextPid = 1_001
+  #nextLeft = -1
   readonly #step: Step
 
   constructor(
@@ -143,6 +151,7 @@ export class World {
   happen(index: number): void {
     const [next] = this.pending.splice(index, 1)
     if (next === undefined) return
+    if (next.event === 'comes') return this.#comesLate(next.worker)
     if (next.event === 'crash' || next.event === 'freeze') this.#showVice(next.worker, next.event)
     else if (this.alive.has(next.worker) || next.event.type === 'exited') {
       if (next.event.type === 'heartbeat-back') this.#thaw(next.worker)
@@ -173,6 +182,65 @@ export class World {
     this.pending.push({ worker, event: { type: 'heartbeat-lost', worker, ms: 2_000, doing } })
     if (long) this.pending.push({ worker, event: { type: 'hung', worker, ms: 30_000, doing } })
     this.pending.push({ worker, event: { type: 'heartbeat-back', worker } })
+  }
+
+  /**
+   * The launcher is killed, and another one takes over at once. Whoever stands still comes when it turns again; what was only being started is
+   * ended. False: nobody would be there to be taken over.
+   */
+  die(settings: Partial<Settings>): boolean {
+    const comes = (worker: number): boolean =>
+      !this.#frozen.has(worker) && this.#memory.get(worker)?.claim !== undefined
+    const isThere = [...this.alive].some((worker) => comes(worker) && this.#memory.get(worker)?.state === 'serving')
+    if (!isThere || this.state.phase !== 'running') return false
+    for (const map of [this.#frozen, this.#memory])
+      for (const worker of [...map.keys()]) if (!this.alive.has(worker)) map.delete(worker)
+    const { slots, next, listeners } = this.state
+    const noted = Object.values(listeners)[0]?.order ?? []
+    this.timers.clear()
+    this.probes.clear()
+    this.warm.clear()
+    for (const told of [this.lanes, this.verdicts, this.refusals, this.scaled]) told.length = 0
+    for (const worker of [...this.alive])
+      if (this.#memory.get(worker)?.claim === undefined) this.#end(worker, 'SIGKILL')
+    this.pending = this.pending.flatMap(({ worker, event }) =>
+      this.alive.has(worker) && (event === 'crash' || event === 'freeze') ? [{ worker, event }] : [],
+    )
+    for (const worker of [...this.alive]) {
+      if (this.#frozen.has(worker)) this.pending.push({ worker, event: 'comes' })
+      this.#rename(worker, this.#nextLeft--)
+    }
+    // What only the launcher had is gone with it.
+    for (const id of [...this.sockets.keys()]) {
+      const slot = Number(id.split(' ')[0])
+      if (this.#holdersOf(slot).length > 0) continue
+      this.sockets.delete(id)
+      this.#part(slot)
+    }
+    const sockets = [...this.sockets].map(
+      ([id, listens]) => [id.split(' ')[0], listens ? 'listening' : 'bound'] as const,
+    )
+    const there = sockets.map(([slot]) => Number(slot))
+    const listening = sockets.flatMap(([slot, is]) => (is === 'listening' ? Number(slot) : []))
+    this.state = initialState({ ...this.state.settings, ...settings })
+    const come = [...this.alive].filter(comes)
+    this.lastWord = Math.max(...come.map((worker) => this.#memory.get(worker)?.term ?? 0))
+    this.tell({
+      type: 'adopt',
+      workers: come.map((worker) => (this.#memory.get(worker) as Remembered).offer(worker, this.#slotsHeld(worker))),
+      listeners: [
+        {
+          address: { kind: 'tcp', host: null, port: 3000, ipv6Only: false },
+          shared: false,
+          sockets: Object.fromEntries(sockets),
+          order: orderOf(there, listening, noted),
+        },
+      ],
+      slots: slots.length,
+      asked: null,
+      next: { generation: next.generation, run: next.run },
+    })
+    return true
   }
 
   /** Moves the clock to the next timer and rings it. False when no timer runs. */
@@ -215,7 +283,7 @@ export class World {
         return
       case 'spawn':
         this.alive.add(effect.worker)
-        outcomes.push({ type: 'spawned', worker: effect.worker, pid: 1_000 + effect.worker })
+        outcomes.push({ type: 'spawned', worker: effect.worker, pid: this.#begin(effect) })
         this.#boot(effect.worker, effect.generation, effect.slot)
         return
       case 'open': {
@@ -267,6 +335,14 @@ export class World {
         if (effect.order.type === 'admit' && this.state.settings.warms && !this.warm.has(effect.worker))
           this.#note('a cold worker is admitted')
         return this.#obey(effect)
+      case 'join': {
+        this.#rename(effect.offer, effect.worker)
+        const memory = this.#memory.get(effect.worker)
+        const outcome = { ended: 1, closed: 0, cut: 0, moved: 2 }
+        if (memory?.hasDrained)
+          this.pending.push({ worker: effect.worker, event: { type: 'drained', worker: effect.worker, outcome } })
+        return
+      }
       case 'lane':
         this.#note(this.#faultOfLane(effect))
         this.lanes.push(effect)
@@ -324,7 +400,7 @@ export class World {
   #holdersOf(slot: number): number[] {
     const kinds = ['own', 'spare', 'adopted'].map((kind) => `${kind} ${slot}`)
     return [...this.copies].flatMap(([worker, copies]) =>
-      kinds.some((copy) => copies.has(copy)) ? [1_000 + worker] : [],
+      kinds.some((copy) => copies.has(copy)) ? [this.#pidOf(worker)] : [],
     )
   }
 
@@ -392,6 +468,63 @@ export class World {
     return Object.values(workers).some(isWell) ? null : 'a worker that hangs was killed, and no other is well'
   }
 
+  #begin({ worker, generation, slot }: Extract<Effect, { do: 'spawn' }>): number {
+    const pid = this.#nextPid++
+    // Ids are those of the brain, and another launcher begins anew.
+    this.#frozen.delete(worker)
+    this.#memory.set(worker, new Remembered({ pid, generation, slot }))
+    return pid
+  }
+
+  #pidOf(worker: number): number {
+    return this.#memory.get(worker)?.pid ?? 1_000 + worker
+  }
+
+  /** Its place is that of its greeting; a later word of its slot comes as an order. */
+  #remember(worker: number, answer: Answer['answer']): void {
+    const memory = this.#memory.get(worker)
+    if (memory === undefined) return
+    const slot = this.state.slots[memory.slot]
+    memory.term = slot?.term ?? 0
+    memory.working = slot?.working ?? this.state.working ?? memory.generation
+    memory.state = answer.mode === 'go' ? 'serving' : 'held'
+    const conduct = this.#conductOf(worker)
+    memory.claim = {
+      says: conduct === 'says-itself' || conduct === 'never-says-itself',
+      said: conduct === 'says-itself',
+    }
+  }
+
+  #slotsHeld(worker: number): number[] {
+    return [...new Set([...(this.copies.get(worker) ?? [])].map((copy) => Number(copy.split(' ')[1])))]
+  }
+
+  /** It turns again, does what it was told, and finds another launcher than the one that said so. */
+  #comesLate(worker: number): void {
+    const memory = this.#memory.get(worker)
+    if (memory === undefined || !this.alive.has(worker)) return
+    const orders = this.#frozen.get(worker)?.orders.splice(0) ?? []
+    this.#thaw(worker)
+    for (const { order } of orders) this.#change(worker, order, memory.slot)
+    this.tell({ type: 'latecomer', offered: memory.offer(worker, this.#slotsHeld(worker)) })
+  }
+
+  /** A process goes by the name that the brain has for it. */
+  #rename(from: number, to: number): void {
+    const move = <T>(map: Map<number, T>): void => {
+      const value = map.get(from)
+      if (value === undefined) return
+      map.delete(from)
+      map.set(to, value)
+    }
+    if (this.alive.delete(from)) this.alive.add(to)
+    move(this.copies)
+    move(this.#frozen)
+    move(this.#memory)
+    for (const accepting of this.acceptors.values()) if (accepting.delete(from)) accepting.add(to)
+    this.pending = this.pending.map(({ worker, event }) => ({ worker: worker === from ? to : worker, event }))
+  }
+
   #note(fault: string | null): void {
     this.fault ??= fault
   }
@@ -445,7 +578,7 @@ export class World {
       this.alive.delete(worker)
       return post({ type: 'exited', worker, code: 1, signal: null, stderr: ['SyntaxError'] })
     }
-    post({ type: 'hello', worker, pid: 1_000 + worker })
+    post({ type: 'hello', worker, pid: this.#pidOf(worker) })
     if (conduct === 'never-listens') return
     post({
       type: 'claim',
@@ -460,6 +593,7 @@ export class World {
   #claimed({ worker, claim, answer }: Answer): void {
     if (answer.mode !== 'hold' && answer.mode !== 'go') return
     this.#copy(worker, 'own', answer.slot)
+    this.#remember(worker, answer)
     if (answer.mode === 'go') this.#accept(worker, answer.slot)
     this.pending.push({ worker, event: { type: 'listening', worker, claim } })
     const conduct = this.#conductOf(worker)
@@ -503,7 +637,25 @@ export class World {
     if (order.type === 'pause' && conduct === 'never-pauses') return
     // What comes after it shows that it was done.
     if (order.type === 'resume' && conduct === 'never-pauses') this.#giveUp(worker)
-    if (order.type === 'admit' || order.type === 'resume') this.#accept(worker, record.slot)
+    this.#change(worker, order, record.slot)
+    if (order.type === 'admit' && conduct === 'dies-admitted') return this.crash(worker)
+    this.pending.push({ worker, event: { type: 'acked', worker, seq } })
+    if (order.type === 'term' && order.working === record.generation) this.#turnBad(worker, conduct)
+    if (order.type === 'count' && record.role === 'canary') this.#turnBad(worker, conduct)
+    if (order.type === 'count' && order.everyMs > 0 && conduct === 'errs')
+      this.pending.push({ worker, event: { type: 'answered', worker, responses: 200, errors: 100 } })
+    const memory = this.#memory.get(worker)
+    if (order.type === 'drain' && memory !== undefined) memory.hasDrained = conduct !== 'never-drains'
+    if (order.type === 'drain' && conduct !== 'never-drains')
+      this.pending.push({
+        worker,
+        event: { type: 'drained', worker, outcome: { ended: 1, closed: 0, cut: 0, moved: 2 } },
+      })
+  }
+
+  /** What an order makes of who does it. */
+  #change(worker: number, order: BrainOrder, own: number): void {
+    if (order.type === 'admit' || order.type === 'resume') this.#accept(worker, own)
     if (order.type === 'pause' || order.type === 'drain') this.#giveUp(worker)
     if (order.type === 'adopt') {
       this.#accept(worker, order.socket.slot)
@@ -514,18 +666,8 @@ export class World {
       this.#copy(worker, 'own', order.slot)
     }
     if (order.type === 'unadopt') this.#unadopt(worker, order.socket.slot)
-    if (order.type === 'spares') this.#keep(worker, record.slot, order)
-    if (order.type === 'admit' && conduct === 'dies-admitted') return this.crash(worker)
-    this.pending.push({ worker, event: { type: 'acked', worker, seq } })
-    if (order.type === 'term' && order.working === record.generation) this.#turnBad(worker, conduct)
-    if (order.type === 'count' && record.role === 'canary') this.#turnBad(worker, conduct)
-    if (order.type === 'count' && order.everyMs > 0 && conduct === 'errs')
-      this.pending.push({ worker, event: { type: 'answered', worker, responses: 200, errors: 100 } })
-    if (order.type === 'drain' && conduct !== 'never-drains')
-      this.pending.push({
-        worker,
-        event: { type: 'drained', worker, outcome: { ended: 1, closed: 0, cut: 0, moved: 2 } },
-      })
+    if (order.type === 'spares') this.#keep(worker, own, order)
+    this.#memory.get(worker)?.did(order)
   }
 
   /** As the launcher's stand-in does: every order is answered, and none is done but the last. */

@@ -227,6 +227,20 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
     'if (draft.at < 0 && run.canary?.since === null) return beginCanary',
   ],
   ['lets every generation live', 'reload.ts', 'const MOST_GENERATIONS = 3', 'const MOST_GENERATIONS = 30'],
+  [
+    'believes the newest generation, not the last word',
+    'adopt.ts',
+    'return last.working',
+    'return Math.max(...workers.map((one) => one.generation))',
+  ],
+  ['adopts what was not proven', 'adopt.ts', '  for (const worker of held) draft.kill(worker, null)\n', ''],
+  ['keeps the program of a launcher that is gone', 'adopt.ts', 'weights: [],', 'weights: null,'],
+  ['forgets what was half done', 'adopt.ts', '  if (other === undefined) {', '  if (draft.at >= 0) {'],
+  ['forgets which slots were being added', 'adopt.ts', '  resumeScale(draft)\n', ''],
+  ['lets a latecomer stay', 'step.ts', '  settleLatecomers(draft)\n', ''],
+  ['gives a latecomer a place', 'draft.ts', " && role !== 'latecomer'", ''],
+  ['adopts no sockets', 'adopt.ts', '  for (const listener of event.listeners) addListener(draft, listener)\n', ''],
+  ['begins its terms anew', 'adopt.ts', '  state.term = Math.max(0, ...event.workers.map(({ term }) => term))\n', ''],
 ]
 
 describe('the schedules find a brain that', () => {

@@ -44,7 +44,7 @@ test('the launcher dies: the worker serves on, finds the next one and gives it e
   const again = await launcher.worker()
   const rejoin = again.hello?.rejoin
   expect(rejoin).toMatchObject({ generation: 1, slot: 0, state: 'serving', term: 7, working: 3 })
-  expect(rejoin?.claims).toEqual([{ id: 1, address: everywhere(port), backlog: 511 }])
+  expect(rejoin?.claims).toEqual([{ id: 1, address: everywhere(port), backlog: 511, listening: true }])
   expect(rejoin?.sockets.map(({ slot }) => slot)).toEqual([...inodes.keys()])
   await again.order({ type: 'collect' })
   const reports = again.received.filter((one) => one.type === 'sockets')

@@ -1,6 +1,6 @@
 import type { OrderType, SocketName } from '../../protocol.js'
 import type { BrainOrder, Effect, LogFields, TimerId } from './events.js'
-import type { Generation, Listener, State, Worker } from './state.js'
+import { type Generation, type Listener, newWorker, type State, type Worker } from './state.js'
 
 /** Longest wait for the answer to an order. A worker that stays silent longer is taken for stuck (reliability.md §2.12). */
 export const ORDER_TIMEOUT_MS = 2_000
@@ -29,14 +29,14 @@ export class Draft {
   /** Workers of a generation whose process lives, in slot order. */
   of(generation: number | null): Worker[] {
     return this.workers
-      .filter((worker) => worker.generation === generation && worker.state !== 'exited')
+      .filter((worker) => worker.generation === generation && isOurs(worker))
       .sort((a, b) => a.slot - b.slot)
   }
 
   /** Living workers of the working generation of their slot, in slot order. */
   get members(): Worker[] {
     return this.workers
-      .filter((worker) => worker.generation === this.state.slots[worker.slot]?.working && worker.state !== 'exited')
+      .filter((worker) => worker.generation === this.state.slots[worker.slot]?.working && isOurs(worker))
       .sort((a, b) => a.slot - b.slot)
   }
 
@@ -70,31 +70,7 @@ export class Draft {
   /** Starts a worker in a slot of a generation. It must be ready before `readyTimeoutMs` has passed. */
   spawn(generation: number, slot: number, role: Worker['role']): Worker {
     const id = this.state.next.worker++
-    const worker: Worker = {
-      id,
-      slot,
-      generation,
-      role,
-      state: 'spawned',
-      proof: 'none',
-      said: false,
-      says: false,
-      doubt: null,
-      stuck: false,
-      hung: null,
-      pid: null,
-      claims: {},
-      orders: {},
-      adopts: {},
-      isFull: false,
-      term: 0,
-      spares: [],
-      lanes: {},
-      lacks: null,
-      isCounted: false,
-      drainsSince: null,
-      failure: null,
-    }
+    const worker = newWorker({ id, slot, generation, role })
     this.state.workers[id] = worker
     this.do({ do: 'spawn', worker: id, slot, generation, expendable: role !== 'first' })
     this.timer(`ready:${id}`, this.state.settings.readyTimeoutMs)
@@ -161,6 +137,11 @@ export class Draft {
     // The worker keeps the deadline itself and reports what it had to cut. This one is for a worker that cannot.
     this.timer(`drain:${worker.id}`, deadlineMs + ORDER_TIMEOUT_MS)
   }
+}
+
+/** Its process lives, and it has a place: a latecomer only finishes what it has. */
+function isOurs({ state, role }: Worker): boolean {
+  return state !== 'exited' && role !== 'latecomer'
 }
 
 export function socketId({ listener, slot }: SocketName): string {

@@ -15,6 +15,20 @@ import type { CanaryShare, Settings } from './state.js'
 /** What the world tells the brain. `at` is the monotonic clock in milliseconds, stamped when the event was queued. */
 export type Event = { readonly at: number } & (
   | { readonly type: 'start' }
+  /**
+   * In place of the start: workers of a launcher that is gone are there. `slots`: how many it had, and `asked`: how many there are to be; null:
+   * not known, and as many as there are. `next`: numbers that it has not used.
+   */
+  | {
+      readonly type: 'adopt'
+      readonly workers: readonly Offered[]
+      readonly listeners: readonly OfferedListener[]
+      readonly slots: number | null
+      readonly asked: number | null
+      readonly next: { readonly generation: number; readonly run: number }
+    }
+  /** One more, when all others are ours already. */
+  | { readonly type: 'latecomer'; readonly offered: Offered }
   | WorkerEvent
   /** Answer to `resolve`: what the candidates will run is known, and how it differs from the old; or it cannot be had. */
   | {
@@ -73,6 +87,41 @@ export type Event = { readonly at: number } & (
   | { readonly type: 'timer'; readonly id: TimerId }
 )
 
+/** A worker of a launcher that is gone, as it says of itself. */
+export interface Offered {
+  /** Names it, for the hands. */
+  readonly offer: number
+  readonly pid: number
+  readonly generation: number
+  readonly slot: number
+  readonly state: 'held' | 'serving' | 'paused' | 'draining'
+  /** The last that it was told of its slot. */
+  readonly term: number
+  readonly working: number
+  readonly claims: readonly OfferedClaim[]
+  /** Of which it has a copy. */
+  readonly sockets: readonly SocketName[]
+  /** Those of siblings from which it accepts. */
+  readonly adopted: readonly SocketName[]
+}
+
+export interface OfferedClaim {
+  readonly claim: string
+  readonly address: ListenAddress
+  readonly backlog: number
+  readonly listening: boolean
+  readonly says: boolean
+  readonly said: boolean
+}
+
+/** What became of the sockets of one listener, by slot. `order`: by index in its reuseport group; null: nobody knows it. */
+export interface OfferedListener {
+  readonly address: ListenAddress
+  readonly shared: boolean
+  readonly sockets: Readonly<Record<number, 'bound' | 'listening'>>
+  readonly order: readonly number[] | null
+}
+
 /** What happens to one worker. */
 export type WorkerEvent = { readonly worker: number } & (
   | { readonly type: 'spawned'; readonly pid: number }
@@ -122,6 +171,8 @@ export type WorkerEvent = { readonly worker: number } & (
   | { readonly type: 'heartbeat-lost'; readonly ms: number; readonly doing: string | null }
   /** Nor has it since, for so long that it is not waited for any more. */
   | { readonly type: 'hung'; readonly ms: number; readonly doing: string | null }
+  /** One of its threads has come back, or has only now come to us. */
+  | { readonly type: 'rejoined'; readonly claims: readonly OfferedClaim[] }
   /** It turns again. */
   | { readonly type: 'heartbeat-back' }
   /** HTTP answers given since it was told to count, and how many of them had a status of 500 or more. */
@@ -192,6 +243,8 @@ export type Effect =
   | { readonly do: 'order'; readonly worker: number; readonly seq: number; readonly order: BrainOrder }
   /** A lane between two workers: by it the idle connections of `from` go to `to`. Whatever becomes of it, the two know. */
   | { readonly do: 'lane'; readonly listener: ListenerKey; readonly from: number; readonly to: number }
+  /** What was offered is this worker. */
+  | { readonly do: 'join'; readonly offer: number; readonly worker: number }
   /** The launcher's copies of these sockets are closed. */
   | { readonly do: 'close'; readonly sockets: readonly SocketName[] }
   /** Shares of new connections by index in the reuseport group, after that of the canary; null: the kernel's hash. */

@@ -14,6 +14,12 @@ export function leave(draft: Draft, worker: Worker): void {
   draft.drain(worker, false)
 }
 
+/** The same of one that nobody takes the place of: it accepts what waits for it before. */
+export function leaveForGood(draft: Draft, worker: Worker): void {
+  layLanes(draft, worker)
+  draft.drain(worker, true)
+}
+
 /** Settled after each event: one that drains, and whose receiver has gone, gets the next one. */
 export function settleLanes(draft: Draft): void {
   for (const worker of draft.workers)

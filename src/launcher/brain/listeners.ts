@@ -1,7 +1,7 @@
 import type { ListenAddress, ListenerKey, SocketName } from '../../protocol.js'
 import { isDatagram, listenerKey } from '../../protocol.js'
 import { type Draft, socketId } from './draft.js'
-import type { WorkerEvent } from './events.js'
+import type { OfferedClaim, WorkerEvent } from './events.js'
 import { type Claim, type Listener, NO_SLOT, type State, type Worker } from './state.js'
 
 /**
@@ -73,6 +73,19 @@ function newListener({ state: { settings, stored } }: Draft, address: ListenAddr
     adoptedBy: {},
     weights: null,
     canary: null,
+  }
+}
+
+/** What a worker of a launcher that is gone, or a thread that has come back, had claimed. Its socket is there. */
+export function noteClaims(draft: Draft, worker: Worker, claims: readonly OfferedClaim[]): void {
+  for (const { claim: id, address, backlog, listening, says, said } of claims) {
+    const key = listenerKey(address)
+    const listener = draft.state.listeners[key]
+    if (listener === undefined) continue
+    worker.claims[id] = { listener: key, backlog, opened: true, listening, says, said }
+    worker.says ||= says
+    const isOwner = worker.role !== 'latecomer'
+    if (isOwner && !listener.owners.includes(worker.generation)) listener.owners.push(worker.generation)
   }
 }
 
@@ -367,7 +380,7 @@ function spread(draft: Draft): void {
   const sockets = phase === 'running' || phase === 'starting' ? allSockets(draft.listeners).filter(isKept) : []
   const all = sockets.map(socketId)
   for (const worker of draft.workers) {
-    if (!speaks(worker) || isSame(worker.spares, all)) continue
+    if (!speaks(worker) || worker.role === 'latecomer' || isSame(worker.spares, all)) continue
     const wanted =
       sockets.length <= MOST_SPARES
         ? sockets

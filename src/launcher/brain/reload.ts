@@ -6,7 +6,7 @@ import type { Draft } from './draft.js'
 import { leave } from './lanes.js'
 import { admit, forgetAdoptions } from './listeners.js'
 import { isScalable } from './scale.js'
-import type { Caller, Run, Worker } from './state.js'
+import type { Caller, Run, RunWorker, Worker } from './state.js'
 import { answer, kindsInWords, leavingOf, verdictOf } from './verdict.js'
 import { makeWorking } from './working.js'
 
@@ -104,6 +104,24 @@ function newRun(draft: Draft, who: { id: number; from: number; to: number; calle
   }
 }
 
+/** A reload that another launcher has begun: slots whose working generation is `to` have been handed over, all others have not. */
+export function adoptedRun(draft: Draft, from: number, to: number): Run {
+  const { slots, next } = draft.state
+  const indexes = slots.map((_, slot) => slot)
+  const handedOver = indexes.filter((slot) => slots[slot]?.working === to)
+  const run = newRun(draft, { id: next.run++, from, to, callers: [] })
+  run.step = 'handover'
+  run.committed = handedOver.length > 0
+  run.batch = run.committed ? handedOver : indexes
+  run.rest = run.committed ? indexes.filter((slot) => !handedOver.includes(slot)) : []
+  run.notes.push('the launcher that began it was killed; this is what the next one made of it')
+  for (const slot of run.batch) {
+    const [old, fresh] = [draft.inSlot(from, slot), draft.inSlot(to, slot)]
+    if (fresh !== undefined) run.workers.push(entryOf(slot, old, fresh))
+  }
+  return run
+}
+
 function batchSize({ state }: Draft): number {
   const { strategy, surge } = state.settings
   return strategy === 'all' ? state.slots.length : (surge ?? 1)
@@ -196,23 +214,27 @@ function startMore(draft: Draft, run: Run): void {
     const slot = run.toStart.shift() as number
     const old = draft.inSlot(run.from, slot)
     const worker = draft.spawn(run.to, slot, slot === run.canary?.slot ? 'canary' : 'candidate')
-    run.workers.push({
-      slot,
-      oldId: old?.id ?? null,
-      newId: worker.id,
-      oldPid: old?.pid ?? null,
-      newPid: null,
-      ms: {},
-      kept: null,
-      outcome: null,
-      warmup: null,
-      answered: null,
-    })
+    run.workers.push(entryOf(slot, old, worker))
+  }
+}
+
+function entryOf(slot: number, old: Worker | undefined, fresh: Worker): RunWorker {
+  return {
+    slot,
+    oldId: old?.id ?? null,
+    newId: fresh.id,
+    oldPid: old?.pid ?? null,
+    newPid: fresh.pid,
+    ms: {},
+    kept: null,
+    outcome: null,
+    warmup: null,
+    answered: null,
   }
 }
 
 /** What it has adopted is given up with the pause: by the worker when the order reaches it, by us when it is sent. */
-function pause(draft: Draft, old: Worker): void {
+export function pause(draft: Draft, old: Worker): void {
   forgetAdoptions(draft, old)
   draft.order(old, { type: 'pause' })
 }

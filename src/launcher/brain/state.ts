@@ -111,8 +111,11 @@ export interface Worker {
   /** NO_SLOT: a warm spare. */
   slot: number
   readonly generation: number
-  /** 'first' goes live at its claim; all others are held until they have proven themselves. 'canary': a candidate beyond the slots. */
-  readonly role: 'first' | 'candidate' | 'canary' | 'respawn'
+  /**
+   * 'first' goes live at its claim; all others are held until they have proven themselves. 'canary': a candidate beyond the slots. 'latecomer':
+   * of a launcher that is gone, and come too late to be taken over.
+   */
+  role: 'first' | 'candidate' | 'canary' | 'respawn' | 'latecomer'
   state: WorkerState
   /** How far a held worker has come beyond 'ready': its health path is being asked, it is warmed up, or nothing more is wanted of it. */
   proof: 'none' | 'probing' | 'warming' | 'proven'
@@ -340,6 +343,35 @@ export interface Stop {
   readonly callers: number[]
 }
 
+export function newSlot(): Slot {
+  return { working: null, term: 0, tally: EMPTY_TALLY, pausing: false, isJoining: false }
+}
+
+export function newWorker(who: Pick<Worker, 'id' | 'slot' | 'generation' | 'role'>): Worker {
+  return {
+    ...who,
+    state: 'spawned',
+    proof: 'none',
+    said: false,
+    says: false,
+    doubt: null,
+    stuck: false,
+    hung: null,
+    pid: null,
+    claims: {},
+    orders: {},
+    adopts: {},
+    isFull: false,
+    term: 0,
+    spares: [],
+    lanes: {},
+    lacks: null,
+    isCounted: false,
+    drainsSince: null,
+    failure: null,
+  }
+}
+
 /** Where a warm spare is. */
 export const NO_SLOT = -1
 
@@ -354,13 +386,7 @@ export function initialState(settings: Settings, stored: State['stored'] = {}): 
     workers: {},
     listeners: {},
     stored,
-    slots: Array.from({ length: settings.slots }, () => ({
-      working: null,
-      term: 0,
-      tally: EMPTY_TALLY,
-      pausing: false,
-      isJoining: false,
-    })),
+    slots: Array.from({ length: settings.slots }, newSlot),
     standby: { tally: EMPTY_TALLY, pausing: false },
     parked: {},
     steers: settings.steers,

@@ -1,3 +1,4 @@
+import { adopt, latecomer, settleLatecomers } from './adopt.js'
 import { canaryOver, requestPromotion, settleCanary } from './canary.js'
 import { Draft } from './draft.js'
 import { pauseOver, settleGenerations, settleSlots } from './endings.js'
@@ -28,6 +29,7 @@ export function step(before: State, event: Event): { state: State; effects: Effe
   settleScale(draft)
   startUpgrade(draft)
   startWaiting(draft)
+  settleLatecomers(draft)
   settleGenerations(draft)
   settleSlots(draft)
   settleListeners(draft)
@@ -42,6 +44,10 @@ function note(draft: Draft, event: Event): void {
   switch (event.type) {
     case 'start':
       return begin(draft)
+    case 'adopt':
+      return adopt(draft, event)
+    case 'latecomer':
+      return latecomer(draft, event)
     case 'settings':
       draft.state.settingsOfNext = event.settings
       return

@@ -15,6 +15,7 @@ import {
   isLiveAtOnce,
   isSilent,
   neverListened,
+  noteClaims,
   opened,
   openFailed,
   released,
@@ -459,7 +460,12 @@ export function facts(worker: Worker): { slot: number | null; generation: number
   return { slot: worker.slot === NO_SLOT ? null : worker.slot, generation: worker.generation, pid: worker.pid }
 }
 
+function rejoined(draft: Draft, worker: Worker, event: Of<'rejoined'>): void {
+  noteClaims(draft, worker, event.claims)
+}
+
 const always = {
+  rejoined,
   spawned: ignore,
   'spawn-failed': ignore,
   acked,

@@ -37,8 +37,15 @@ export function makeWorking(draft: Draft, number: number, slots: readonly number
     const other = before === null ? undefined : state.generations[before]
     if (before !== number && other?.state === 'working') other.state = 'paused'
   }
+  tellTerm(draft, slots)
+}
+
+/** The last word of these slots, to every worker there. */
+export function tellTerm(draft: Draft, slots: readonly number[]): void {
   for (const worker of draft.workers) {
     const speaks = worker.state === 'serving' || worker.state === 'paused' || worker.state === 'draining'
-    if (speaks && slots.includes(worker.slot)) draft.order(worker, { type: 'term', term: state.term, working: number })
+    const slot = draft.state.slots[worker.slot]
+    if (speaks && slot?.working != null && slots.includes(worker.slot))
+      draft.order(worker, { type: 'term', term: slot.term, working: slot.working })
   }
 }
