@@ -258,9 +258,9 @@ export class FakeWorker {
         term: 1,
         working: 1,
         first: isFirst,
-        fds: reader === undefined ? [] : ['stderr-reader'],
+        fds: reader === undefined ? [] : ['stderr-reader', 'stderr'],
       }
-      this.send(this.#launcher.policy.greet?.(report) ?? welcome, reader === undefined ? [] : [reader])
+      this.send(this.#launcher.policy.greet?.(report) ?? welcome, reader === undefined ? [] : [reader, 2])
       this.hello = report
     }
     if (report.type === 'claim') this.#answerClaim(report)
