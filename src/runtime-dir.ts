@@ -400,10 +400,13 @@ interface LockRecord {
 /** Longer than a look takes. */
 const VISIT_MS = 5_000
 const LOOK_AGAIN_MS = 20
+/** Who has just taken the lock has not said yet what for. */
+const MOST_LOOKS = 5
 
 function takeLock(directory: string, name: string, startedFrom: string): number {
   const path = join(directory, 'lock')
   const deadline = performance.now() + VISIT_MS
+  let looks = 0
   for (;;) {
     try {
       makePrivate(directory)
@@ -416,7 +419,8 @@ function takeLock(directory: string, name: string, startedFrom: string): number 
       throw notUsable(path, cause)
     }
     const holder = readLock(path)
-    if (holder?.visits !== true || performance.now() > deadline) throw nameTaken(name, holder, startedFrom)
+    looks = holder?.visits === true ? 0 : looks + 1
+    if (looks >= MOST_LOOKS || performance.now() > deadline) throw nameTaken(name, holder, startedFrom)
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_AGAIN_MS)
   }
 }
