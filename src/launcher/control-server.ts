@@ -15,7 +15,8 @@ import { type Check, fieldsOf, isFd, isWhole, listOf, oneOf, orNull } from './sh
 /** What the control socket can ask of the launcher. Callers are named by number, so that the brain can hold them as plain data. */
 export interface Orders {
   status(watchMs?: number): Promise<Status>
-  reload(caller: number | null, wait: ReloadWait, canary?: CanaryPlan): void
+  /** Resolves when it is ordered; what could not be done has been answered by then. */
+  reload(caller: number | null, wait: ReloadWait, canary?: CanaryPlan): Promise<void>
   promote(caller: number, wait: ReloadWait): void
   abort(caller: number): void
   /** `isRelative`: so many more, or fewer. */
@@ -228,9 +229,9 @@ export class ControlServer {
         message: 'canary=0.1&for=120000, by=client, max5xx=0.01, maxLatency=2',
       })
     const caller = this.#wait(response)
-    this.#orders.reload(caller, isQueued ? 'admitted' : (wait as ReloadWait), canary)
-    // What could not be done has been answered by now.
-    if (isQueued) this.#answer(caller, { queued: true })
+    void this.#orders.reload(caller, isQueued ? 'admitted' : (wait as ReloadWait), canary).then(() => {
+      if (isQueued) this.#answer(caller, { queued: true })
+    })
   }
 
   #scale(params: URLSearchParams, response: ServerResponse): void {

@@ -93,6 +93,8 @@ export class Launcher {
   /** Every time that the options are read again. */
   #reread: (() => Promise<LauncherOptions>) | undefined
   #renewing: Promise<void> = Promise.resolve()
+  /** Has not begun. */
+  #nextRenewal: Promise<void> | undefined
   /** Which settings are not what they are meant to be by now; undefined: none. */
   #kept: string | undefined
   /** Reloads that wait for it. */
@@ -454,15 +456,22 @@ export class Launcher {
     })
   }
 
-  reload(caller: number | null = null, wait: ReloadWait = 'baked', canary?: CanaryPlan): void {
-    // One after the other: the one that was asked for last has read last.
+  /** Resolves when it is ordered, or was refused. */
+  async reload(caller: number | null = null, wait: ReloadWait = 'baked', canary?: CanaryPlan): Promise<void> {
     this.#isRenewing++
-    this.#renewing = this.#renewing
-      .then(() => this.#renew())
-      .then(() => {
-        this.#isRenewing--
-        this.#orderReload(caller, wait, canary)
-      })
+    await this.#renewed()
+    this.#isRenewing--
+    this.#orderReload(caller, wait, canary)
+  }
+
+  /** One after the other; whoever asks before the next one has begun is content with it. */
+  #renewed(): Promise<void> {
+    this.#nextRenewal ??= this.#renewing.then(() => {
+      this.#nextRenewal = undefined
+      return this.#renew()
+    })
+    this.#renewing = this.#nextRenewal
+    return this.#nextRenewal
   }
 
   /** Whoever asks for a reload has put everything there before. What cannot be had is the reason why the reload is aborted. */

@@ -36,7 +36,7 @@ export function catchSignals(log: Log, reopenLog?: () => void, saved?: SavedSign
       order((one) => one.stop())
     } else {
       log('info', 'signal', { signal: 'SIGHUP', meaning: 'reload' })
-      order((one) => one.reload())
+      order((one) => void one.reload())
     }
   })
   for (const signal of ['SIGTERM', 'SIGPWR'] as const)
