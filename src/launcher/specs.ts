@@ -2,29 +2,29 @@ import type { Change } from '../control-protocol.js'
 import type { Log } from '../log.js'
 import type { WorkerUser } from '../worker-user.js'
 import { changesBetween, type Program, resolveCommand, type Spec } from './command.js'
-import { type Check, fieldsOf, isText, isWhole, listOf, pairsOf, recordOf } from './shape.js'
+import { type Check, fieldsOf, isText, isWhole, listOf, orNull, pairsOf, recordOf } from './shape.js'
 
 export interface SavedSpecs {
   /** Where the launcher was started, as it was named. */
   readonly directory: string
   readonly byGeneration: readonly (readonly [number, Spec])[]
+  /** What the command line of this launcher means, where no generation runs it yet. */
+  readonly fresh: Spec | null
 }
+const SPEC: Check = fieldsOf({
+  file: isText,
+  stamp: isText,
+  argv: listOf(isText),
+  directory: isText,
+  cwd: isText,
+  env: recordOf(isText),
+  shadowed: listOf(isText),
+})
 export const SAVED_SPECS: Check = fieldsOf({
   directory: isText,
-  byGeneration: pairsOf(
-    isWhole,
-    fieldsOf({
-      file: isText,
-      stamp: isText,
-      argv: listOf(isText),
-      directory: isText,
-      cwd: isText,
-      env: recordOf(isText),
-      shadowed: listOf(isText),
-    }),
-  ),
+  byGeneration: pairsOf(isWhole, SPEC),
+  fresh: orNull(SPEC),
 })
-
 /** What each generation runs, from its beginning to its end. */
 export class Specs {
   readonly #directory: string
@@ -54,6 +54,7 @@ export class Specs {
     this.#agent = options.agent
     this.#log = options.log
     this.#byGeneration = new Map(options.saved?.byGeneration)
+    this.#fresh = options.saved?.fresh ?? undefined
   }
 
   get directory(): string {
@@ -121,6 +122,6 @@ export class Specs {
   }
 
   save(): SavedSpecs {
-    return { directory: this.#directory, byGeneration: [...this.#byGeneration] }
+    return { directory: this.#directory, byGeneration: [...this.#byGeneration], fresh: this.#fresh ?? null }
   }
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, readFileSync, readlinkSync, renameSync, symlinkSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -271,6 +271,16 @@ test('a client that has connected and not asked yet is answered by the new one',
   await upgrade(launcher)
   call.end()
   expect(await answer).toBe(200)
+  await launcher.stop()
+})
+
+test('without the object that is preloaded it works too, and says that signals should be left alone', async () => {
+  const place = temporaryDirectory()
+  const main = copyOfPackage(place)
+  rmSync(join(place, 'build', 'Release', 'shield.node'))
+  const { launcher } = await start(['-n', '1'], { main })
+  await upgrade(launcher)
+  await launcher.event('upgrade.unshielded')
   await launcher.stop()
 })
 

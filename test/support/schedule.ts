@@ -13,7 +13,18 @@ import { type Conduct, type Step, type Unstamped, World } from './world.js'
 const SLOTS = 3
 
 interface Move {
-  readonly do: 'happen' | 'ring' | 'reload' | 'canary' | 'promote' | 'abort' | 'crash' | 'hang' | 'scale' | 'die'
+  readonly do:
+    | 'happen'
+    | 'ring'
+    | 'reload'
+    | 'canary'
+    | 'promote'
+    | 'abort'
+    | 'crash'
+    | 'hang'
+    | 'scale'
+    | 'die'
+    | 'upgrade'
   readonly pick: number
 }
 
@@ -57,6 +68,7 @@ export function schedules(faults: boolean): fc.Arbitrary<Schedule> {
       { weight: 1, arbitrary: fc.constant('abort' as const) },
       { weight: 2, arbitrary: fc.constant('scale' as const) },
       { weight: 1, arbitrary: fc.constant('die' as const) },
+      { weight: 1, arbitrary: fc.constant('upgrade' as const) },
       { weight: faults ? 3 : 0, arbitrary: fc.constant('crash' as const) },
       { weight: faults ? 4 : 0, arbitrary: fc.constant('hang' as const) },
     ),
@@ -121,6 +133,7 @@ export function run(
   let caller = 0
   let scalers = 0
   let slots = SLOTS
+  let upgraders = 0
   const resting = new Set<number>()
   let term = world.state.term
   let before = world.state.slots.map((slot) => slot.working)
@@ -162,6 +175,8 @@ export function run(
       !state.steers || String(Object.values(state.listeners)[0]?.order) === String(world.group),
       'the order of the group is not known',
     )
+    // No reload begins while a launcher is replaced: whoever takes over finds none that has only just begun.
+    must(state.upgrade === null || state.run === null, 'a reload runs while the launcher is replaced')
     // Terms only grow, so that who comes after us knows the last word; at most three generations live.
     const now = state.slots.map((slot) => slot.working)
     must(
@@ -202,13 +217,15 @@ export function run(
       // Whoever waited for an answer has lost the one who would give it.
       caller = 0
       scalers = 0
+      upgraders = 0
       resting.clear()
       term = world.state.term
       must(term >= world.lastWord, 'a term that was told is forgotten')
       before = []
       slots = was.slots
       if (was.isResting) must(world.state.working === was.working, 'another generation is working after an adoption')
-    } else if (move.do === 'hang') world.freeze(anyone(), move.pick % 2 === 0)
+    } else if (move.do === 'upgrade') world.tell({ type: 'upgrade', caller: ++upgraders, reload: move.pick % 2 === 0 })
+    else if (move.do === 'hang') world.freeze(anyone(), move.pick % 2 === 0)
     check()
   }
   for (let n = 0; n < 1_000; n++) {
@@ -222,6 +239,7 @@ export function run(
   }
   expectAnswers(world, caller)
   expectScaled(world, scalers, slots)
+  expectUpgraded(world, upgraders)
   expectWhole(world)
   return world
 }
@@ -303,6 +321,14 @@ function expectScaled({ scaled, state }: World, callers: number, slots: number):
   const last = scaled.filter(({ verdict }) => verdict.result !== 'refused').at(-1)?.verdict
   expect(state.slots).toHaveLength(last?.to ?? slots)
   for (const { verdict } of scaled) expect(verdict.reason === null, verdict.result).toBe(verdict.result === 'done')
+}
+
+function expectUpgraded({ upgraded, state }: World, callers: number): void {
+  expect(upgraded.flatMap((effect) => effect.callers).sort((a, b) => a - b)).toEqual(
+    Array.from({ length: callers }, (_, i) => i + 1),
+  )
+  expect([state.upgrade, state.upgradeWaiting]).toEqual([null, null])
+  for (const { verdict } of upgraded) expect(verdict.reason === null, verdict.result).toBe(verdict.result === 'done')
 }
 
 /** What must be true when nothing is left to happen. */

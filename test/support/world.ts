@@ -33,6 +33,9 @@ export type Conduct =
   | 'errs'
   | 'never-resumes'
 
+/** Not of a worker. */
+const NOBODY = -2
+
 const REPORT: WarmupReport = { requests: 9, answered: 9, bad: 0, firstMs: 8, lastMs: 0.2, ms: 40, trouble: null }
 
 /**
@@ -49,7 +52,8 @@ export class World {
   readonly sockets = new Map<string, boolean>()
   /** Workers that accept, by slot of the socket: what the kernel would see. */
   readonly acceptors = new Map<number, Set<number>>()
-  pending: { worker: number; event: Unstamped | 'crash' | 'freeze' | 'comes' }[] = []
+  pending: { worker: number; event: Unstamped | 'crash' | 'freeze' | 'comes' | 'replace' }[] = []
+  readonly upgraded: Extract<Effect, { do: 'upgraded' }>[] = []
   /** Workers that are warm. */
   readonly warm = new Set<number>()
   /** What each living worker is asked by the prober. */
@@ -89,6 +93,7 @@ export class World {
   readonly #memory = new Map<number, Remembered>()
   #nextPid = 1_001
   #nextLeft = -1
+  #replaced = 0
   readonly #step: Step
 
   constructor(
@@ -152,6 +157,7 @@ export class World {
     const [next] = this.pending.splice(index, 1)
     if (next === undefined) return
     if (next.event === 'comes') return this.#comesLate(next.worker)
+    if (next.event === 'replace') return this.#replace()
     if (next.event === 'crash' || next.event === 'freeze') this.#showVice(next.worker, next.event)
     else if (this.alive.has(next.worker) || next.event.type === 'exited') {
       if (next.event.type === 'heartbeat-back') this.#thaw(next.worker)
@@ -200,7 +206,7 @@ export class World {
     this.timers.clear()
     this.probes.clear()
     this.warm.clear()
-    for (const told of [this.lanes, this.verdicts, this.refusals, this.scaled]) told.length = 0
+    for (const told of [this.lanes, this.verdicts, this.refusals, this.scaled, this.upgraded]) told.length = 0
     for (const worker of [...this.alive])
       if (this.#memory.get(worker)?.claim === undefined) this.#end(worker, 'SIGKILL')
     this.pending = this.pending.flatMap(({ worker, event }) =>
@@ -320,6 +326,12 @@ export class World {
           isShared: this.isShared,
           error: this.unseen,
         })
+        return
+      case 'upgrade':
+        this.pending.push({ worker: NOBODY, event: 'replace' })
+        return
+      case 'upgraded':
+        this.upgraded.push(effect)
         return
       case 'scaled':
         this.scaled.push(effect)
@@ -684,6 +696,16 @@ export class World {
   }
 
   /** These are faults of a new version, seen in its first moments or never. */
+  /** Another image of the process goes on with what it can read; every third time it cannot take over. */
+  #replace(): void {
+    if (this.state.upgrade === null) return
+    const from = { version: '1.0.0', node: 'v20.0.0' }
+    if (++this.#replaced % 3 === 0)
+      return this.tell({ type: 'upgrade-refused', reason: 'it has a syntax error', stderr: [], from, to: null })
+    this.state = JSON.parse(JSON.stringify(this.state)) as State
+    this.tell({ type: 'upgraded', from, to: from, gapMs: 50 })
+  }
+
   #showVice(worker: number, vice: 'crash' | 'freeze'): void {
     const record = this.state.workers[worker]
     if (record === undefined || this.state.run?.to !== record.generation) return

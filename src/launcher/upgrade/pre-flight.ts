@@ -21,32 +21,36 @@ export class Refused extends Error {
   }
 }
 
+export interface Trying {
+  /** Where it is started. */
+  readonly directory: string
+  /** Descriptor of what it would go on with. */
+  readonly state: number
+  readonly env: NodeJS.ProcessEnv
+  /** Tells the reaper of orphans that this child has somebody. Returns what ends that. */
+  readonly own: (pid: number) => () => void
+  readonly deadlineMs?: number
+}
+
 /**
  * Starts the new launcher as it would be started, to say what it is and whether it can read the state in `state`, a descriptor that stays
- * the caller's. Rejects with Refused: nothing has changed then, and nothing of it is left. `own`: tells the reaper of orphans that this child
- * has somebody.
+ * the caller's. Rejects with Refused: nothing has changed then, and nothing of it is left.
  */
 export async function tryOut(
   successor: Successor,
-  {
-    directory,
-    state,
-    env,
-    own,
-  }: { directory: string; state: number; env: NodeJS.ProcessEnv; own: (pid: number) => () => void },
+  { directory, state, env, own, deadlineMs = DEADLINE_MS }: Trying,
 ): Promise<Trial> {
   const { file, argv } = successor
   const words = [...argv.slice(0, successor.own), SELF_TEST, ...argv.slice(successor.own)]
   const { code, signal, stdout, stderr, isLate } = await new Run(
     { file, argv: words, cwd: directory, env: { ...env, [ENV_STATE]: '3' } },
-    state,
-    own,
+    { state, own, deadlineMs },
   ).ended
   const lines = stderr
     .split('\n')
     .filter((line) => line !== '')
     .slice(-STDERR_LINES)
-  if (isLate) throw new Refused(`the new launcher did not say within ${DEADLINE_MS} ms that it could take over`, lines)
+  if (isLate) throw new Refused(`the new launcher did not say within ${deadlineMs} ms that it could take over`, lines)
   const trial = asTrial(stdout)
   if (code === 0 && trial !== null) return trial
   const how =
@@ -85,8 +89,7 @@ class Run {
 
   constructor(
     what: { file: string; argv: readonly string[]; cwd: string; env: NodeJS.ProcessEnv },
-    state: number,
-    own: (pid: number) => () => void,
+    { state, own, deadlineMs }: Required<Pick<Trying, 'state' | 'own' | 'deadlineMs'>>,
   ) {
     const pipes = [this.#native.pipe(true), this.#native.pipe(true)] as const
     const nothing = openSync('/dev/null', 'r')
@@ -106,16 +109,21 @@ class Run {
       for (const [, writer] of pipes) closeSync(writer)
     }
     const outputs = pipes.map(([reader]) => new Output(reader)) as [Output, Output]
-    this.ended = this.#follow(child, outputs, own(child.pid))
+    this.ended = this.#follow(child, outputs, deadlineMs, own(child.pid))
   }
 
-  #follow({ pid, pidfd }: { pid: number; pidfd: number }, outputs: [Output, Output], disown: () => void): Promise<End> {
+  #follow(
+    { pid, pidfd }: { pid: number; pidfd: number },
+    outputs: [Output, Output],
+    deadlineMs: number,
+    disown: () => void,
+  ): Promise<End> {
     return new Promise((done) => {
       let isLate = false
       const late = setTimeout(() => {
         isLate = true
         this.#native.signalGroup(pid, constants.signals.SIGKILL)
-      }, DEADLINE_MS)
+      }, deadlineMs)
       const poller = new this.#native.Poller(pidfd, () => {
         // What it has left running goes with it; until it is reaped the number of the group is surely its own.
         this.#native.signalGroup(pid, constants.signals.SIGKILL)
