@@ -34,7 +34,7 @@ export type Conduct =
   | 'never-resumes'
 
 /** Not of a worker. */
-const NOBODY = -2
+const NOBODY: number = Number.MIN_SAFE_INTEGER
 
 const REPORT: WarmupReport = { requests: 9, answered: 9, bad: 0, firstMs: 8, lastMs: 0.2, ms: 40, trouble: null }
 

@@ -104,7 +104,14 @@ const STATE: Check = fieldsOf({
   working: orNull(isWhole),
   generations: recordOf(fieldsOf({ number: isWhole, state: isText, listeners: listOf(isText) })),
   workers: recordOf(
-    fieldsOf({ id: isWhole, slot: isWhole, generation: isWhole, state: isText, claims: recordOf(isAnything) }),
+    fieldsOf({
+      id: isWhole,
+      slot: isWhole,
+      generation: isWhole,
+      state: isText,
+      claims: recordOf(fieldsOf({ listener: isText })),
+      orders: recordOf(isText),
+    }),
   ),
   listeners: recordOf(fieldsOf({ key: isText, sockets: recordOf(isText), order: listOf(isWhole) })),
   slots: listOf(fieldsOf({ working: orNull(isWhole), term: isWhole, pausing: isFlag })),
