@@ -41,6 +41,7 @@ export function alone() {
 }
 
 export class Service {
+  #start
   #launcher
   #clients
   #control
@@ -64,15 +65,17 @@ export class Service {
       DEPLOYED: join(directory, 'version'),
       ...(denied ? { REUSEPORT_RUN_BINDING: refusing, REAL_BINDING: addon } : {}),
     })
-    service.#launcher = await LauncherProcess.start({
-      launcher: [...UNPRIVILEGED.slice(0, -1), node, join(root, 'dist', 'cli', 'main.js')],
-      launcherOptions: options,
-      workers,
-      command: [process.execPath, join(root, 'scripts', 'steering', 'program.cjs')],
-      runtimeDir: join(directory, 'run'),
-      mark: service.#mark,
-      isAlone: true,
-    })
+    service.#start = () =>
+      LauncherProcess.start({
+        launcher: [...UNPRIVILEGED.slice(0, -1), node, join(root, 'dist', 'cli', 'main.js')],
+        launcherOptions: options,
+        workers,
+        command: [process.execPath, join(root, 'scripts', 'steering', 'program.cjs')],
+        runtimeDir: join(directory, 'run'),
+        mark: service.#mark,
+        isAlone: true,
+      })
+    service.#launcher = await service.#start()
     try {
       const { steering } = await service.#launcher.serves(
         new Deadline(START_MS, new AbortController().signal),
@@ -152,6 +155,29 @@ export class Service {
       else if (line.startsWith('!')) busySince = Number(port)
     }
     return { inHand, first, busySince }
+  }
+
+  get pid() {
+    return this.#launcher.pid
+  }
+
+  /** kill -9 of the launcher alone. */
+  die() {
+    return this.#launcher.kill()
+  }
+
+  /** Another one in its place; resolves when it has taken over what there is. */
+  async again() {
+    this.#launcher = await this.#start()
+    const { pid } = this.#launcher
+    this.#control = await until(`it answers\n${this.lastLines().join('\n')}`, async () => {
+      try {
+        const control = await this.#launcher.control()
+        return (await control.status()).pid === pid && control
+      } catch {
+        return false
+      }
+    })
   }
 
   /** Stops the launcher; gives what is wrong with its end. */

@@ -7,7 +7,7 @@ import { type Offers, offeredOf } from './offers.js'
 import { endHalfStarted, holdersAmong, leftOf } from './orphans.js'
 import type { Sockets } from './sockets.js'
 
-/** A worker tries to come twice a second; one that has not come by now stands still. */
+/** A worker tries to come four times a second; one that has not come by now stands still. */
 const COME_MS = 5_000
 /** One that ends meanwhile is not waited for. */
 const LOOK_MS = 50

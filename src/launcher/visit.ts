@@ -4,7 +4,7 @@ import type { Rejoin } from '../protocol.js'
 import type { RuntimeDir } from '../runtime-dir.js'
 import { isRejoin, parseReport } from './report.js'
 
-/** A worker tries to come twice a second. */
+/** A worker tries to come four times a second. */
 const COME_MS = 1_500
 
 /** A worker without a launcher, as it says of itself. */

@@ -1,7 +1,7 @@
 /** A launcher that is upgraded is back in 50 ms; one that a service manager restarts takes a second or more. */
 const FIRST_MS = 50
 /** A launcher that is started again has all its workers within a second; a connect that fails costs microseconds. */
-const LONGEST_MS = 500
+const LONGEST_MS = 250
 
 /** Tries again and again, later each time, without keeping the process alive. */
 export class Reconnect {

@@ -1,0 +1,145 @@
+/**
+ * `node scripts/launcher-death-campaign.mjs [--again] [--table] [--out docs/launcher-death-campaign.md] [piece…]`: kill -9 of the launcher under load, at
+ * random moments and at each system call of a reload, and another one in its place. How it is cut into pieces, and what the options do:
+ * scripts/campaign.mjs; what each piece does: scripts/death/piece.mjs. Root only, for the networks that the pieces have of their own; strace.
+ */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { availableParallelism, release } from 'node:os'
+import { join } from 'node:path'
+import { root } from './build.mjs'
+import { bold, campaign, number, table } from './campaign.mjs'
+import { nodeOf, SUPPORTED } from './nodes.mjs'
+
+const PIECE_MS = 178_000
+const ROUNDS = 60
+const SWEEPS = 8
+
+const several = (count, make) => Array.from({ length: count }, (_, index) => make(index))
+const chance = (during, count) =>
+  several(count, (index) => ({
+    id: `${during}-${index + 1}`,
+    part: 'chance',
+    node: SUPPORTED[index % SUPPORTED.length],
+    plan: { during, rounds: ROUNDS, seed: index + 1 },
+  }))
+
+const PIECES = [
+  ...chance('steady', 4),
+  ...chance('reload', 7),
+  ...chance('scale', 3),
+  ...chance('upgrade', 3),
+  ...several(SWEEPS, (index) => ({
+    id: `sweep-${index + 1}`,
+    part: 'sweep',
+    node: SUPPORTED[0],
+    plan: { during: 'reload', seed: index + 1, part: { at: index, of: SWEEPS } },
+  })),
+]
+
+const git = (...words) => execFileSync('git', words, { cwd: root, encoding: 'utf8' }).trim()
+/** Of what is measured. */
+const commit = () =>
+  git('log', '-1', '--format=%h') + (git('status', '--porcelain', 'src', 'native') === '' ? '' : '-dirty')
+
+function run({ id, plan, node }) {
+  console.error(`\n=== ${id}`)
+  const argv = [join(root, 'scripts', 'death', 'piece.mjs'), JSON.stringify(plan)]
+  const { stdout, signal } = spawnSync(nodeOf(node), argv, {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: PIECE_MS,
+  })
+  const report =
+    stdout === ''
+      ? { reasons: [`it ended without a result${signal === null ? '' : `, by ${signal}`}`] }
+      : JSON.parse(stdout)
+  console.error(`${passed(report) ? 'passed' : 'FAILED'}: ${JSON.stringify(report.figures)}`)
+  for (const reason of report.reasons) console.error(`  ${reason}`)
+  return { ...report, commit: commit() }
+}
+
+const passed = ({ reasons }) => reasons.length === 0
+
+const ms = (value) => number(Math.round(value))
+const three = (figure) => (figure === null ? '–' : [figure.median, figure.p95, figure.worst].map(ms).join(' / '))
+const kernel = ({ OutRsts, ListenDrops, ListenOverflows }) => `+${OutRsts} / +${ListenDrops} / +${ListenOverflows}`
+
+const PARTS = {
+  chance: {
+    title: 'At random moments',
+    text: `\`steady\`: nothing goes on. \`reload\`, \`scale\` (one worker more, and one less), \`upgrade\`: up to 0.9 s after that was ordered. The next launcher is started
+up to 2 s later.`,
+  },
+  sweep: {
+    title: 'At each system call of a reload',
+    text: `\`strace\` kills the launcher at one system call of its main thread, counted from the order to reload on; at the next one in the next
+round, until the reload is over before it comes so far. (Each piece takes every ${SWEEPS}th of them.)`,
+  },
+}
+
+const HEAD = [
+  ...['piece', 'Node', 'deaths', 'missed', 'requests', 'lost', 'closed', 'the new version stayed'],
+  ...['taken over after, ms: median / 95 % / worst', 'whole again after, ms'],
+  'OutRsts / ListenDrops / ListenOverflows',
+]
+
+function row({ id }, { figures, node }) {
+  return [
+    ...[id, node.slice(1)],
+    ...[figures.deaths, figures.missed, figures.requests].map(number),
+    ...[figures.lost, figures.closed].map(bold),
+    number(figures.forward),
+    ...[figures.adopted, figures.whole].map(three),
+    kernel(figures.counters),
+  ]
+}
+
+function section(part, done, resultOf) {
+  const pieces = done.filter((piece) => piece.part === part)
+  if (pieces.length === 0) return ''
+  const { title, text } = PARTS[part]
+  const rows = pieces.flatMap((piece) => {
+    const result = resultOf(piece)
+    return result.figures === undefined ? [] : [row(piece, result)]
+  })
+  const failed = pieces.filter((piece) => !passed(resultOf(piece)))
+  return `
+## ${title}
+
+${text}
+
+${table(HEAD, rows)}
+${failed.map((piece) => `\n\`${piece.id}\` **failed**: ${resultOf(piece).reasons.join('; ')}\n`).join('')}`
+}
+
+function page(done, resultOf) {
+  const results = done.map(resultOf)
+  const commits = [...new Set(results.map((result) => result.commit))]
+  const sum = (name) => results.reduce((total, { figures }) => total + (figures?.[name] ?? 0), 0)
+  return `# What deaths of the launcher cost
+
+Written by \`node scripts/launcher-death-campaign.mjs\` at commit ${commits.join(', ')}, on Linux ${release()} with ${availableParallelism()} processors,
+which the clients share with the program. Launcher and 2 workers run as a user without any privilege; each row in a network namespace of its
+own. 8 clients open a connection for each request, without a pause, and 16 keep theirs; none retries. \`--bake\` is 300 ms.
+The launcher is killed (SIGKILL), and started again; "taken over" is when it answers, "whole" when nothing is under way any more and both slots are
+served, both from its start on, which takes what Node takes on such a machine. Without a reload the workers must be the same ones.
+
+Altogether ${number(sum('deaths'))} deaths and ${number(sum('requests'))} requests: ${bold(sum('lost'))} lost.
+${Object.keys(PARTS)
+  .map((part) => section(part, done, resultOf))
+  .join('')}`
+}
+
+await campaign({
+  name: 'launcher-death-campaign',
+  pieces: PIECES,
+  files: [
+    join('scripts', 'death', 'piece.mjs'),
+    join('scripts', 'steering', 'service.mjs'),
+    join('scripts', 'steering', 'program.cjs'),
+  ],
+  run,
+  passed,
+  page,
+})
