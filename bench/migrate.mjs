@@ -4,15 +4,10 @@
 //
 //   node bench/migrate.mjs [--reloads 50] [--idle 2000] [--thinking 80] [--busy 20] [--node /opt/node-26/bin/node]
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { connect, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { connect } from 'node:net'
 import { parseArgs } from 'node:util'
-import { root } from '../scripts/build.mjs'
+import { withLauncher } from './launcher.mjs'
 
 const require = createRequire(import.meta.url)
 const { ControlClient } = require('../dist/control-client.js')
@@ -69,32 +64,11 @@ function client(port, thinkMs, crowd) {
   })
 }
 
-async function freePort() {
-  const server = createServer().listen(0)
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
 /** A launcher of its own for each series: what one has left behind is nothing to the next. */
-async function measure(kinds) {
+function measure(kinds) {
   const crowd = { tally: { requests: 0, failed: 0, closed: 0, told: 0 }, sockets: new Set(), isOver: false }
-  const scratch = mkdtempSync(join(tmpdir(), 'rrb-'))
-  const port = await freePort()
-  const launcher = spawn(
-    values.node,
-    [
-      join(root, 'dist', 'cli', 'main.js'),
-      ...['--name', 'bench', '--runtime-dir', scratch, '-n', '1', '--bake', '0', '--log-format', 'json'],
-      ...['--', values.node, '-e', APP],
-    ],
-    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) } },
-  )
-  try {
-    await serving(launcher)
-    const control = await ControlClient.connect({ name: 'bench', runtimeDir: scratch })
+  return withLauncher(values.node, ['-n', '1', '--bake', '0'], ['-e', APP], async (port, runtimeDir) => {
+    const control = await ControlClient.connect({ name: 'bench', runtimeDir })
     for (const [count, thinkMs] of kinds)
       await Promise.all(Array.from({ length: count }, () => client(port, thinkMs, crowd)))
     const times = []
@@ -107,25 +81,7 @@ async function measure(kinds) {
     }
     crowd.isOver = true
     for (const socket of crowd.sockets) socket.destroy()
-    await control.stop()
     return { times: times.sort((a, b) => a - b), moved, ...crowd.tally }
-  } finally {
-    if (launcher.exitCode === null && launcher.signalCode === null) {
-      launcher.kill('SIGTERM')
-      await once(launcher, 'exit')
-    }
-    rmSync(scratch, { recursive: true, force: true })
-  }
-}
-
-function serving(launcher) {
-  return new Promise((resolve, reject) => {
-    let said = ''
-    launcher.stderr.on('data', (data) => {
-      said += data
-      if (said.includes('"launcher.serving"')) resolve()
-    })
-    launcher.once('exit', () => reject(new Error(`the launcher has ended:\n${said}`)))
   })
 }
 

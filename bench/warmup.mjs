@@ -3,15 +3,11 @@
 //
 //   node bench/warmup.mjs [--rounds 9] [--requests 500] [--node /opt/node-26/bin/node]
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { Agent, get } from 'node:http'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { root } from '../scripts/build.mjs'
+import { withLauncher } from './launcher.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -21,26 +17,6 @@ const { values } = parseArgs({
   },
 })
 const HUNDRED = 100
-
-async function freePort() {
-  const server = createServer().listen(0)
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
-function serving(launcher) {
-  return new Promise((resolve, reject) => {
-    let said = ''
-    launcher.stderr.on('data', (data) => {
-      said += data
-      if (said.includes('"launcher.serving"')) resolve()
-    })
-    launcher.once('exit', () => reject(new Error(`the launcher has ended:\n${said}`)))
-  })
-}
 
 const ask = (agent, port) =>
   new Promise((resolve, reject) => {
@@ -52,32 +28,14 @@ const ask = (agent, port) =>
   })
 
 /** What the first client of a fresh worker waits for: its first answer, and the mean of its first hundred, in ms. */
-async function round(options) {
-  const scratch = mkdtempSync(join(tmpdir(), 'rrb-'))
-  const port = await freePort()
-  const launcher = spawn(
-    values.node,
-    [
-      join(root, 'dist', 'cli', 'main.js'),
-      ...['--name', 'bench', '--runtime-dir', scratch, '--log-format', 'json', ...options],
-      ...['--', values.node, join(root, 'examples', 'express', 'app.js')],
-    ],
-    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) } },
-  )
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-  try {
-    await serving(launcher)
+function round(options) {
+  return withLauncher(values.node, options, [join(root, 'examples', 'express', 'app.js')], async (port) => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     const times = []
     for (let n = 0; n < HUNDRED; n++) times.push(await ask(agent, port))
-    return { first: times[0], mean: times.reduce((sum, ms) => sum + ms, 0) / HUNDRED }
-  } finally {
     agent.destroy()
-    if (launcher.exitCode === null && launcher.signalCode === null) {
-      launcher.kill('SIGTERM')
-      await once(launcher, 'exit')
-    }
-    rmSync(scratch, { recursive: true, force: true })
-  }
+    return { first: times[0], mean: times.reduce((sum, ms) => sum + ms, 0) / HUNDRED }
+  })
 }
 
 const contenders = { cold: [], warm: ['--warmup', `${values.requests}:/`] }

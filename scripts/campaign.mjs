@@ -48,6 +48,31 @@ export async function campaign({ name, pieces, files, run, passed, page }) {
   process.exitCode = found.every(passed) ? 0 : 1
 }
 
+/**
+ * What a page says of each part of a campaign: its words, a row for each piece that has figures, and why those that have failed did. Nothing of a
+ * part that was not run. `head` is that of all parts that have none of their own.
+ */
+export function sections(parts, done, { head, row, resultOf, passed }) {
+  return Object.entries(parts)
+    .map(([part, { title, text, head: own = head }]) => {
+      const pieces = done.filter((piece) => piece.part === part)
+      if (pieces.length === 0) return ''
+      const rows = pieces.flatMap((piece) => {
+        const result = resultOf(piece)
+        return result.figures === undefined ? [] : [row(piece, result)]
+      })
+      const failed = pieces.filter((piece) => !passed(resultOf(piece)))
+      return `
+## ${title}
+
+${text}
+
+${table(own, rows)}
+${failed.map((piece) => `\n\`${piece.id}\` **failed**: ${resultOf(piece).reasons.join('; ')}\n`).join('')}`
+    })
+    .join('')
+}
+
 class Results {
   #directory
   #build

@@ -7,7 +7,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { availableParallelism, release } from 'node:os'
 import { join } from 'node:path'
 import { root } from './build.mjs'
-import { bold, campaign, number, table } from './campaign.mjs'
+import { bold, campaign, number, sections } from './campaign.mjs'
 import { nodeOf, SUPPORTED } from './nodes.mjs'
 
 const PIECE_MS = 178_000
@@ -95,24 +95,6 @@ function row({ id }, { figures, node }) {
   ]
 }
 
-function section(part, done, resultOf) {
-  const pieces = done.filter((piece) => piece.part === part)
-  if (pieces.length === 0) return ''
-  const { title, text } = PARTS[part]
-  const rows = pieces.flatMap((piece) => {
-    const result = resultOf(piece)
-    return result.figures === undefined ? [] : [row(piece, result)]
-  })
-  const failed = pieces.filter((piece) => !passed(resultOf(piece)))
-  return `
-## ${title}
-
-${text}
-
-${table(HEAD, rows)}
-${failed.map((piece) => `\n\`${piece.id}\` **failed**: ${resultOf(piece).reasons.join('; ')}\n`).join('')}`
-}
-
 function page(done, resultOf) {
   const results = done.map(resultOf)
   const commits = [...new Set(results.map((result) => result.commit))]
@@ -126,9 +108,7 @@ The launcher is killed (SIGKILL), and started again; "taken over" is when it ans
 served, both from its start on, which takes what Node takes on such a machine. Without a reload the workers must be the same ones.
 
 Altogether ${number(sum('deaths'))} deaths and ${number(sum('requests'))} requests: ${bold(sum('lost'))} lost.
-${Object.keys(PARTS)
-  .map((part) => section(part, done, resultOf))
-  .join('')}`
+${sections(PARTS, done, { head: HEAD, row, resultOf, passed })}`
 }
 
 await campaign({

@@ -7,7 +7,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { availableParallelism, release } from 'node:os'
 import { join } from 'node:path'
 import { root } from './build.mjs'
-import { bold, campaign, number, table } from './campaign.mjs'
+import { bold, campaign, number, sections } from './campaign.mjs'
 import { nodeOf, SUPPORTED } from './nodes.mjs'
 
 const PIECE_MS = 175_000
@@ -218,20 +218,8 @@ if it has lost a packet. "Closed": idle connections.`,
   },
 }
 
-function section(part, done, resultOf) {
-  const pieces = done.filter((piece) => piece.part === part)
-  if (pieces.length === 0) return ''
-  const { title, text, head, row } = PARTS[part]
-  const measured = pieces.filter((piece) => resultOf(piece).figures !== undefined)
-  const rows = measured.map((piece) => [piece.id, ...row(piece, resultOf(piece).figures, resultOf(piece))])
-  const failed = pieces.filter((piece) => !passed(resultOf(piece)))
-  return `
-## ${title}
-
-${text}
-
-${table(head, rows)}
-${failed.map((piece) => `\n\`${piece.id}\` **failed**: ${resultOf(piece).reasons.join('; ')}\n`).join('')}`
+function rowOf(piece, result) {
+  return [piece.id, ...PARTS[piece.part].row(piece, result.figures, result)]
 }
 
 function page(done, resultOf) {
@@ -252,9 +240,7 @@ clients share with the program. Launcher and workers run as a user without any p
 retry. Rows that end in \`-denied\`: every setsockopt for a steering program fails, as a seccomp filter may make it.
 
 Altogether ${number(sum('requests'))} requests beside ${number(sum('kills'))} kills, ${number(sum('hangs'))} hangs and ${number(sum('scales'))} scales: ${bold(sum('lost', 'lostElse'))} lost.
-${Object.keys(PARTS)
-  .map((part) => section(part, done, resultOf))
-  .join('')}`
+${sections(PARTS, done, { row: rowOf, resultOf, passed })}`
 }
 
 await campaign({

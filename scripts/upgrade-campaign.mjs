@@ -7,7 +7,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { availableParallelism, release } from 'node:os'
 import { join } from 'node:path'
 import { root } from './build.mjs'
-import { bold, campaign, number, table } from './campaign.mjs'
+import { bold, campaign, number, sections } from './campaign.mjs'
 import { nodeOf, SUPPORTED } from './nodes.mjs'
 
 const PIECE_MS = 175_000
@@ -89,24 +89,6 @@ function row({ id }, { figures, node }) {
   ]
 }
 
-function section(part, done, resultOf) {
-  const pieces = done.filter((piece) => piece.part === part)
-  if (pieces.length === 0) return ''
-  const { title, text } = PARTS[part]
-  const rows = pieces.flatMap((piece) => {
-    const result = resultOf(piece)
-    return result.figures === undefined ? [] : [row(piece, result)]
-  })
-  const failed = pieces.filter((piece) => !passed(resultOf(piece)))
-  return `
-## ${title}
-
-${text}
-
-${table(HEAD, rows)}
-${failed.map((piece) => `\n\`${piece.id}\` **failed**: ${resultOf(piece).reasons.join('; ')}\n`).join('')}`
-}
-
 function page(done, resultOf) {
   const results = done.map(resultOf)
   const commits = [...new Set(results.map((result) => result.commit))]
@@ -120,9 +102,7 @@ Each upgrade is tried first, as always; "nobody led" is the time from the last l
 "Descriptors" and "memory" (resident, at some moment) of the launcher are after all upgrades, against before.
 
 Altogether ${number(sum('upgrades'))} upgrades, ${number(sum('signals'))} signals and ${number(sum('requests'))} requests: ${bold(sum('lost'))} lost.
-${Object.keys(PARTS)
-  .map((part) => section(part, done, resultOf))
-  .join('')}`
+${sections(PARTS, done, { head: HEAD, row, resultOf, passed })}`
 }
 
 await campaign({

@@ -1,0 +1,54 @@
+// What the benchmarks of a launcher have in common: one in a directory of its own, on a port that is free, for as long as something is measured.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { root } from '../scripts/build.mjs'
+
+/** `measure` gets the port ($PORT of the program), and the runtime directory, in which the launcher is "bench". */
+export async function withLauncher(node, options, program, measure) {
+  const scratch = mkdtempSync(join(tmpdir(), 'rrb-'))
+  const port = await freePort()
+  const launcher = spawn(
+    node,
+    [
+      join(root, 'dist', 'cli', 'main.js'),
+      ...['--name', 'bench', '--runtime-dir', scratch, '--log-format', 'json', ...options],
+      ...['--', node, ...program],
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) } },
+  )
+  try {
+    await serving(launcher)
+    return await measure(port, scratch)
+  } finally {
+    if (launcher.exitCode === null && launcher.signalCode === null) {
+      launcher.kill('SIGTERM')
+      await once(launcher, 'exit')
+    }
+    rmSync(scratch, { recursive: true, force: true })
+  }
+}
+
+async function freePort() {
+  const server = createServer().listen(0)
+  await once(server, 'listening')
+  const { port } = server.address()
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+function serving(launcher) {
+  return new Promise((resolve, reject) => {
+    let said = ''
+    launcher.stderr.on('data', (data) => {
+      said += data
+      if (said.includes('"launcher.serving"')) resolve()
+    })
+    launcher.once('exit', () => reject(new Error(`the launcher has ended:\n${said}`)))
+  })
+}
