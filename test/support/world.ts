@@ -167,14 +167,7 @@ export class World {
 
   /** Kills a worker's process, as `kill -9` would. */
   crash(worker: number): void {
-    if (!this.alive.delete(worker)) return
-    this.copies.delete(worker)
-    this.#stopAccepting(worker)
-    this.pending = this.pending.filter((next) => next.worker !== worker)
-    this.pending.push({
-      worker,
-      event: { type: 'exited', worker, code: null, signal: 'SIGKILL', stderr: ['last words'] },
-    })
+    this.#end(worker, 'SIGKILL', ['last words'])
   }
 
   /** Its event loop stands still for a while; `long`: so long that it is not waited for any more. */
@@ -199,8 +192,6 @@ export class World {
       !this.#frozen.has(worker) && this.#memory.get(worker)?.claim !== undefined
     const isThere = [...this.alive].some((worker) => comes(worker) && this.#memory.get(worker)?.state === 'serving')
     if (!isThere || this.state.phase !== 'running') return false
-    for (const map of [this.#frozen, this.#memory])
-      for (const worker of [...map.keys()]) if (!this.alive.has(worker)) map.delete(worker)
     const { slots, next, listeners } = this.state
     const noted = Object.values(listeners)[0]?.order ?? []
     this.timers.clear()
@@ -482,8 +473,6 @@ export class World {
 
   #begin({ worker, generation, slot }: Extract<Effect, { do: 'spawn' }>): number {
     const pid = this.#nextPid++
-    // Ids are those of the brain, and another launcher begins anew.
-    this.#frozen.delete(worker)
     this.#memory.set(worker, new Remembered({ pid, generation, slot }))
     return pid
   }
@@ -734,12 +723,13 @@ export class World {
     }
   }
 
-  #end(worker: number, signal: string): void {
+  /** Whatever it was doing is over: another launcher may give its number to another worker. */
+  #end(worker: number, signal: string, stderr: string[] = []): void {
     if (!this.alive.delete(worker)) return
-    this.copies.delete(worker)
+    for (const map of [this.copies, this.#frozen, this.#memory]) map.delete(worker)
     this.#stopAccepting(worker)
     this.pending = this.pending.filter((next) => next.worker !== worker)
-    this.pending.push({ worker, event: { type: 'exited', worker, code: null, signal, stderr: [] } })
+    this.pending.push({ worker, event: { type: 'exited', worker, code: null, signal, stderr } })
   }
 
   #accept(worker: number, slot: number): void {
