@@ -62,11 +62,7 @@ export async function stopOrphans({ name, runtimeDir, notes }: Orphans): Promise
   const log: Log = (level, event, fields) => {
     if (level === 'error') real(level, event, fields)
   }
-  const launcher = await Launcher.start(
-    options,
-    { log, events: new EventStream(), saveSignals: neverUpgraded },
-    async () => options,
-  )
+  const launcher = await Launcher.start(options, { log, events: new EventStream(), saveSignals: neverUpgraded })
   // Before anything is started in place of what is missing.
   launcher.stop()
   await launcher.ended

@@ -27,13 +27,13 @@ export async function start(line: Settled, before?: Image): Promise<number> {
     stderr.write(Buffer.from(before.stderr, 'base64'))
   }
   const reread = async (): Promise<LauncherOptions> => settledOptions(await settle(line.asGiven, directory), directory)
-  const told = { log, events, saveSignals: signals.save }
+  const told = { log, events, saveSignals: signals.save, reread }
   const launcher =
     before === undefined
-      ? await Launcher.start(options, told, reread).catch((error: unknown) => {
+      ? await Launcher.start(options, told).catch((error: unknown) => {
           throw orVerb(error, options.command)
         })
-      : Launcher.resume(options, told, reread, before)
+      : Launcher.resume(options, told, before)
   signals.obey(launcher)
   const code = await launcher.ended
   await stderr.flushed()
