@@ -76,6 +76,11 @@ export interface LauncherOptions {
   readonly logFile: string | undefined
 }
 
+/** Where the launcher itself answers. `host` null: every address. */
+export type HttpAddress =
+  | { readonly kind: 'tcp'; readonly host: string | null; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string }
+
 export interface ListenOption {
   /** What the program may find it by (LISTEN_FDNAMES). */
   readonly name: string | null

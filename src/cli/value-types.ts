@@ -5,6 +5,7 @@ import { clients, count, duration, ports, share, workers } from './values.js'
 
 // Loaded when such a value is given: a status must not pay for them.
 const canary = () => require('./canary.js') as typeof import('./canary.js')
+const httpAddress = () => require('./http-address.js') as typeof import('./http-address.js')
 const health = () => require('./health.js') as typeof import('./health.js')
 const launcher = () => require('./launcher-options.js') as typeof import('./launcher-options.js')
 const listen = () => require('./listen.js') as typeof import('./listen.js')
@@ -129,6 +130,16 @@ const TYPES: Readonly<Record<string, ValueType>> = {
     noun: 'address',
     check: (given) => listen().listenOption(given),
     schema: () => ({ type: 'string', pattern: '^([!-9;-~]+=)?((tcp|udp):|unix:/|fd:[!-9;-~])' }),
+  },
+  '[HOST:]PORT': {
+    noun: 'address',
+    check: (given, { name }) => httpAddress().httpAddress(given, name),
+    schema: () => ({
+      anyOf: [
+        PORT,
+        { type: 'string', pattern: '^(((\\[[0-9A-Fa-f:.]+\\]|\\*|localhost|[0-9.]*):)?[1-9]\\d{0,4}|unix:/.*)$' },
+      ],
+    }),
   },
   SIGNAL: {
     noun: 'signal',

@@ -10,6 +10,8 @@ import type {
   Verdict,
 } from '../control-protocol.js'
 import type { EventStream } from './event-stream.js'
+import { fdOf } from './fd-of.js'
+import { parseTarget } from './http/target.js'
 import { type Check, fieldsOf, isFd, isWhole, listOf, oneOf, orNull } from './shape.js'
 
 /** What the control socket can ask of the launcher. Callers are named by number, so that the brain can hold them as plain data. */
@@ -262,12 +264,6 @@ export class ControlServer {
   }
 }
 
-/** Of a socket or a server that libuv has. */
-function fdOf(owner: Socket | Server): number | undefined {
-  const { fd } = (owner as unknown as { _handle: { fd: number } | null })._handle ?? { fd: -1 }
-  return fd >= 0 ? fd : undefined
-}
-
 /** The answer to a request that another image of this process has read. */
 function responseTo(socket: Socket): ServerResponse {
   const request = { method: 'POST', httpVersionMajor: 1, httpVersionMinor: 1, headers: {} }
@@ -290,15 +286,6 @@ function parseCanary(params: URLSearchParams): CanaryPlan | null {
   if (!isIn(share, 0.0001, 0.9999) || !isIn(forMs, 1, LONGEST_MS) || (by !== 'random' && by !== 'client')) return null
   if ((max5xx !== null && !isIn(max5xx, 0, 1)) || (maxLatency !== null && !isIn(maxLatency, 1, 1_000))) return null
   return { share, by, forMs, max5xx, maxLatency }
-}
-
-/** null for what is no URL: "//", "http://[". */
-function parseTarget(target = '/'): URL | null {
-  try {
-    return new URL(target, 'http://launcher')
-  } catch {
-    return null
-  }
 }
 
 function send(response: ServerResponse, status: number, answer: unknown): void {

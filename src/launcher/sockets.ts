@@ -12,8 +12,8 @@ import {
   type SocketName,
 } from '../protocol.js'
 import { asUser } from '../worker-user.js'
+import { addressError } from './address-error.js'
 import type { GivenSocket, StoredSocket } from './listen-fds.js'
-import { describeHolders, portHolders } from './port-holder.js'
 import type { FdStore } from './service/fd-store.js'
 import { type Check, fieldsOf, isFd, isText, isWhole, listOf, oneOf, orNull, pairsOf } from './shape.js'
 
@@ -373,8 +373,6 @@ function idOf({ listener, slot }: SocketName): string {
   return `${slot} ${listener}`
 }
 
-type InetAddress = Exclude<ListenAddress, { kind: 'unix' }>
-
 function bind(address: ListenAddress, user: Identity | undefined): OwnedSocket {
   if (address.kind === 'unix') return bindPath(address.path, user)
   try {
@@ -383,43 +381,6 @@ function bind(address: ListenAddress, user: Identity | undefined): OwnedSocket {
     const cause = error as NodeJS.ErrnoException & { address: string }
     throw addressError(address.kind, cause.address, address.port, cause)
   }
-}
-
-/** Dresses the error of a bind or listen for the one who has to mend it. */
-function addressError(
-  kind: InetAddress['kind'],
-  address: string,
-  port: number,
-  cause: NodeJS.ErrnoException,
-): ReuseportError {
-  if (cause.code === 'EADDRINUSE' && kind === 'udp')
-    return new ReuseportError('ERR_ADDRESS_IN_USE', `${address} is in use (UDP)`, {
-      facts: { address, port },
-      next: 'ss -lunp shows by whom.',
-      cause,
-    })
-  if (cause.code === 'EADDRINUSE') {
-    const holders = portHolders(port)
-    return new ReuseportError('ERR_ADDRESS_IN_USE', `${address} is in use: held by ${describeHolders(holders)}`, {
-      facts: { address, port, holders: holders.map(({ pid, name }) => `${pid ?? '?'} ${name ?? '?'}`) },
-      next: 'Stop that process, or let the program listen elsewhere.',
-      cause,
-    })
-  }
-  if (cause.code === 'EACCES')
-    return new ReuseportError('ERR_PERMISSION', `this user may not listen on ${address}`, {
-      facts: { address, port, uid: process.geteuid?.() ?? null },
-      next: `Ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE), or sysctl net.ipv4.ip_unprivileged_port_start=${port}.`,
-      cause,
-    })
-  return new ReuseportError('ERR_ADDRESS', `cannot listen on ${address}: ${cause.code ?? cause.message}`, {
-    facts: { address, port },
-    next:
-      cause.code === 'EADDRNOTAVAIL'
-        ? 'That address belongs to no interface of this machine (ip address).'
-        : 'See ip(7) for this errno.',
-    cause,
-  })
 }
 
 /**
