@@ -26,8 +26,10 @@ export interface LauncherOptions {
   readonly drainSpreadMs: number
   /** What a worker gets when its connections are gone. */
   readonly stopSignal: NodeJS.Signals
-  /** 'pm2': the program finds what PM2 gives it: `process.send`, and the message 'shutdown'. */
+  /** 'pm2': the program finds what PM2 gives it: `process.send`, the message 'shutdown', `pm_id` and `name`. */
   readonly compat: 'pm2' | undefined
+  /** The variable in which a program finds the number of its slot; undefined: in none. */
+  readonly instanceVar: string | undefined
   /** As whom workers run; undefined: as the launcher. */
   readonly user: WorkerUser | undefined
   /** What a worker must say before it may be probed and admitted. */
@@ -171,6 +173,7 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   drainSpreadMs: 5_000,
   stopSignal: 'SIGTERM',
   compat: undefined,
+  instanceVar: undefined,
   user: undefined,
   ready: 'listening',
   // A wrong option or a missing module ends most programs sooner.

@@ -33,8 +33,7 @@ export function launcherOptions(
     killAfterMs: time('kill-after', DEFAULTS.killAfterMs),
     websocket: websocket(text(values, 'websocket')),
     drainSpreadMs: time('drain-spread', DEFAULTS.drainSpreadMs),
-    stopSignal: stopSignal(text(values, 'stop-signal')),
-    compat: compat(text(values, 'compat')),
+    ...pm2Options(values),
     user: user(text(values, 'user'), text(values, 'group')),
     listen,
     ...readyOptions(text(values, 'ready'), listen),
@@ -98,6 +97,24 @@ export function stopSignal(given: string | undefined): NodeJS.Signals {
   const found = STOP_SIGNALS.find((name) => name === given || name === `SIG${given}`)
   if (found !== undefined) return found
   throw usage(`--stop-signal ${JSON.stringify(given)} is none of ${STOP_SIGNALS.join(', ')}`)
+}
+
+/** A program made for PM2 knows no SIGTERM, and which of its instances it is. */
+function pm2Options(values: CommandLine['values']): Pick<LauncherOptions, 'compat' | 'stopSignal' | 'instanceVar'> {
+  const as = compat(text(values, 'compat'))
+  const signal = text(values, 'stop-signal')
+  const variable = text(values, 'instance-var')
+  const standbys = text(values, 'standby')
+  if ((as !== undefined || variable !== undefined) && standbys !== undefined && Number(standbys) > 0)
+    throw usage(
+      `--standby and ${as === undefined ? '--instance-var' : '--compat pm2'} exclude each other`,
+      'A warm spare has no number before it takes the place of another worker.',
+    )
+  return {
+    compat: as,
+    stopSignal: as !== undefined && signal === undefined ? 'SIGINT' : stopSignal(signal),
+    instanceVar: variable ?? (as === undefined ? DEFAULTS.instanceVar : 'NODE_APP_INSTANCE'),
+  }
 }
 
 function compat(given: string | undefined): 'pm2' | undefined {

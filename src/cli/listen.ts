@@ -11,6 +11,7 @@ import { duration, texts } from './values.js'
 const OF_THE_AGENT = [
   'ports',
   'compat',
+  'instance-var',
   'standby',
   'bake-max-5xx',
   'no-migrate',

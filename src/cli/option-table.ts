@@ -252,7 +252,17 @@ export const OPTIONS: readonly OptionRow[] = [
     group: 'program',
     verbs: RUNS,
     default: 'not',
-    help: "give the program what PM2 gives it: process.send, and the message 'shutdown' in place of the stop signal if it listens for messages",
+    help: "give the program what PM2 gives it: process.send, SIGINT as stop signal, or the message 'shutdown' in its place if it listens for messages, and NODE_APP_INSTANCE, pm_id and name",
+    see: 'migrating-from-pm2.md',
+  },
+  {
+    name: 'instance-var',
+    value: 'VARIABLE',
+    group: 'program',
+    verbs: RUNS,
+    default: 'it is not told; with --compat pm2 NODE_APP_INSTANCE',
+    help: "the variable in which the program finds its worker's number, from 0 on",
+    see: 'migrating-from-pm2.md',
   },
   {
     name: 'ready-timeout',
@@ -464,7 +474,7 @@ export const OPTIONS: readonly OptionRow[] = [
     value: 'SIGNAL',
     group: 'drain',
     verbs: RUNS,
-    default: 'SIGTERM',
+    default: 'SIGTERM; with --compat pm2 SIGINT',
     help: 'what ends a worker when its connections are gone: SIGTERM, SIGINT, SIGQUIT, SIGHUP or SIGUSR2',
   },
   {

@@ -53,6 +53,7 @@ const person = (noun: string): ValueType => ({
 
 const PORT: Schema = { type: 'integer', minimum: 1, maximum: 65_535 }
 const PATH = '^/[!-~]*$'
+const VARIABLE = '^[A-Za-z_][A-Za-z0-9_]*$'
 
 /** By the word, or by all of the notation where its parts mean something together. */
 const TYPES: Readonly<Record<string, ValueType>> = {
@@ -148,6 +149,13 @@ const TYPES: Readonly<Record<string, ValueType>> = {
   },
   'NAME|UID': person('user'),
   'NAME|GID': person('group'),
+  VARIABLE: {
+    noun: 'name of a variable',
+    check: (given, { name }) => {
+      if (!new RegExp(VARIABLE).test(given)) throw usage(`--${name} ${JSON.stringify(given)} is no name of a variable`)
+    },
+    schema: () => ({ type: 'string', pattern: VARIABLE }),
+  },
   'N:PATH,…': {
     noun: 'number of requests with paths',
     check: (given) => warmup().warmupOptions({ warmup: given }),

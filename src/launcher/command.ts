@@ -146,6 +146,8 @@ export function workerEnvironment(
     compat: 'pm2' | undefined
     notify: string
     paths: readonly string[]
+    /** Of this worker alone. */
+    variables: Readonly<Record<string, string>>
   },
 ): string[] {
   const options = spec.env['NODE_OPTIONS']
@@ -153,6 +155,7 @@ export function workerEnvironment(
   const env = {
     ...spec.env,
     PWD: workingDirectory(spec),
+    ...spawn.variables,
     [ENV_CHANNEL]: spawn.channel,
     [ENV_TOKEN]: spawn.token,
     ...(spawn.ready === 'message' ? { [ENV_READY]: spawn.ready } : {}),

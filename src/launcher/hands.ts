@@ -7,6 +7,7 @@ import type { Effect } from './brain/events.js'
 import type { ControlServer } from './control-server.js'
 import type { EventQueue, NewEvent } from './event-queue.js'
 import type { Foreign } from './foreign.js'
+import { instanceVariables } from './instance.js'
 import { OneByOne } from './one-by-one.js'
 import { holdersOf } from './port-holder.js'
 import type { Prober } from './probe/prober.js'
@@ -190,7 +191,8 @@ export class Hands {
     try {
       const paths = this.#sockets.paths()
       const handed = this.#foreign?.handed(worker, slot, generation)
-      const pid = this.#processes.spawn(worker, spec, { expendable, paths, handed })
+      const variables = instanceVariables(this.#options, slot)
+      const pid = this.#processes.spawn(worker, spec, { expendable, paths, variables, handed })
       this.#queue.post({ type: 'spawned', worker, pid })
       this.#agents.spawned(worker, pid)
     } catch (error) {

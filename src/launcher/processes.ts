@@ -115,19 +115,29 @@ export class Processes {
   }
 
   /**
-   * Starts the process of a worker. `paths`: unix paths that are served now. `handed`: what it gets in place of our agent. Throws what
-   * posix_spawn gives.
+   * Starts the process of a worker. `paths`: unix paths that are served now. `variables`: its own. `handed`: what it gets in place of our
+   * agent. Throws what posix_spawn gives.
    */
   spawn(
     worker: number,
     spec: Spec,
-    { expendable, paths, handed }: { expendable: boolean; paths: readonly string[]; handed: Handed | undefined },
+    {
+      expendable,
+      paths,
+      variables,
+      handed,
+    }: {
+      expendable: boolean
+      paths: readonly string[]
+      variables: Readonly<Record<string, string>>
+      handed: Handed | undefined
+    },
   ): number {
     const token = randomBytes(16).toString('hex')
     this.#handed.begins(token)
     const env =
       handed === undefined
-        ? workerEnvironment(spec, { ...this.#handed, token, paths })
+        ? workerEnvironment(spec, { ...this.#handed, token, paths, variables })
         : foreignEnvironment(spec, { ...this.#handed, ...handed })
     const started = WorkerProcess.start(
       worker,

@@ -61,10 +61,15 @@ export interface Config {
   /** environment of the program, read again at each reload; may be given again, the last one wins */
   readonly envFile?: string | readonly string[]
   /**
-   * give the program what PM2 gives it: process.send, and the message 'shutdown' in place of the stop signal if it listens for
-   * messages. Default: not
+   * give the program what PM2 gives it: process.send, SIGINT as stop signal, or the message 'shutdown' in its place if it listens for
+   * messages, and NODE_APP_INSTANCE, pm_id and name. Default: not
    */
   readonly compat?: 'pm2'
+  /**
+   * the variable in which the program finds its worker's number, from 0 on. Default: it is not told; with --compat pm2
+   * NODE_APP_INSTANCE
+   */
+  readonly instanceVar?: string
   /** a worker must be ready, and have answered its health check, within this. Default: 60s */
   readonly readyTimeout?: string | 0
   /**
@@ -127,7 +132,10 @@ export interface Config {
   readonly websocket?: 'close' | 'keep'
   /** close them over this time, at most half of --drain-timeout, so that not all clients come back at once. Default: 5s */
   readonly drainSpread?: string | 0
-  /** what ends a worker when its connections are gone: SIGTERM, SIGINT, SIGQUIT, SIGHUP or SIGUSR2. Default: SIGTERM */
+  /**
+   * what ends a worker when its connections are gone: SIGTERM, SIGINT, SIGQUIT, SIGHUP or SIGUSR2. Default: SIGTERM; with --compat pm2
+   * SIGINT
+   */
   readonly stopSignal?:
     | 'SIGTERM'
     | 'TERM'

@@ -60,6 +60,8 @@ test.each([
   [['--drain-spread', 'wide', '--', ...node], /--drain-spread "wide" is no time/],
   [['--stop-signal', 'SIGKILL', '--', ...node], /--stop-signal "SIGKILL" is none of SIGTERM, SIGINT/],
   [['--stop-signal', '15', '--', ...node], /--stop-signal "15" is none of/],
+  [['--compat', 'pm2', '--standby', '1', '--', ...node], /--standby and --compat pm2 exclude each other/],
+  [['--instance-var', '1ST', '--', ...node], /--instance-var "1ST" is no name of a variable/],
   [['--compat', 'forever', '--', ...node], /--compat "forever" is not pm2/],
   [['--log-format', 'xml', '--', ...node], /--log-format "xml" is neither text nor json/],
   [['--help=yes', '--', ...node], /help/],

@@ -152,7 +152,8 @@ describe('the end of a worker', () => {
     [[], 'SIGTERM', 'undefined'],
     [['--stop-signal', 'SIGINT'], 'SIGINT', 'undefined'],
     [['--stop-signal', 'USR2'], 'SIGUSR2', 'undefined'],
-    [['--compat', 'pm2'], 'SIGTERM', 'function'],
+    [['--compat', 'pm2'], 'SIGINT', 'function'],
+    [['--compat', 'pm2', '--stop-signal', 'TERM'], 'SIGTERM', 'function'],
     [['--compat', 'pm2', 'messages'], 'message shutdown', 'function'],
   ])('%j: it is told once, when its connections are gone or the deadline has passed', async (words, told, send) => {
     const port = await freePort()

@@ -12,10 +12,10 @@ import { isAlive, marked, signal } from '../support/processes'
 import { until } from '../support/until'
 
 /*
- * docs/migrating.md, as it stands: files and commands are taken from the page; only the port is another one.
+ * docs/migrating.md and docs/migrating-from-pm2.md, as they stand: files and commands are taken from the page; only the port is another one.
  */
 
-const fences = new Page('docs/migrating.md').fences
+const fences = ['docs/migrating-from-pm2.md', 'docs/migrating.md'].flatMap((path) => new Page(path).fences)
 const examples = fences
   .filter(({ kind }) => kind === 'sh')
   .map(({ heading, text }) => ({ heading, lines: text.trim().split('\n'), first: text.split('\n')[0] as string }))

@@ -77,6 +77,7 @@ describe('--listen', () => {
   it.each([
     ['--ports', '80'],
     ['--compat', 'pm2'],
+    ['--instance-var', 'SHARD'],
     ['--standby', '1'],
     ['--bake-max-5xx', '1%'],
     ['--no-migrate'],
