@@ -74,7 +74,7 @@ up to 2 s later.`,
   sweep: {
     title: 'At each system call of a reload',
     text: `\`strace\` kills the launcher at one system call of its main thread, counted from the order to reload on; at the next one in the next
-round, until the reload is over before it comes so far. (Each piece takes every ${SWEEPS}th of them.)`,
+round. "Missed": the reload was over before it came so far, and the launcher is killed then. (Each piece takes every ${SWEEPS}th of them.)`,
   },
 }
 

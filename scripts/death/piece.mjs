@@ -42,11 +42,7 @@ async function death({ during, rounds = 0, seed, part }) {
     const clients = await service.load({ fresh: 8, kept: 16 })
     for (const kill of kills) {
       const before = await service.whole(WORKERS)
-      const isDead = await kill(service, during, random)
-      if (isDead === 'not') {
-        missed++
-        continue
-      }
+      if ((await kill(service, during, random)) === 'after') missed++
       deaths++
       await sleep(random() ** 2 * GONE_MS)
       const begun = monotonicMs()
@@ -118,16 +114,15 @@ async function callsOf(service) {
   return [...counts].flatMap(([name, count]) => Array.from({ length: count }, (_, index) => [name, index + 1]))
 }
 
-/** At this one; 'not': the order was done before it came so far. */
+/** At this one; 'after': the order was done before it came so far, or at the same time. */
 function atCall([name, when]) {
   return async (service, during) => {
     const strace = attach(service, ['-o', '/dev/null', '-e', `inject=${name}:signal=SIGKILL:when=${when}`])
     await strace.attached
     const isDone = await Promise.race([begin(service, during), strace.ended.then(() => false)])
     await strace.stop()
-    if (isDone) return 'not'
     await service.die()
-    return 'dead'
+    return isDone ? 'after' : 'at'
   }
 }
 
