@@ -76,6 +76,23 @@ export interface LauncherOptions {
   readonly logFormat: 'text' | 'json'
   /** Where the launcher's own lines go; undefined: to stderr. */
   readonly logFile: string | undefined
+  /** Reload when these change; undefined: when it is told to. */
+  readonly watch: WatchOptions | undefined
+}
+
+export interface WatchOptions {
+  /** Files and directories, by absolute names. */
+  readonly paths: readonly string[]
+  /** Names, and paths from where the program is started on. */
+  readonly ignore: readonly string[]
+  /** So long nothing must have changed. */
+  readonly delayMs: number
+}
+
+export const WATCH_DEFAULTS: Omit<WatchOptions, 'paths'> = {
+  ignore: [],
+  // An editor that saves several files, or a file by way of another, is through in a few ms (ecosystem.md §9).
+  delayMs: 100,
 }
 
 /** Where the launcher itself answers. `host` null: every address. */
@@ -203,4 +220,5 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   envFiles: [],
   logFormat: 'text',
   logFile: undefined,
+  watch: undefined,
 }

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import type { Strategy } from '../control-protocol.js'
-import { DEFAULTS, type LauncherOptions } from '../options.js'
+import { DEFAULTS, type LauncherOptions, WATCH_DEFAULTS, type WatchOptions } from '../options.js'
 import { findWorkerUser, type WorkerUser } from '../worker-user.js'
 import { healthOptions } from './health.js'
 import { listenOptions, readyOptions } from './listen.js'
@@ -20,6 +20,7 @@ export function launcherOptions(
   const bakeMax5xx = text(values, 'bake-max-5xx')
   const listen = listenOptions(values)
   const health = healthOptions(values)
+  const watch = watchOptions(values, directory)
   const time = (name: string, fallback: number): number => timeOr(values, name, fallback)
   return {
     name: launcherName(values, directory),
@@ -39,7 +40,8 @@ export function launcherOptions(
     ...readyOptions(text(values, 'ready'), listen),
     strategy: strategy(text(values, 'strategy')),
     surge: surge(text(values, 'surge')),
-    bakeMs: time('bake', DEFAULTS.bakeMs),
+    // Who has just saved a file waits for it, and sees what is wrong himself.
+    bakeMs: time('bake', watch === undefined ? DEFAULTS.bakeMs : 0),
     bakeMax5xx: bakeMax5xx === undefined ? DEFAULTS.bakeMax5xx : share(bakeMax5xx, 'bake-max-5xx'),
     migrate: values['no-migrate'] !== true,
     bakeMigrate: bakeMigrate(values),
@@ -56,12 +58,24 @@ export function launcherOptions(
     ...orphanOptions(values),
     logFormat,
     logFile: logFile(text(values, 'log-file'), directory),
+    watch,
   }
 }
 
 /** The launcher may go to another directory than it was started from. */
 function logFile(given: string | undefined, directory: string): string | undefined {
   return given === undefined ? undefined : resolve(directory, given)
+}
+
+/** To name a path is to ask for it. */
+function watchOptions(values: CommandLine['values'], directory: string): WatchOptions | undefined {
+  const paths = texts(values, 'watch-path')
+  if (values['watch'] !== true && paths.length === 0) return undefined
+  return {
+    paths: (paths.length === 0 ? ['.'] : paths).map((path) => resolve(directory, path)),
+    ignore: texts(values, 'watch-ignore'),
+    delayMs: timeOr(values, 'watch-delay', WATCH_DEFAULTS.delayMs),
+  }
 }
 
 function pidFile(given: string | undefined, directory: string): string | undefined {

@@ -133,9 +133,8 @@ function strict(args: readonly string[], verb: Verb): CommandLine['values'] {
 
 function unknownOption(option: string, verb: Verb, names: readonly string[]): ReuseportError {
   const name = option.replace(/^-+/, '')
-  const elsewhere = OPTIONS.find((row) => row.name === name)
-  if (elsewhere !== undefined)
-    return usage(`${option} is no option of ${verb}; it belongs to ${elsewhere.verbs.join(', ')}`)
+  const elsewhere = OPTIONS.flatMap((row) => (row.name === name ? row.verbs : []))
+  if (elsewhere.length > 0) return usage(`${option} is no option of ${verb}; it belongs to ${elsewhere.join(', ')}`)
   const near = nearest(name, names)
   return usage(`unknown option ${option}${near === undefined ? '' : `; did you mean --${near}?`}`)
 }

@@ -8,10 +8,11 @@ import { letGoOfClosedTerminals } from '../launcher/terminal.js'
 import type { Image } from '../launcher/upgrade/image.js'
 import type { Log } from '../log.js'
 import { native } from '../native.js'
-import type { LauncherOptions } from '../options.js'
+import type { LauncherOptions, WatchOptions } from '../options.js'
 import { nearestVerb } from './parse.js'
 import { type Settled, settle } from './settle.js'
 import { settledOptions } from './settled-options.js'
+import type { Watched } from './watched.js'
 
 /** Runs the launcher in the foreground until it ends. `before`: what another image of this process has left. */
 export async function start(line: Settled, before?: Image): Promise<number> {
@@ -19,7 +20,11 @@ export async function start(line: Settled, before?: Image): Promise<number> {
   const options = settledOptions(line, directory)
   const events = new EventStream()
   const own = options.logFile === undefined ? { log: openLog(options.logFormat) } : openFile(options.logFile, options)
-  const log = events.beside(own.log)
+  const dev =
+    options.watch === undefined
+      ? undefined
+      : watchedBy({ ...options, watch: options.watch }, directory, line, own.log, events)
+  const log = dev?.log ?? events.beside(own.log)
   const signals = catchSignals(log, 'reopen' in own ? own.reopen : undefined, before?.signals)
   if (before !== undefined) {
     // Those that came meanwhile come now.
@@ -35,12 +40,27 @@ export async function start(line: Settled, before?: Image): Promise<number> {
         })
       : Launcher.resume(options, told, before)
   signals.obey(launcher)
+  dev?.obey(launcher)
   const code = await launcher.ended
   await stderr.flushed()
   letGoOfClosedTerminals()
   // Not by an empty event loop: on that way out Node takes its signal handlers away first, and a second SIGTERM in those milliseconds
   // would make a stop in good order an end by a signal.
   process.exit(code)
+}
+
+/** Loaded only when it is asked for. */
+function watchedBy(
+  options: LauncherOptions & { readonly watch: WatchOptions },
+  directory: string,
+  { file }: Settled,
+  own: Log,
+  events: EventStream,
+): Watched {
+  const { quiet, watched } = require('./watched.js') as typeof import('./watched.js')
+  // Who reads by eye sees little; who reads by program, or later, all.
+  const isBrief = options.logFormat === 'text' && options.logFile === undefined
+  return watched(options, { directory, file, log: events.beside(isBrief ? quiet(own) : own) })
 }
 
 /** Loaded only when it is asked for. */

@@ -115,7 +115,10 @@ export interface Config {
   readonly strategy?: 'all' | 'rolling'
   /** rolling: at most so many workers more than usual; all: so many start at one time. Default: rolling: 1; all: all */
   readonly surge?: number
-  /** keep the old version this long after the handover, and go back to it if the new one fails. Default: 5s; verify: 0 */
+  /**
+   * keep the old version this long after the handover, and go back to it if the new one fails. Default: 5s; verify, and with --watch:
+   * 0
+   */
   readonly bake?: string | 0
   /** in the bake more 5xx answers than this are a failure of the new version. Default: not counted */
   readonly bakeMax5xx?: string
@@ -149,6 +152,14 @@ export interface Config {
     | 'USR2'
   /** SIGKILL this long after the stop signal. Default: 5s */
   readonly killAfter?: string | 0
+  /** reload when a file of the program changes; node_modules, and names that begin with a dot, do not count */
+  readonly watch?: boolean
+  /** what is watched; may be given again. Default: the directory in which it is started */
+  readonly watchPath?: string | readonly string[]
+  /** a name (coverage), wherever it is, or a path (public/uploads), that does not count; may be given again */
+  readonly watchIgnore?: string | readonly string[]
+  /** reload when nothing has changed for this long. Default: 100ms */
+  readonly watchDelay?: string | 0
 }
 
 /** Says nothing but what type a config is of: `export default defineConfig({ … })`. */
