@@ -41,6 +41,7 @@ std::size_t lengthFor(std::size_t descriptors) { return CMSG_LEN(descriptors * s
 
 }  // namespace
 
+/** What the kernel never sends, a peer cannot either; but a length that lies must not be followed (I-13). */
 int main() {
   CHECK(walk({}).wanted.empty());
   CHECK(walk(std::vector<char>(CMSG_LEN(0) - 1)).wanted.empty());

@@ -87,7 +87,7 @@ describe('a message', () => {
 })
 
 describe('descriptors', () => {
-  it.each([0, 1, 16, MAX_FDS_PER_MESSAGE])('%i in one message arrive, close-on-exec', (count) => {
+  it.each([0, 1, 16, MAX_FDS_PER_MESSAGE])('%i in one message arrive, close-on-exec (I-11)', (count) => {
     addon.sendMessage(left, text('x'), new Array(count).fill(0))
     const received = addon.receiveMessage(right, 100)
     expect(received).toMatchObject({ truncated: false })
@@ -98,7 +98,7 @@ describe('descriptors', () => {
     }
   })
 
-  it('254 are a RangeError', () => {
+  it('254 are a RangeError (G-12)', () => {
     expect(
       errorOf(() => addon.sendMessage(left, text('x'), new Array(MAX_FDS_PER_MESSAGE + 1).fill(0))),
     ).toBeInstanceOf(RangeError)
@@ -118,7 +118,7 @@ describe('descriptors', () => {
     expect(addon.receiveMessage(right, 100)).toBe(null)
   })
 
-  it('are closed when the message is longer than the room for it', () => {
+  it('are closed when the message is longer than the room for it (I-12)', () => {
     const now = openFiles()
     addon.sendMessage(left, text('hello'), [0, 0, 0])
     expect(addon.receiveMessage(right, 4)).toEqual({ data: Buffer.from('hell'), fds: [], truncated: true })
@@ -126,7 +126,7 @@ describe('descriptors', () => {
     expect(addon.receiveMessage(right, 100)).toBe(null)
   })
 
-  it('are closed when not all of them arrive: the limit of open files', async () => {
+  it('are closed when not all of them arrive: the limit of open files (I-12)', async () => {
     const under = ['prlimit', '--nofile=100:100']
     expect(await resultOf('receive-at-limit.cjs', { under })).toEqual([
       { free: 0, fds: 0, truncated: true, data: 'hello', leaked: 0 },
@@ -156,7 +156,7 @@ describe('a full queue', () => {
   })
 
   it.runIf(process.getuid?.() === 0)(
-    'of descriptors in flight, over all processes of a uid, is false too',
+    'of descriptors in flight, over all processes of a uid, is false too (G-12)',
     async () => {
       // A uid that nobody else has: the kernel counts per uid (kernel.md §7).
       const under = ['setpriv', '--reuid=54321', '--regid=54321', '--clear-groups', 'prlimit', '--nofile=100:100']
@@ -252,7 +252,7 @@ describe('who is at the other end', () => {
     rmSync(directory, { recursive: true })
   })
 
-  it('is known by pid, uid, gid and pidfd', async () => {
+  it('is known by pid, uid, gid and pidfd (I-16)', async () => {
     const child = startFixture('connect-and-wait.cjs', { args: [join(directory, 'channel')] })
     await once(child.stdout as NodeJS.ReadableStream, 'data')
     const server = addon.accept(listener) as number

@@ -74,7 +74,7 @@ describe('the addon of an installation', () => {
     expect(load()).toEqual({ loaded: PREBUILT })
   })
 
-  it('that is missing is one error: what was tried where, and how to build it', () => {
+  it('that is missing is one error: what was tried where, and how to build it (M-08)', () => {
     install({})
     const outcome = load()
     expect(outcome).toMatchObject({
@@ -91,7 +91,7 @@ describe('the addon of an installation', () => {
     expect(outcome.cause).toBeUndefined()
   })
 
-  it('that cannot be loaded is told, not passed over', () => {
+  it('that cannot be loaded is told, not passed over (M-08)', () => {
     install({ [IN_CHECKOUT]: 'broken', [PREBUILT]: 'addon' })
     const outcome = load()
     expect(outcome).toMatchObject({
@@ -125,7 +125,7 @@ describe('an addon that somebody names', () => {
 })
 
 describe('another platform', () => {
-  it('is ERR_PLATFORM', () => {
+  it('is ERR_PLATFORM (M-08)', () => {
     install({})
     const before = "Object.defineProperty(process, 'platform', { value: 'darwin' })"
     expect(load({ before })).toMatchObject({ code: 'ERR_PLATFORM', facts: { platform: 'darwin' } })

@@ -40,7 +40,7 @@ describe('spawn', () => {
     expect(pid).toBe(Number(own))
   })
 
-  it('gives it 0, 1, 2 and nothing else, however it was opened here', () => {
+  it('gives it 0, 1, 2 and nothing else, however it was opened here (I-11, J-03)', () => {
     const inheritable = addon.dup(0)
     addon.dup2(inheritable, inheritable)
     const all = [...addon.socketPair(), ...addon.pipe(false), addon.socket('unix', 'stream'), addon.dup(0), inheritable]
@@ -155,7 +155,7 @@ describe('a pidfd', () => {
     expect(shell('ulimit -c 0; kill -SEGV $$')).toMatchObject({ code: null, signal: 'SIGSEGV' })
   })
 
-  it('takes signals for as long as there is a process', () => {
+  it('takes signals for as long as there is a process (K-09)', () => {
     const { pid, pidfd, output } = startShell('exec sleep 1000')
     expect(addon.pidfdWait(pidfd)).toBe(null)
     expect(addon.pidfdSignal(pidfd, 0)).toBe(true)

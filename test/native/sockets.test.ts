@@ -118,7 +118,7 @@ describe('bindInet', () => {
     expect(addon.localAddress(v6)).toEqual({ family: 6, host: '::1', port: expect.any(Number) })
   })
 
-  it('says EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENODEV', () => {
+  it('says EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENODEV (F-05)', () => {
     const { fd, port } = bound()
     addon.listen(fd, 1)
     const second = socket('inet', 'stream')
@@ -155,7 +155,7 @@ describe('bindUnix', () => {
     rmSync(directory, { recursive: true })
   })
 
-  it('takes 107 bytes', () => {
+  it('takes 107 bytes (F-07)', () => {
     const path = join(directory, 'x'.repeat(107 - directory.length - 1))
     expect(path.length).toBe(107)
     const fd = socket('unix', 'stream')

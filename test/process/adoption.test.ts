@@ -24,7 +24,7 @@ async function start(options: readonly string[] = [], workers = 2): Promise<Scen
 
 const gone = (pids: readonly number[]): Promise<boolean> => until('they have gone', () => !pids.some(isAlive))
 
-test('killed twice in a row under load: the next one has all workers within a second, nobody notices anything, and it reloads', async () => {
+test('killed twice in a row under load: the next one has all workers within a second, nobody notices anything, and it reloads (B-01, B-02)', async () => {
   const { launcher, port, versions } = await start(['--bake', '200ms'])
   const [pids, inodes] = [await launcher.pids(), listeningInodes(port)]
   const clients = new Clients(port)
@@ -57,7 +57,7 @@ test('killed twice in a row under load: the next one has all workers within a se
   await gone(pids)
 })
 
-test('another command line and another number: taken over as they are, said so, and applied by the next reload', async () => {
+test('another command line and another number: taken over as they are, said so, and applied by the next reload (B-02)', async () => {
   const { launcher, port, versions } = await start()
   const pids = await launcher.pids()
   await launcher.die()
@@ -80,7 +80,7 @@ test.each([
   ['boots', [], 'never-listens', 'start'],
   ['is probed', ['--health', '/healthz', '--health-timeout', '60s'], 'unwell hang', 'probe'],
 ] as const)(
-  'killed while a new version %s: that one is ended, the old one goes on',
+  'killed while a new version %s: that one is ended, the old one goes on (B-04)',
   async (_, options, version, step) => {
     const { launcher, port, versions } = await start(options)
     const pids = await launcher.pids()
@@ -106,7 +106,7 @@ test.each([
   },
 )
 
-test('killed in the bake: it bakes once more, and the old ones go then', async () => {
+test('killed in the bake: it bakes once more, and the old ones go then (B-05)', async () => {
   const { launcher, port, versions } = await start(['--bake', '60s'])
   const old = await launcher.pids()
   const clients = new Clients(port)
@@ -144,7 +144,7 @@ test('killed in the bake, and a new worker dies after it: undone to the old ones
   expect(await next.status()).toMatchObject({ working: 1, term: 3 })
 })
 
-test('killed while old workers drain: what they have in hand is finished', async () => {
+test('killed while old workers drain: what they have in hand is finished (B-05)', async () => {
   const { launcher, port, versions } = await start([], 1)
   const slow = await inHand(port, 3_000)
   versions.deploy('two')
@@ -177,7 +177,7 @@ test('killed while another worker is being added: it is added after all', async 
   expect(listeningInodes(port)).toHaveLength(3)
 })
 
-test('killed together with a worker: its slot is started again, and its queue was not lost', async () => {
+test('killed together with a worker: its slot is started again, and its queue was not lost (B-06)', async () => {
   const { launcher, port } = await start()
   const [survivor, victim] = (await launcher.pids()) as [number, number]
   process.kill(victim, 'SIGSTOP')
@@ -223,7 +223,7 @@ test('one that stands still meanwhile is named, its slot is started again, and i
   expect((await clients.stop()).failures).toEqual([])
 })
 
-test('who has a copy of a socket, and is no worker, is not waited for', async () => {
+test('who has a copy of a socket, and is no worker, is not waited for (J-04)', async () => {
   const port = await freePort()
   const script = `let child
     const server = require('http').createServer((_, response) => response.end(String(child.pid))).listen(${port}, () => {

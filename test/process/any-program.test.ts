@@ -75,7 +75,7 @@ function askByDatagrams(port: number): { stop(): Promise<string[]> } {
   }
 }
 
-test('it is given its sockets, and nothing else', async () => {
+test('it is given its sockets, and nothing else (J-02)', async () => {
   const [one, two] = [await freePort(), await freePort()]
   const path = join(temporaryDirectory(), 'app.sock')
   const launcher = await startLauncher({
@@ -338,7 +338,7 @@ test('a Node program is any program, too', async () => {
   await launcher.stop()
 })
 
-test('an address that is taken, or a socket that was not given, is said before anything is started', async () => {
+test('an address that is taken, or a socket that was not given, is said before anything is started (F-10)', async () => {
   const port = await freePort()
   const holder = createServer().listen(port)
   await once(holder, 'listening')
@@ -440,7 +440,7 @@ test('or by its name, that of any program', async () => {
   await launcher.stop()
 })
 
-test('sockets that are meant for another process are said to be of no use', async () => {
+test('sockets that are meant for another process are said to be of no use (F-10, J-02)', async () => {
   const port = await freePort()
   const launcher = await startLauncher({
     command: [given],

@@ -82,7 +82,7 @@ test('WEB_CONCURRENCY that is no number is a usage error too', async () => {
   expect(run).toMatchObject({ code: 2, stderr: expect.stringContaining('WEB_CONCURRENCY "many"') })
 })
 
-test('a command that is not found is 127, one that cannot be executed 126, both with the path', async () => {
+test('a command that is not found is 127, one that cannot be executed 126, both with the path (A-01)', async () => {
   const cwd = temporaryDirectory()
   writeFileSync(join(cwd, 'plain'), 'text')
   mkdirSync(join(cwd, 'bin'))
@@ -145,7 +145,7 @@ async function listening(port: number, host?: string): Promise<Server> {
   return server
 }
 
-test('a port that is in use: the pid and the name of who holds it', async () => {
+test('a port that is in use: the pid and the name of who holds it (F-01)', async () => {
   const port = await freePort()
   await listening(port)
   const versions = new Versions()
@@ -158,7 +158,7 @@ test('a port that is in use: the pid and the name of who holds it', async () => 
   expect(run.stderr).toContain(`Error: listen EADDRINUSE: address already in use :::${port}`)
 })
 
-test('a port in use that only the new version wants: the reload says who holds it', async () => {
+test('a port in use that only the new version wants: the reload says who holds it (F-01)', async () => {
   const [port, taken] = [await freePort(), await freePort()]
   await listening(taken)
   const versions = new Versions()
@@ -173,7 +173,7 @@ test('a port in use that only the new version wants: the reload says who holds i
   await launcher.stop()
 })
 
-test('a port below 1024 without the right: what to do about it', async () => {
+test('a port below 1024 without the right: what to do about it (F-04)', async () => {
   if (!isRoot) return
   const { place, runtime, main, server } = asNobody()
   const run = await runCli(['--runtime-dir', runtime, '--name', 't', '--', TEST_NODE, server, '81'], {
@@ -188,7 +188,7 @@ test('a port below 1024 without the right: what to do about it', async () => {
   expect(readdirSync(runtime)).toEqual([])
 })
 
-test('an address that this machine does not have', async () => {
+test('an address that this machine does not have (F-05)', async () => {
   const cwd = temporaryDirectory()
   const program = 'require("node:http").createServer().listen(8123, "192.0.2.77")'
   const run = await refused(['--', TEST_NODE, '-e', program], { cwd })

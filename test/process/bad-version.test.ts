@@ -23,7 +23,7 @@ async function start(more: readonly string[] = []): Promise<Scene> {
   return { launcher, port, versions }
 }
 
-test('a version that exits at load: its code and its last lines', async () => {
+test('a version that exits at load: its code and its last lines (A-02, D-01)', async () => {
   const scene = await start()
   scene.versions.deploy('exits-at-load 7')
   await expectRefused(scene, {
@@ -32,7 +32,7 @@ test('a version that exits at load: its code and its last lines', async () => {
   })
 })
 
-test('a version that reaches the heap limit: named, not just a signal', async () => {
+test('a version that reaches the heap limit: named, not just a signal (A-12)', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   const [node, ...argv] = versions.command(port)
   const launcher = await startLauncher({
@@ -58,7 +58,7 @@ test('a version that throws before it listens', async () => {
   })
 })
 
-test('a version that never listens is killed at --ready-timeout', async () => {
+test('a version that never listens is killed at --ready-timeout (D-07)', async () => {
   const scene = await start(['--ready-timeout', '1500ms'])
   scene.versions.deploy('never-listens')
   await expectRefused(scene, {
@@ -67,7 +67,7 @@ test('a version that never listens is killed at --ready-timeout', async () => {
   })
 })
 
-test('a version that listens on another port gets nothing of it into the open', async () => {
+test('a version that listens on another port gets nothing of it into the open (D-06)', async () => {
   const scene = await start(['--ready-timeout', '1500ms'])
   const other = await freePort()
   scene.versions.deploy(`other-port ${other}`)
@@ -84,7 +84,7 @@ test('a version that listens on another port gets nothing of it into the open', 
   expect(refused).toBeGreaterThan(0)
 })
 
-test('a version that is no JavaScript', async () => {
+test('a version that is no JavaScript (A-02)', async () => {
   const scene = await start()
   scene.versions.deploy('is-no-javascript')
   await expectRefused(scene, {
@@ -93,7 +93,7 @@ test('a version that is no JavaScript', async () => {
   })
 })
 
-test('a version that gives a port up', async () => {
+test('a version that gives a port up (D-08)', async () => {
   const [port, other, versions] = [await freePort(), await freePort(), new Versions()]
   const launcher = await startLauncher({
     command: versions.command(port, other),
@@ -111,7 +111,7 @@ test('a version that gives a port up', async () => {
   )
 })
 
-test('a version that wants one more port, which it cannot have', async () => {
+test('a version that wants one more port, which it cannot have (D-08)', async () => {
   const scene = await start()
   const other = createServer().listen(0)
   await once(other, 'listening')
@@ -124,7 +124,7 @@ test('a version that wants one more port, which it cannot have', async () => {
   other.close()
 })
 
-test('a version whose event loop stands still once it listens', async () => {
+test('a version whose event loop stands still once it listens (A-13)', async () => {
   const scene = await start(['--ready-timeout', '5s'])
   scene.versions.deploy('spins')
   await expectRefused(scene, {
@@ -134,7 +134,7 @@ test('a version whose event loop stands still once it listens', async () => {
   })
 })
 
-test('a version that never says that it is ready', async () => {
+test('a version that never says that it is ready (D-03)', async () => {
   const [port, versions] = [await freePort(), new Versions('says-so')]
   const launcher = await startLauncher({
     command: versions.command(port),
@@ -158,7 +158,7 @@ test('a version that ignores SIGTERM and is refused', async () => {
   })
 })
 
-test('a version that ignores SIGTERM and is undone', async () => {
+test('a version that ignores SIGTERM and is undone (A-17)', async () => {
   const scene = await start(['--bake', '20s', '--bake-max-5xx', '1%', '--drain-timeout', '1s', '--kill-after', '300ms'])
   scene.versions.deploy('errs-for-ever')
   await expectUndone(scene, { reason: expect.stringContaining('answers were errors (5xx)') }, () => ({
@@ -198,7 +198,7 @@ test('an aborted reload says that the old version serves on only as far as it do
   await launcher.stop()
 })
 
-test('a command that has gone', async () => {
+test('a command that has gone (A-01)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const program = join(versions.directory, 'server.cjs')
@@ -221,7 +221,7 @@ test('a command that has gone', async () => {
   )
 })
 
-test('a working directory that has gone, and is back', async () => {
+test('a working directory that has gone, and is back (D-16)', async () => {
   const scene = await start()
   const { versions } = scene
   rmSync(versions.directory, { recursive: true })
@@ -235,7 +235,7 @@ test('a working directory that has gone, and is back', async () => {
   )
 })
 
-test('bad, good, bad, good: by signal too', async () => {
+test('bad, good, bad, good: by signal too (D-13)', async () => {
   const { launcher, port, versions } = await start()
   const clients = new Clients(port)
   for (let round = 1; round <= 6; round++) {
@@ -264,7 +264,7 @@ test('a candidate that is killed by a signal, in each state it can be in', async
   await launcher.stop()
 })
 
-test('the first start: the reason, the last lines, and the exit code of a single worker', async () => {
+test('the first start: the reason, the last lines, and the exit code of a single worker (K-14)', async () => {
   const port = await freePort()
   for (const [version, code] of [
     ['exits-at-load 42', 42],

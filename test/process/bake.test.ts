@@ -23,7 +23,7 @@ async function start(options: readonly string[] = [], workers = 2): Promise<Scen
 const baking = ({ launcher }: Scene): Promise<unknown> =>
   launcher.when('it bakes', ({ state, reload }) => state === 'baking' && reload?.step === 'bake')
 
-test('a version that exits after 3 s, in the bake of 5 s that is the default', async () => {
+test('a version that exits after 3 s, in the bake of 5 s that is the default (A-07, D-02)', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   const launcher = await startLauncher({
     command: versions.command(port),
@@ -41,7 +41,7 @@ test('a version that exits after 3 s, in the bake of 5 s that is the default', a
   expect(launcher.events).toContainEqual(expect.objectContaining({ msg: 'reload.baking', id: 1, ms: 5_000 }))
 })
 
-test('a new worker is killed at any moment of the bake: only what it had in hand is lost', async () => {
+test('a new worker is killed at any moment of the bake: only what it had in hand is lost (A-07)', async () => {
   const { launcher, port, versions } = await start()
   const old = await launcher.pids()
   const clients = new Clients(port, 4)
@@ -96,7 +96,7 @@ test('too many 5xx answers undo a bake, and nothing is lost', async () => {
   expect(await good).toMatchObject({ result: 'stopped' })
 })
 
-test('an event loop that stands still in the bake undoes it', async () => {
+test('an event loop that stands still in the bake undoes it (A-13)', async () => {
   const { launcher, port, versions } = await start(['--drain-timeout', '1s', '--kill-after', '500ms'])
   const old = await launcher.pids()
   versions.deploy('spins-in 500')
@@ -130,7 +130,7 @@ test('a bake that passes: the old ones are paused until then, and gone after', a
   await launcher.stop()
 })
 
-test('a reload that is asked for in the bake waits for it, and each caller hears of its own', async () => {
+test('a reload that is asked for in the bake waits for it, and each caller hears of its own (D-10)', async () => {
   const scene = await start(['--bake', '1500ms'])
   const { launcher, port, versions } = scene
   versions.deploy('two')
@@ -148,7 +148,7 @@ test('a reload that is asked for in the bake waits for it, and each caller hears
   await launcher.stop()
 })
 
-test('an old worker that dies in the bake is not missed; at the undo its sockets are adopted and its slot started again', async () => {
+test('an old worker that dies in the bake is not missed; at the undo its sockets are adopted and its slot started again (D-14)', async () => {
   const scene = await start()
   const { launcher, port, versions } = scene
   const [first, second] = (await launcher.pids()) as [number, number]

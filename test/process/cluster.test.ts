@@ -30,7 +30,7 @@ const slow = (port: number, ms: number, begun: () => void = () => {}): Promise<s
     }).on('error', (error) => done(error.message))
   })
 
-test('node:cluster inside: held, proven and drained through its primary; nothing is lost', async () => {
+test('node:cluster inside: held, proven and drained through its primary; nothing is lost (J-08)', async () => {
   const port = await freePort()
   const launcher = await startLauncher({
     command: command(port),

@@ -116,7 +116,7 @@ test('a launcher is what the file says, is found by it, and each reload reads it
   await launcher.leavesNothing()
 })
 
-test('a file with faults aborts the reload and says all of them; one put right goes on', async () => {
+test('a file with faults aborts the reload and says all of them; one put right goes on (D-22)', async () => {
   const port = await freePort()
   const app = new Versions('one')
   json(app.directory, { name: 'test', command: app.command(port), health: '/version', bake: '0' })

@@ -11,7 +11,7 @@ import { Versions } from '../support/versions'
 /** A failure that a killed worker explains: it had this connection in hand. */
 const inHand = (failure: string): boolean => /ECONNRESET|socket hang up/.test(failure)
 
-test('the sibling adopts the socket of a killed worker until the respawn takes it back', async () => {
+test('the sibling adopts the socket of a killed worker until the respawn takes it back (N-17)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const launcher = await startLauncher({
@@ -48,7 +48,7 @@ test('the sibling adopts the socket of a killed worker until the respawn takes i
   await launcher.stop()
 })
 
-test('workers are killed one after the other under load: only what each had in hand is lost', async () => {
+test('workers are killed one after the other under load: only what each had in hand is lost (A-08)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const launcher = await startLauncher({
@@ -72,7 +72,7 @@ test('workers are killed one after the other under load: only what each had in h
   await launcher.stop()
 })
 
-test('with one worker the queue waits for the respawn', async () => {
+test('with one worker the queue waits for the respawn (A-08)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory })
@@ -89,7 +89,7 @@ test('with one worker the queue waits for the respawn', async () => {
   await launcher.stop()
 })
 
-test('a crash loop is answered with growing pauses, and the sibling serves all', async () => {
+test('a crash loop is answered with growing pauses, and the sibling serves all (A-24)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const launcher = await startLauncher({
@@ -141,7 +141,7 @@ test('a reload ends a crash loop at once', async () => {
   await launcher.stop()
 }, 60_000)
 
-test('an exit of a serving worker is no success either', async () => {
+test('an exit of a serving worker is no success either (A-19)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory })
@@ -157,7 +157,7 @@ for (const [name, command] of [
   ['sh -c', (script: string) => ['sh', '-c', `${script}; exit $?`]],
   ['npm start', () => ['npm', 'start', '--silent']],
 ] as const) {
-  test(`a worker behind ${name} is killed: its wrapper goes too, and another comes`, async () => {
+  test(`a worker behind ${name} is killed: its wrapper goes too, and another comes (A-22)`, async () => {
     const port = await freePort()
     const versions = new Versions()
     const script = `${TEST_NODE} ${fixture('servers/versioned.cjs')} ${port}`

@@ -28,7 +28,7 @@ async function attach(launcher: TestLauncher, call: string, when: number): Promi
   throw new Error('strace could not attach')
 }
 
-test('killed at a system call of a reload: whole again at the next start, whatever it was, and nobody notices', async () => {
+test('killed at a system call of a reload: whole again at the next start, whatever it was, and nobody notices (B-04)', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   let launcher = await startLauncher({
     command: versions.command(port),

@@ -14,7 +14,7 @@ function findingsOf({ stdout }: Run): Record<string, Finding> {
   return Object.fromEntries(findings.map((finding) => [finding.check, finding]))
 }
 
-test('doctor says what a start would find: a taken port, what to do about it, and 1', async () => {
+test('doctor says what a start would find: a taken port, what to do about it, and 1 (M-10)', async () => {
   const directory = temporaryDirectory()
   const port = await freePort()
   const words = ['doctor', '--runtime-dir', join(directory, 'run'), '--ports', String(port), '--health', '/']

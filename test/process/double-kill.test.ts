@@ -12,7 +12,7 @@ import { inode } from '../support/worker/kernel'
 /** Enough that the kernel gives each of two sockets some. */
 const CLIENTS = 64
 
-test('launcher and a worker are killed together: another process gets every socket from the survivor, the queue is served', async () => {
+test('launcher and a worker are killed together: another process gets every socket from the survivor, the queue is served (B-06)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const launcher = await startLauncher({

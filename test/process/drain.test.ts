@@ -30,7 +30,7 @@ function stream(port: number, path: string): Promise<IncomingMessage> {
 }
 
 describe('what an old worker still has', () => {
-  test('is in status while it drains, and in the verdict when it has gone', async () => {
+  test('is in status while it drains, and in the verdict when it has gone (A-18)', async () => {
     const { launcher, port } = await endless('--drain-timeout', '2500ms', '--websocket', 'keep')
     const socket = new WebSocket(`ws://127.0.0.1:${port}/echo`)
     await new Promise((done) => socket.once('message', done))
@@ -88,7 +88,7 @@ describe('what an old worker still has', () => {
     await launcher.stop()
   })
 
-  test('WebSockets are told to go, and find the new workers', async () => {
+  test('WebSockets are told to go, and find the new workers (N-07)', async () => {
     const { launcher, port } = await endless('-n', '2', '--drain-spread', '500ms')
     const codes: number[] = []
     const pids: string[][] = []
@@ -129,7 +129,7 @@ describe('a program that does not wait for its drain', () => {
     ['closes its server', 'SIGUSR1', 'worker.closed-early', { call: 'server.close()', cut: 0, open: 1 }],
     ['exits', 'SIGUSR2', 'worker.ended-early', { cut: 1 }],
     ['is killed', 'SIGKILL', 'worker.ended-early', { cut: 1 }],
-  ] as const)('%s: it is said, with what that cost', async (_, name, event, cost) => {
+  ] as const)('%s: it is said, with what that cost (A-16, A-20)', async (_, name, event, cost) => {
     const { launcher, port } = await endless('--drain-timeout', '3s')
     const response = await stream(port, '/chunked')
     const [old] = (await launcher.pids()) as [number]

@@ -28,7 +28,7 @@ function environmentOf(pid: number): Record<string, string> {
   return Object.fromEntries(pairs.map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]))
 }
 
-test('a program sees what it sees in plain Node: environment, arguments, directory, input', async () => {
+test('a program sees what it sees in plain Node: environment, arguments, directory, input (J-01)', async () => {
   const directory = temporaryDirectory()
   const [port, path] = [await freePort(), join(directory, 'app.sock')]
   const preload = join(directory, 'my own preload.cjs')
@@ -73,7 +73,7 @@ test('without NODE_OPTIONS of the user there are none', async () => {
   await launcher.stop()
 })
 
-test('each worker has a process group of its own, and nothing open but its stdio and what is its own', async () => {
+test('each worker has a process group of its own, and nothing open but its stdio and what is its own (J-03, L-03)', async () => {
   const directory = temporaryDirectory()
   const file = join(directory, 'of the parent')
   writeFileSync(file, '')
@@ -139,22 +139,25 @@ function pressControlC(launcher: TestLauncher): void {
   process.kill(-launcher.pid, 'SIGINT')
 }
 
-test.each(['node', 'sh -c', 'npm start'])('Ctrl-C reaches a program behind %s as one stop signal', async (wrapper) => {
-  const directory = temporaryDirectory()
-  const [port, file] = [await freePort(), join(directory, 'signals')]
-  const script = `node '${fixture('servers/signalled.cjs')}' ${port} '${file}'`
-  writeFileSync(join(directory, 'package.json'), JSON.stringify({ name: 'p', scripts: { start: script } }))
-  const commands: Record<string, string[]> = {
-    node: ['node', fixture('servers/signalled.cjs'), String(port), file],
-    'sh -c': ['sh', '-c', `${script}; exit $?`],
-    'npm start': ['npm', 'start', '--silent', '--no-update-notifier'],
-  }
-  const launcher = await startLauncher({ command: commands[wrapper] as string[], cwd: directory, under: ['setsid'] })
-  expect(factsOf(launcher.pid)?.group).toBe(launcher.pid)
-  pressControlC(launcher)
-  await launcher.leavesNothing()
-  expect(readFileSync(file, 'utf8')).toBe('SIGTERM\n')
-})
+test.each(['node', 'sh -c', 'npm start'])(
+  'Ctrl-C reaches a program behind %s as one stop signal (K-01)',
+  async (wrapper) => {
+    const directory = temporaryDirectory()
+    const [port, file] = [await freePort(), join(directory, 'signals')]
+    const script = `node '${fixture('servers/signalled.cjs')}' ${port} '${file}'`
+    writeFileSync(join(directory, 'package.json'), JSON.stringify({ name: 'p', scripts: { start: script } }))
+    const commands: Record<string, string[]> = {
+      node: ['node', fixture('servers/signalled.cjs'), String(port), file],
+      'sh -c': ['sh', '-c', `${script}; exit $?`],
+      'npm start': ['npm', 'start', '--silent', '--no-update-notifier'],
+    }
+    const launcher = await startLauncher({ command: commands[wrapper] as string[], cwd: directory, under: ['setsid'] })
+    expect(factsOf(launcher.pid)?.group).toBe(launcher.pid)
+    pressControlC(launcher)
+    await launcher.leavesNothing()
+    expect(readFileSync(file, 'utf8')).toBe('SIGTERM\n')
+  },
+)
 
 test('Ctrl-C that npm passes on to a launcher behind it is one, not two', async () => {
   const directory = temporaryDirectory()
@@ -176,7 +179,7 @@ test('Ctrl-C that npm passes on to a launcher behind it is one, not two', async 
   expect(marked(launcher.mark)).toEqual([])
 })
 
-test('a launcher that the program starts is no worker of the outer one, nor are its workers', async () => {
+test('a launcher that the program starts is no worker of the outer one, nor are its workers (J-07)', async () => {
   const base = temporaryDirectory()
   const [outerPort, innerPort] = [await freePort(), await freePort()]
   const runtime = ['--runtime-dir', join(base, 'inner-run'), '--name', 'inner']

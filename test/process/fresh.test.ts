@@ -15,7 +15,7 @@ function point(link: string, target: string): void {
   renameSync(`${link}~`, link)
 }
 
-test('a switched `current` symlink: the new generation runs there, and a respawn of the old one where it began', async () => {
+test('a switched `current` symlink: the new generation runs there, and a respawn of the old one where it began (D-15)', async () => {
   const [port, root] = [await freePort(), temporaryDirectory()]
   const [one, two] = [new Versions('one', join(root, 'r1')), new Versions('two', join(root, 'r2'))]
   const current = join(root, 'current')
@@ -48,7 +48,7 @@ test('a switched `current` symlink: the new generation runs there, and a respawn
   await launcher.stop()
 })
 
-test('an environment file is read again; what changed is told by name, never by value', async () => {
+test('an environment file is read again; what changed is told by name, never by value (J-09)', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   const file = join(versions.directory, '.env')
   writeFileSync(join(versions.directory, '.env.local'), 'LOCAL=1\n')
@@ -171,7 +171,7 @@ test('a bad environment file at the start is a usage error', async () => {
   })
 })
 
-test('another node binary: behind a symlink, and replaced under its name', async () => {
+test('another node binary: behind a symlink, and replaced under its name (D-17)', async () => {
   const [port, versions, root] = [await freePort(), new Versions(), temporaryDirectory()]
   for (const name of ['v1', 'v2']) {
     mkdirSync(join(root, name))

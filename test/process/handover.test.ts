@@ -318,7 +318,7 @@ describe('a program that starts its successor itself', () => {
 })
 
 describe('sockets that the next process does not listen on', () => {
-  test('are served by the old one up to its end, and are closed then', async () => {
+  test('are served by the old one up to its end, and are closed then (O-07)', async () => {
     const row = new Row()
     const { http, net, unix } = await everything(row)
     const old = await row.next({ http, net, unix })
@@ -368,7 +368,7 @@ describe('sockets that the next process does not listen on', () => {
 })
 
 describe('who may take over', () => {
-  test('of two newcomers one: the other is told that it is busy', async () => {
+  test('of two newcomers one: the other is told that it is busy (O-05)', async () => {
     const row = new Row()
     const config = { http: await freePort() }
     const old = await row.next(config)
@@ -383,7 +383,7 @@ describe('who may take over', () => {
     await serves(config.http, first)
   })
 
-  test('of two that start at the same time one, at the first start and later', async () => {
+  test('of two that start at the same time one, at the first start and later (O-05)', async () => {
     for (let race = 0; race < 4; race++) {
       const row = new Row()
       const config = { http: await freePort(), late: true }
@@ -407,7 +407,7 @@ describe('who may take over', () => {
     return winner
   }
 
-  test.runIf(process.getuid?.() === 0)('no other user', async () => {
+  test.runIf(process.getuid?.() === 0)('no other user (O-06)', async () => {
     const row = new Row()
     const config = { http: await freePort() }
     const old = await row.next(config)
@@ -429,7 +429,7 @@ describe('who may take over', () => {
     expect(existsSync(row.path)).toBe(true)
   })
 
-  test('the path of a dead process is taken over', async () => {
+  test('the path of a dead process is taken over (O-01)', async () => {
     const row = new Row()
     const config = await everything(row)
     const dead = await row.next(config)
@@ -456,7 +456,7 @@ describe('a fault at any step leaves one that serves, and nobody waits', () => {
     await until('it accepts', () => accepts(survivor.pid, listeningInodes(port)))
   }
 
-  test.each(steps.new)('the new one dies: %s', async (FAULT) => {
+  test.each(steps.new)('the new one dies: %s (O-03)', async (FAULT) => {
     const row = new Row()
     const config = { http: await freePort() }
     const old = await row.next(config)
@@ -482,7 +482,7 @@ describe('a fault at any step leaves one that serves, and nobody waits', () => {
     await until('it is alone', () => row.programs.filter(({ isRunning }) => isRunning).length === 1)
   })
 
-  test.each(steps.old)('the old one dies: %s', async (FAULT) => {
+  test.each(steps.old)('the old one dies: %s (O-04)', async (FAULT) => {
     const row = new Row()
     const config = { http: await freePort() }
     const old = await row.next(config, { FAULT })
@@ -523,7 +523,7 @@ describe('a fault at any step leaves one that serves, and nobody waits', () => {
     await serving(config.http, next)
   })
 
-  test('an old one that stands still is not waited for, and nothing was taken from it', async () => {
+  test('an old one that stands still is not waited for, and nothing was taken from it (O-02)', async () => {
     const row = new Row()
     const config = { http: await freePort() }
     const old = await row.next(config, { FAULT: 'at ready', STOP: '1' })

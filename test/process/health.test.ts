@@ -30,7 +30,7 @@ async function start(options: readonly string[] = [], more: readonly string[] = 
   return { launcher, port, versions, health }
 }
 
-test('a held version is asked until it is well, and gets no public connection before', async () => {
+test('a held version is asked until it is well, and gets no public connection before (E-03)', async () => {
   const { launcher, port, versions, health } = await start()
   const clients = new Clients(port)
   const old = await launcher.pids()
@@ -54,7 +54,7 @@ test.each([
   ['302', 'it answered GET /healthz with 302: "I am two"'],
   ['hang', 'it did not answer GET /healthz within 200 ms'],
 ])(
-  'a version whose health answer is %s is refused with that, and the next one is as good as ever',
+  'a version whose health answer is %s is refused with that, and the next one is as good as ever (D-04, D-05)',
   async (answer, reason) => {
     const scene = await start(['--ready-timeout', '2s', '--health-timeout', '200ms'])
     scene.versions.deploy('two')
@@ -89,7 +89,7 @@ test('a version that falls ill in its bake is undone, and the reason says what i
   await launcher.stop()
 })
 
-test('after the bake nobody is asked any more', async () => {
+test('after the bake nobody is asked any more (E-04)', async () => {
   const { launcher, port, versions, health } = await start(['-n', '1', '--bake', '300ms'])
   const clients = new Clients(port)
   versions.deploy('two')
@@ -127,7 +127,7 @@ test('--health-port says which of several servers is asked', async () => {
   }
 })
 
-test('at the first start nothing is open before the version is well', async () => {
+test('at the first start nothing is open before the version is well (E-07)', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   writeFileSync(join(versions.directory, 'health-one'), '503')
   const launcher = new TestLauncher({
@@ -144,7 +144,7 @@ test('at the first start nothing is open before the version is well', async () =
   await launcher.stop()
 })
 
-test('a health command asks the very worker, runs where it runs, and leaves nothing', async () => {
+test('a health command asks the very worker, runs where it runs, and leaves nothing (D-04)', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   writeFileSync(join(versions.directory, '.env'), 'WANTED=one')
   // What it reads over its socket must be the version that its own environment wants.
@@ -173,7 +173,7 @@ test('a health command asks the very worker, runs where it runs, and leaves noth
   await launcher.stop()
 })
 
-test('--liveness: a worker that falls ill while it serves is replaced, the last one never', async () => {
+test('--liveness: a worker that falls ill while it serves is replaced, the last one never (E-02)', async () => {
   const { launcher, port, health } = await start(['--liveness', '20ms'])
   const clients = new Clients(port)
   const old = await launcher.pids()

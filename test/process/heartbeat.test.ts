@@ -18,7 +18,7 @@ async function start(options: readonly string[] = []): Promise<{
   return { launcher, port, versions }
 }
 
-test('a worker whose event loop stands still is noticed, with how long and why; it comes back', async () => {
+test('a worker whose event loop stands still is noticed, with how long and why; it comes back (A-14)', async () => {
   const { launcher, port } = await start()
   const [pid, other] = (await launcher.pids()) as [number, number]
   process.kill(pid, 'SIGSTOP')

@@ -61,7 +61,7 @@ function say(path: string, bytes: string | Buffer): Promise<string> {
   })
 }
 
-test('garbage at the control socket', async () => {
+test('garbage at the control socket (I-01, I-02, I-05)', async () => {
   const scene = await start()
   const path = join(scene.launcher.directory, 'control.sock')
   const answers: string[] = []
@@ -91,7 +91,7 @@ test('garbage at the control socket', async () => {
   await expectUnharmed(scene)
 })
 
-test('clients of the control socket that never speak, or go away half-way', async () => {
+test('clients of the control socket that never speak, or go away half-way (I-06)', async () => {
   const scene = await start()
   const path = join(scene.launcher.directory, 'control.sock')
   const silent: Socket[] = Array.from({ length: 100 }, () => connect(path).on('error', () => {}))
@@ -146,7 +146,7 @@ function stranger(launcher: TestLauncher): {
   }
 }
 
-test('garbage at the channel', async () => {
+test('garbage at the channel (B-11, I-01, I-02, I-03, I-04, I-10)', async () => {
   const scene = await start()
   const hello = { type: 'hello', version: 1, token: '', node: 'v0', thread: 0 }
   for (const data of [
@@ -195,7 +195,7 @@ test('strangers that stay connected keep nobody out', async () => {
   await expectUnharmed(scene)
 })
 
-test('a worker whose program speaks nonsense in its name', async () => {
+test('a worker whose program speaks nonsense in its name (I-05)', async () => {
   const port = await freePort()
   const launcher = await startLauncher({ command: ['node', fixture('servers/evil-worker.cjs'), String(port)] })
   await launcher.event('worker.serving')
@@ -206,7 +206,7 @@ test('a worker whose program speaks nonsense in its name', async () => {
   await launcher.stop()
 })
 
-test('a worker that is gone before its greeting is read', async () => {
+test('a worker that is gone before its greeting is read (A-03, I-16)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const [node, ...argv] = versions.command(port)
@@ -238,7 +238,7 @@ test('a worker that is gone before its greeting is read', async () => {
   await launcher.stop()
 })
 
-test('a launcher that runs out of descriptors goes on', async () => {
+test('a launcher that runs out of descriptors goes on (G-03)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const launcher = await startLauncher({

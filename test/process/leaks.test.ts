@@ -34,7 +34,7 @@ async function sameKinds(pid: number, before: readonly string[]): Promise<void> 
   await same.catch(() => expect(kinds(pid)).toEqual(before))
 }
 
-test('two hundred reloads leave no descriptor, no zombie and no process', async () => {
+test('two hundred reloads leave no descriptor, no zombie and no process (J-03)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const launcher = await startLauncher({
@@ -63,7 +63,7 @@ test('two hundred reloads leave no descriptor, no zombie and no process', async 
   await launcher.stop()
 }, 180_000)
 
-test.each(['stop', 'SIGINT', 'SIGINT in a reload'] as const)('%s leaves no process and no file', async (how) => {
+test.each(['stop', 'SIGINT', 'SIGINT in a reload'] as const)('%s leaves no process and no file (D-11)', async (how) => {
   const port = await freePort()
   const directory = temporaryDirectory()
   const path = join(directory, 'app.sock')

@@ -66,7 +66,7 @@ test('a late listener is live at once, survives reloads in which it comes late a
   await launcher.stop()
 })
 
-test('a listener that one worker closes is adopted by the other; the last one ends it', async () => {
+test('a listener that one worker closes is adopted by the other; the last one ends it (A-15)', async () => {
   const [a, b] = [await freePort(), await freePort()]
   const launcher = await startLauncher({ command: many(`a=${a}`, `b=${b}`), options: ['-n', '2'] })
   await askEach(b, '/', 2)
@@ -132,7 +132,7 @@ test('--ports leaves the others to Node', async () => {
   await launcher.stop()
 })
 
-test('a unix listener keeps its path and its inode through reloads, also when the program unlinks it first', async () => {
+test('a unix listener keeps its path and its inode through reloads, also when the program unlinks it first (N-14)', async () => {
   const directory = temporaryDirectory()
   const path = join(directory, 'app.sock')
   for (const word of [`a=${path}`, `a=-${path}`, 'a=./app.sock']) {
@@ -158,7 +158,7 @@ test('a unix listener keeps its path and its inode through reloads, also when th
   }
 })
 
-test('a unix path may be as long as the name beside it allows; a longer one is refused with the reason', async () => {
+test('a unix path may be as long as the name beside it allows; a longer one is refused with the reason (F-07)', async () => {
   const base = temporaryDirectory()
   const a = await freePort()
   // Late, so that the launcher is there and its pid is known.
@@ -179,7 +179,7 @@ test('a unix path may be as long as the name beside it allows; a longer one is r
   expect(readdirSync(base)).toEqual([])
 })
 
-test('a unix path that is somebody else’s is refused and stays what it is; a dead one is replaced', async () => {
+test('a unix path that is somebody else’s is refused and stays what it is; a dead one is replaced (F-06)', async () => {
   const directory = temporaryDirectory()
   const path = join(directory, 'app.sock')
   const a = await freePort()

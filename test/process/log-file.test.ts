@@ -15,7 +15,7 @@ function textOf(path: string): string {
   }
 }
 
-test('--log-file: the lines of the launcher, and SIGUSR1 opens it again', async () => {
+test('--log-file: the lines of the launcher, and SIGUSR1 opens it again (H-11)', async () => {
   const [port, versions, path] = [await freePort(), new Versions(), join(temporaryDirectory(), 'shop.log')]
   const launcher = new TestLauncher({
     command: versions.command(port),
@@ -33,7 +33,7 @@ test('--log-file: the lines of the launcher, and SIGUSR1 opens it again', async 
   expect([...launcher.events, ...launcher.errors]).toEqual([])
 })
 
-test('--log-file on a disk that is full: it serves, and ends well; one that cannot be opened: it does not start', async () => {
+test('--log-file on a disk that is full: it serves, and ends well; one that cannot be opened: it does not start (G-07, L-09)', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   const launcher = new TestLauncher({
     command: versions.command(port),

@@ -36,7 +36,7 @@ async function held(...options: string[]): Promise<{ launcher: TestLauncher; pid
 }
 
 test.each([['all'], ['rolling']])(
-  '%s: ten reloads under keep-alive clients of every temper: none fails, none is closed or told to close',
+  '%s: ten reloads under keep-alive clients of every temper: none fails, none is closed or told to close (N-01)',
   async (strategy) => {
     const { launcher, port } = await start('-n', '2', '--strategy', strategy)
     const busy = new KeepAliveLoad(port, { connections: 16, thinkMs: 20 })

@@ -37,7 +37,7 @@ function tryStart(
   })
 }
 
-test('a second launcher of the same name exits 75 and touches nothing', async () => {
+test('a second launcher of the same name exits 75 and touches nothing (H-05)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const first = await startLauncher({ command: versions.command(port), cwd: versions.directory })
@@ -63,7 +63,7 @@ test('a second launcher of the same name exits 75 and touches nothing', async ()
   await first.stop()
 })
 
-test('of eight that start at once one wins, again and again', async () => {
+test('of eight that start at once one wins, again and again (H-05)', async () => {
   const versions = new Versions()
   const runtime = join(temporaryDirectory(), 'run')
   for (let round = 0; round < 4; round++) {
@@ -137,7 +137,7 @@ test('the default name is taken by a launcher of another directory: both are nam
   await first.leavesNothing()
 })
 
-test('files that a dead launcher left are replaced, and a pid in them means nothing', async () => {
+test('files that a dead launcher left are replaced, and a pid in them means nothing (B-15, H-01, H-02, K-09)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const first = await startLauncher({ command: versions.command(port), cwd: versions.directory })
@@ -181,7 +181,7 @@ test('no launcher: exit 3, with every place that was searched', async () => {
   }
 })
 
-test('names that cannot name a launcher', async () => {
+test('names that cannot name a launcher (H-06)', async () => {
   const versions = new Versions()
   const runtime = join(temporaryDirectory(), 'run')
   for (const name of ['', '.', '..', 'a/b', '../x', 'a b', 'a\nb', 'ä', 'x'.repeat(65)]) {
@@ -192,7 +192,7 @@ test('names that cannot name a launcher', async () => {
   expect(existsSync(runtime)).toBe(false)
 })
 
-test('a runtime directory that others can write to, or that is none, is refused with the reason', async () => {
+test('a runtime directory that others can write to, or that is none, is refused with the reason (H-07, H-12)', async () => {
   const versions = new Versions()
   const base = temporaryDirectory()
   const refused = async (place: string, reason: string): Promise<void> => {
@@ -230,7 +230,7 @@ test('a runtime directory that others can write to, or that is none, is refused 
   await refused(theirs, 'is owned by uid 65534')
 })
 
-test('a path that is too long for a unix socket is said so, and leaves nothing', async () => {
+test('a path that is too long for a unix socket is said so, and leaves nothing (F-07)', async () => {
   const versions = new Versions()
   const base = temporaryDirectory()
   for (const [bytes, code] of [
@@ -265,7 +265,7 @@ test('a relative --runtime-dir is found by workers that are elsewhere, and by th
   expect(readdirSync(join(versions.directory, 'run'))).toEqual([])
 })
 
-test('a read-only file system for the runtime directory is said so, wherever its path ends', async () => {
+test('a read-only file system for the runtime directory is said so, wherever its path ends (G-08)', async () => {
   if (!isRoot) return
   const place = makeDirectory(join(temporaryDirectory(), 'ro'), 0o700)
   for (const below of ['', 'sub', 'sub/sub']) {
@@ -276,7 +276,7 @@ test('a read-only file system for the runtime directory is said so, wherever its
   }
 })
 
-test('the files have their modes whatever the umask', async () => {
+test('the files have their modes whatever the umask (H-09)', async () => {
   const versions = new Versions()
   for (const umask of ['000', '022', '077', '777']) {
     const port = await freePort()
@@ -297,7 +297,7 @@ test('the files have their modes whatever the umask', async () => {
   }
 })
 
-test('the places are tried in order: a directory that cannot be used is passed over', async () => {
+test('the places are tried in order: a directory that cannot be used is passed over (G-08, H-08)', async () => {
   const versions = new Versions()
   const base = temporaryDirectory()
   chmodSync(base, 0o700)
@@ -320,7 +320,7 @@ test('the places are tried in order: a directory that cannot be used is passed o
   expect(childrenOf(process.pid).filter(({ command }) => command.includes('versioned'))).toEqual([])
 })
 
-test('a full file system for the runtime directory is an error that says so, at each of its files', async () => {
+test('a full file system for the runtime directory is an error that says so, at each of its files (G-07, G-09)', async () => {
   if (!isRoot) return
   const versions = new Versions()
   const place = makeDirectory(join(temporaryDirectory(), 'full'), 0o700)

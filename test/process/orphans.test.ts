@@ -29,7 +29,7 @@ function cpuSeconds(pid: number): number {
   return (Number(user) + Number(system)) / 100
 }
 
-test('status without a launcher says who serves, reload says what to do, and stop ends them; nobody notices the first two', async () => {
+test('status without a launcher says who serves, reload says what to do, and stop ends them; nobody notices the first two (B-01)', async () => {
   const { launcher, port, pids } = await start()
   const clients = new Clients(port)
   await launcher.die()
@@ -60,7 +60,7 @@ test('a status does not keep a start from its name', async () => {
   for (const { code } of await Promise.all(looks)) expect([0, 75]).toContain(code)
 })
 
-test('without a launcher a worker costs next to nothing, and says one line', async () => {
+test('without a launcher a worker costs next to nothing, and says one line (B-07)', async () => {
   const { launcher, pids } = await start()
   await launcher.die()
   const [before, began] = [pids.map(cpuSeconds), Date.now()]
@@ -89,14 +89,14 @@ test('--orphan-timeout: who is taken over in time stays', async () => {
   expect(pids.map(String)).toContain(await ask(port))
 })
 
-test('--die-with-launcher: they do', async () => {
+test('--die-with-launcher: they do (B-12)', async () => {
   const { launcher, port, pids } = await start(['--die-with-launcher'])
   await launcher.die()
   await gone(pids)
   await until('their sockets are closed', async () => (await tryConnect(port)) === 'ECONNREFUSED')
 })
 
-test('--die-with-launcher holds for a program behind a wrapper, which the kernel tells nothing', async () => {
+test('--die-with-launcher holds for a program behind a wrapper, which the kernel tells nothing (B-12)', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   const [, ...argv] = versions.command(port)
   const launcher = await startLauncher({
@@ -109,7 +109,7 @@ test('--die-with-launcher holds for a program behind a wrapper, which the kernel
   await gone([pid])
 })
 
-test('a program that writes all the time to pipes that nobody reads serves on', async () => {
+test('a program that writes all the time to pipes that nobody reads serves on (L-07)', async () => {
   const port = await freePort()
   const script = `setInterval(() => { console.log('x'.repeat(999)); console.error('y'.repeat(999)) }, 1)
     require('http').createServer((_, response) => response.end('here')).listen(${port})`
@@ -125,7 +125,7 @@ test('a program that writes all the time to pipes that nobody reads serves on', 
 })
 
 // Their sockets are in one group with the new ones, and what leaves that may take a connection with it (docs/limits.md).
-test('the runtime directory was removed with the launcher: a new one starts beside them, and they leave when that serves', async () => {
+test('the runtime directory was removed with the launcher: a new one starts beside them, and they leave when that serves (H-08)', async () => {
   const { launcher, port, pids } = await start()
   await launcher.die()
   rmSync(launcher.directory, { recursive: true })
@@ -136,7 +136,7 @@ test('the runtime directory was removed with the launcher: a new one starts besi
   expect(pids.map(String)).not.toContain(await ask(port))
 })
 
-test('whoever offers itself with a token that no spawn had is refused, and changes nothing', async () => {
+test('whoever offers itself with a token that no spawn had is refused, and changes nothing (B-10)', async () => {
   const { launcher, pids } = await start()
   await launcher.die()
   const next = await launcher.next()

@@ -45,7 +45,7 @@ async function end({ launcher, pid }: Started, signal: NodeJS.Signals, exitCode 
 }
 
 describe.each(['as PID 1', 'as subreaper'] as const)('%s', (where) => {
-  test('a thousand processes that have lost their parent: no zombie is left, nor one of the launcher’s own', async () => {
+  test('a thousand processes that have lost their parent: no zombie is left, nor one of the launcher’s own (K-10, K-13)', async () => {
     const port = await freePort()
     const command = ['node', fixture('servers/orphans.cjs'), String(port)]
     const started = await start(where, { command, options: ['-n', '2'] })
@@ -76,7 +76,7 @@ describe.each(['as PID 1', 'as subreaper'] as const)('%s', (where) => {
     await end(started, 'SIGTERM')
   })
 
-  test('SIGTERM drains, and ends with 0; reload, kill and respawn are as ever', async () => {
+  test('SIGTERM drains, and ends with 0; reload, kill and respawn are as ever (K-10)', async () => {
     const port = await freePort()
     const versions = new Versions()
     const started = await start(where, {
@@ -117,7 +117,7 @@ describe.each(['as PID 1', 'as subreaper'] as const)('%s', (where) => {
     await end(started, 'SIGQUIT', 131)
   })
 
-  test('a first start that fails: the program’s own exit code', async () => {
+  test('a first start that fails: the program’s own exit code (K-14)', async () => {
     const versions = new Versions('exits-at-load 42')
     const launcher = new TestLauncher({
       command: versions.command(1),
@@ -129,7 +129,7 @@ describe.each(['as PID 1', 'as subreaper'] as const)('%s', (where) => {
   })
 })
 
-test('as PID 1, killed: nothing is left in the container', async () => {
+test('as PID 1, killed: nothing is left in the container (B-14)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const { launcher, pid } = await start('as PID 1', {

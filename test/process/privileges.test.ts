@@ -230,7 +230,7 @@ test.runIf(isRoot)('by number, with another group, and in no group but that', as
   await launcher.stop()
 })
 
-test.runIf(isRoot)('who is not that user and not root does not speak as a worker', async () => {
+test.runIf(isRoot)('who is not that user and not root does not speak as a worker (I-08)', async () => {
   const { launcher, place } = await start()
   const script = `
     const addon = require(process.argv[1])

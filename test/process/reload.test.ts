@@ -144,7 +144,7 @@ test('the verdict names every worker, its times and the way it went', async () =
   await launcher.stop()
 })
 
-test('a hundred HUPs within a second and a hundred callers: two runs cover them all, and no client notices', async () => {
+test('a hundred HUPs within a second and a hundred callers: two runs cover them all, and no client notices (D-09)', async () => {
   const [port, versions] = [await freePort(), new Versions('one')]
   writeFileSync(join(versions.directory, 'ready-one'), '')
   const launcher = await startLauncher({
@@ -252,7 +252,7 @@ test('--timeout holds against a launcher that is stopped', async () => {
   await launcher.stop()
 })
 
-test('a reload whose client is killed half-way goes on; status has the verdict', async () => {
+test('a reload whose client is killed half-way goes on; status has the verdict (D-21)', async () => {
   const { launcher, versions } = await start()
   versions.deploy('two')
   await launcher.run('status')
@@ -266,7 +266,7 @@ test('a reload whose client is killed half-way goes on; status has the verdict',
   await launcher.stop()
 })
 
-test('a reload in the middle of a drain cuts the oldest generation when it is the fourth', async () => {
+test('a reload in the middle of a drain cuts the oldest generation when it is the fourth (D-19, N-18)', async () => {
   const { launcher, port } = await start({ workers: 1 })
   const slow: InHand[] = []
   for (let round = 0; round < 2; round++) {

@@ -29,7 +29,7 @@ async function start(
 const closed = (launcher: TestLauncher, slot: number): Promise<unknown> =>
   launcher.event('socket.closed', (event) => event['slot'] === slot)
 
-test('more workers and fewer: nothing is lost, and the sockets of those that went are closed', async () => {
+test('more workers and fewer: nothing is lost, and the sockets of those that went are closed (D-12, N-16)', async () => {
   const { launcher, port } = await start(2, ['--park', '200ms'])
   const clients = new Clients(port)
   await clients.more(50)
@@ -97,7 +97,7 @@ test('signals: one worker more, one less, and never none', async () => {
   await launcher.stop()
 })
 
-test('in a reload it waits for the end of the bake, and is done with the new version', async () => {
+test('in a reload it waits for the end of the bake, and is done with the new version (D-12)', async () => {
   const { launcher, versions } = await start(2, ['--bake', '1s'])
   versions.deploy('two')
   const reload = launcher.reload('baked')
@@ -136,7 +136,7 @@ test('workers that cannot serve are not taken: as many as before do', async () =
   await launcher.stop()
 })
 
-test('where the kernel takes no steering program nothing is lost either: what is parked stays so', async () => {
+test('where the kernel takes no steering program nothing is lost either: what is parked stays so (M-03)', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   const launcher = await startLauncher({
     command: versions.command(port),
@@ -163,7 +163,7 @@ test('where the kernel takes no steering program nothing is lost either: what is
   await launcher.stop()
 })
 
-test('a launcher that has no descriptor left to look around with keeps what is parked, and goes on', async () => {
+test('a launcher that has no descriptor left to look around with keeps what is parked, and goes on (G-03)', async () => {
   const { launcher, port } = await start(2, ['--park', '1s'])
   await (await launcher.control()).scale({ to: 1 })
   await launcher.event('worker.exited')

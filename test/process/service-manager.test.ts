@@ -126,7 +126,7 @@ names.forEach((_, index) => server().listen({ fd: 3 + index }, () => {
   if (--open === 0) require('node:child_process').execFileSync('systemd-notify', ['--ready'])
 }))`
 
-test('launcher and all workers are killed: who waits is served after the next start, by as many workers', async () => {
+test('launcher and all workers are killed: who waits is served after the next start, by as many workers (B-13)', async () => {
   const [manager, versions, port] = [new FakeServiceManager(), new Versions(), await freePort()]
   const start = (workers: number): TestLauncher =>
     manager.start({
@@ -278,7 +278,7 @@ test('a manager that is busy hears everything later, in order; more than it keep
   await launcher.stop()
 })
 
-test("--pid-file is there while the launcher is, and no longer; another process's is left alone", async () => {
+test("--pid-file is there while the launcher is, and no longer; another process's is left alone (H-01)", async () => {
   const [versions, port] = [new Versions(), await freePort()]
   const file = join(temporaryDirectory(), 'app.pid')
   const start = (): TestLauncher =>

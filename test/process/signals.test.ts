@@ -79,7 +79,7 @@ test('the table says nothing that is not tried here', () => {
 })
 
 describe('the launcher', () => {
-  test.each(rowsOf('launcher', 'ends'))('%s ends it, and its worker serves on', async (signal) => {
+  test.each(rowsOf('launcher', 'ends'))('%s ends it, and its worker serves on (K-07)', async (signal) => {
     const { launcher, port } = await start(1)
     const [pid] = await launcher.pids()
     launcher.kill(signal)
@@ -88,7 +88,7 @@ describe('the launcher', () => {
     await launcher.destroy()
   })
 
-  test('what has no effect has none, and is logged where the table says so; then what orders something', async () => {
+  test('what has no effect has none, and is logged where the table says so; then what orders something (K-07)', async () => {
     const { launcher, port } = await start(1)
     const clients = new Clients(port, 1)
     const pids = await launcher.pids()
@@ -133,7 +133,7 @@ describe('the launcher', () => {
 
   // From an interactive shell SIGTSTP comes in terminal.test.ts: it does not stop a process without such a parent.
   test.each(rowsOf('launcher', 'stands still').filter((signal) => signal !== 'SIGTSTP'))(
-    '%s, for longer than a worker may hang: its workers serve on, and none is killed after SIGCONT',
+    '%s, for longer than a worker may hang: its workers serve on, and none is killed after SIGCONT (B-08)',
     async (signal) => {
       const { launcher, port } = await start(2, '--hang-timeout', '100ms', '--hang-kill', '200ms')
       const clients = new Clients(port, 1)
@@ -158,7 +158,7 @@ describe('the launcher', () => {
 })
 
 describe('a worker', () => {
-  test('that a signal ends is replaced, and only what it had in hand is lost', async () => {
+  test('that a signal ends is replaced, and only what it had in hand is lost (A-09, K-07, K-08)', async () => {
     // A slot that crashes more than five times in 30 s would be made to wait.
     const WORKERS = 5
     const { launcher, port } = await start(WORKERS)
@@ -186,7 +186,7 @@ describe('a worker', () => {
     await launcher.stop()
   })
 
-  test('that a signal does not concern serves on', async () => {
+  test('that a signal does not concern serves on (K-07)', async () => {
     const { launcher, port } = await start(1)
     const clients = new Clients(port, 1)
     const [pid] = (await launcher.pids()) as [number]
@@ -208,7 +208,7 @@ describe('a worker', () => {
   })
 
   test.each(rowsOf('worker', 'stands still'))(
-    '%s: its sibling accepts for it; SIGCONT, and it goes on',
+    '%s: its sibling accepts for it; SIGCONT, and it goes on (A-14)',
     async (signal) => {
       const { launcher, port } = await start(2, '--hang-timeout', '200ms')
       const pids = (await launcher.pids()) as [number, number]

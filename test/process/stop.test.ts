@@ -98,7 +98,7 @@ test('a second INT leaves two seconds', async () => {
   await launcher.leavesNothing()
 })
 
-test('a third INT leaves none, to a worker that ignores signals too', async () => {
+test('a third INT leaves none, to a worker that ignores signals too (K-02)', async () => {
   const { launcher, port } = await start({ version: 'ignores-sigterm' })
   const { answer } = await inHand(port, 60_000)
   const began = Date.now()
@@ -134,7 +134,7 @@ test('QUIT does not wait for what is in hand', async () => {
   await launcher.leavesNothing()
 })
 
-test('the deadline of the drain cuts what is still open, and says so', async () => {
+test('the deadline of the drain cuts what is still open, and says so (A-18)', async () => {
   const { launcher, port } = await start({ more: ['--drain-timeout', '500ms'] })
   const { pid, answer } = await inHand(port, 60_000)
   launcher.kill('SIGTERM')
@@ -143,7 +143,7 @@ test('the deadline of the drain cuts what is still open, and says so', async () 
   await launcher.leavesNothing()
 })
 
-test('a worker that ignores the stop signal is killed after --kill-after', async () => {
+test('a worker that ignores the stop signal is killed after --kill-after (A-17)', async () => {
   const { launcher } = await start({ version: 'ignores-sigterm', more: ['--kill-after', '700ms'] })
   launcher.kill('SIGTERM')
   for (const slot of [0, 1]) {
@@ -160,7 +160,7 @@ test('a worker that is stopped (SIGSTOP) does not stop the stop', async () => {
   await launcher.leavesNothing()
 })
 
-test('stop wins over a reload: its caller hears "stopped" and gets exit 1', async () => {
+test('stop wins over a reload: its caller hears "stopped" and gets exit 1 (D-11)', async () => {
   const { launcher, versions } = await start()
   versions.deploy('never-listens')
   const reload = launcher.run('reload', '--json')
@@ -177,7 +177,7 @@ test('stop wins over a reload: its caller hears "stopped" and gets exit 1', asyn
   await launcher.leavesNothing()
 })
 
-test('stop in a handover: the new worker that serves already finishes what it has in hand', async () => {
+test('stop in a handover: the new worker that serves already finishes what it has in hand (D-11)', async () => {
   const { launcher, port, versions } = await start()
   const old = await launcher.pids()
   versions.deploy('stops-at-admit now')
@@ -212,7 +212,7 @@ test('stop before anything serves', async () => {
   }
 })
 
-test('a signal at any moment of the start ends everything, and leaves nothing', async () => {
+test('a signal at any moment of the start ends everything, and leaves nothing (K-03)', async () => {
   for (let ms = 0; ms <= 300; ms += 15) {
     const port = await freePort()
     const versions = new Versions()

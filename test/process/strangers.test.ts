@@ -30,7 +30,7 @@ function start(port: number, options: readonly string[] = []): Promise<TestLaunc
 
 const me = `pid ${process.pid} \\(.*\\) listens on port \\d+, too, and`
 
-test('who listens beside us is named in status, for as long as it does', async () => {
+test('who listens beside us is named in status, for as long as it does (E-08, F-03)', async () => {
   const port = await freePort()
   const launcher = await start(port)
   const codes = async (): Promise<string[]> => (await launcher.status()).warnings.map(({ code }) => code)
@@ -50,7 +50,7 @@ test('who listens beside us is named in status, for as long as it does', async (
   expect(launcher.events.filter(({ msg }) => msg === 'port.shared')).toEqual([])
 })
 
-test('and in the log when it was there first', async () => {
+test('and in the log when it was there first (F-03)', async () => {
   const port = await freePort()
   const { leave } = listenBeside('::', port)
   const launcher = await start(port)

@@ -26,7 +26,7 @@ async function start(options: { all?: boolean; more?: readonly string[]; version
   return { terminal, port, versions }
 }
 
-test('Ctrl-C is for the launcher: each worker gets one stop signal and no other', async () => {
+test('Ctrl-C is for the launcher: each worker gets one stop signal and no other (K-01)', async () => {
   const port = await freePort()
   const file = join(temporaryDirectory(), 'signals')
   const terminal = await InTerminal.start({ command: ['node', fixture('servers/signalled.cjs'), String(port), file] })
@@ -35,7 +35,7 @@ test('Ctrl-C is for the launcher: each worker gets one stop signal and no other'
   expect(readFileSync(file, 'utf8')).toBe('SIGTERM\n')
 })
 
-test('Ctrl-C once lets what is in hand be answered; twice cuts it after two seconds; three times at once', async () => {
+test('Ctrl-C once lets what is in hand be answered; twice cuts it after two seconds; three times at once (K-02)', async () => {
   const { terminal, port } = await start({ version: 'ignores-sigterm' })
   const { launcher } = terminal
   const { answer } = await inHand(port, 60_000)
@@ -52,7 +52,7 @@ test('Ctrl-C once lets what is in hand be answered; twice cuts it after two seco
   await launcher.leavesNothing()
 })
 
-test('a terminal that closes stops in good order; SIGHUP by kill, in a terminal, reloads', async () => {
+test('a terminal that closes stops in good order; SIGHUP by kill, in a terminal, reloads (K-04)', async () => {
   const { terminal, port } = await start()
   const { launcher } = terminal
   process.kill(terminal.pid, 'SIGHUP')
@@ -64,7 +64,7 @@ test('a terminal that closes stops in good order; SIGHUP by kill, in a terminal,
   await launcher.leavesNothing()
 })
 
-test('Ctrl-Z stops the launcher and no worker; fg and bg let it go on, and nobody hangs', async () => {
+test('Ctrl-Z stops the launcher and no worker; fg and bg let it go on, and nobody hangs (K-05)', async () => {
   const { terminal, port } = await start({ more: ['--hang-timeout', '100ms', '--hang-kill', '200ms'] })
   const { launcher, pid } = terminal
   const clients = new Clients(port, 1)
@@ -95,7 +95,7 @@ test('Ctrl-Z stops the launcher and no worker; fg and bg let it go on, and nobod
   await launcher.stop()
 })
 
-test('in the background of a terminal with tostop: neither the log nor what a worker prints stops anything', async () => {
+test('in the background of a terminal with tostop: neither the log nor what a worker prints stops anything (K-05)', async () => {
   const port = await freePort()
   const terminal = await InTerminal.start({
     command: ['node', fixture('servers/talks.cjs'), String(port)],
@@ -115,7 +115,7 @@ test('in the background of a terminal with tostop: neither the log nor what a wo
   await launcher.stop()
 })
 
-test('a stopped terminal (Ctrl-S) stalls nothing; what was said meanwhile is shown after Ctrl-Q', async () => {
+test('a stopped terminal (Ctrl-S) stalls nothing; what was said meanwhile is shown after Ctrl-Q (L-02)', async () => {
   const { terminal, port, versions } = await start({ all: true })
   const { launcher } = terminal
   const clients = new Clients(port, 1)
@@ -133,7 +133,7 @@ test('a stopped terminal (Ctrl-S) stalls nothing; what was said meanwhile is sho
   await launcher.stop()
 })
 
-test('a stderr that nobody reads stalls nothing, and says how much was dropped when somebody reads again', async () => {
+test('a stderr that nobody reads stalls nothing, and says how much was dropped when somebody reads again (L-01, L-05)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const launcher = await startLauncher({
@@ -154,7 +154,7 @@ test('a stderr that nobody reads stalls nothing, and says how much was dropped w
   await launcher.stop()
 })
 
-test('a stderr that is closed (`| head -1`) ends nothing', async () => {
+test('a stderr that is closed (`| head -1`) ends nothing (K-06)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const launcher = await startLauncher({
@@ -175,7 +175,7 @@ test('a stderr that is closed (`| head -1`) ends nothing', async () => {
   expect(existsSync(launcher.directory)).toBe(false)
 })
 
-test('it leaves its stdout and stderr as they were: blocking, for whoever else has them open', async () => {
+test('it leaves its stdout and stderr as they were: blocking, for whoever else has them open (L-04)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory })

@@ -52,7 +52,7 @@ async function lossless(client: DatagramClient): Promise<void> {
   expect(client.twice).toEqual([])
 }
 
-test('ten reloads of two workers under load: no datagram is lost, none is answered twice', async () => {
+test('ten reloads of two workers under load: no datagram is lost, none is answered twice (N-15)', async () => {
   const { launcher, port } = await start(['-n', '2'])
   await launcher.serving()
   const client = new DatagramClient(port, FLOWS)

@@ -89,7 +89,7 @@ const BROKEN: readonly Broken[] = [
   },
 ]
 
-test('a new launcher that could not take over is refused with its reason, whatever it is; the old one goes on', async () => {
+test('a new launcher that could not take over is refused with its reason, whatever it is; the old one goes on (C-01, C-02, C-04)', async () => {
   const place = temporaryDirectory()
   const port = await freePort()
   const versions = new Versions()
@@ -147,7 +147,7 @@ test('a new launcher that could not take over is refused with its reason, whatev
   await launcher.stop()
 })
 
-test('a Node that is not there any more, or cannot be executed', async () => {
+test('a Node that is not there any more, or cannot be executed (C-01)', async () => {
   const place = temporaryDirectory()
   const port = await freePort()
   const versions = new Versions()

@@ -30,7 +30,7 @@ async function under(pid: number, name: NodeJS.Signals, work: () => Promise<void
   }
 }
 
-test('a signal every millisecond ends no launcher, whichever it is', async () => {
+test('a signal every millisecond ends no launcher, whichever it is (C-06)', async () => {
   const { launcher, port } = await start()
   const clients = new Clients(port)
   const pids = await launcher.pids()
@@ -46,7 +46,7 @@ test('a signal every millisecond ends no launcher, whichever it is', async () =>
   await launcher.stop()
 })
 
-test('HUP every millisecond: each is covered by a reload that began after it', async () => {
+test('HUP every millisecond: each is covered by a reload that began after it (C-06)', async () => {
   const { launcher, port } = await start()
   const clients = new Clients(port)
   const client = await launcher.control()
@@ -64,7 +64,7 @@ test('HUP every millisecond: each is covered by a reload that began after it', a
   await launcher.stop()
 })
 
-test('a single signal, at whatever moment of an upgrade, has its effect once', async () => {
+test('a single signal, at whatever moment of an upgrade, has its effect once (C-06)', async () => {
   const { launcher } = await start()
   const client = await launcher.control()
   for (let round = 0; round < 10; round++) {

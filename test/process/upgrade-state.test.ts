@@ -52,7 +52,7 @@ function shapeOf(value: unknown, path = '', shapes = new Map<string, Set<string>
   return shapes
 }
 
-test('what is saved is what its version says', async () => {
+test('what is saved is what its version says (C-04)', async () => {
   const place = temporaryDirectory()
   const current = join(place, 'current')
   copyOfPackage(join(place, 'good'))

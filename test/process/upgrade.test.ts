@@ -36,7 +36,7 @@ function addonOf(pid: number): string | undefined {
   return /(\/.*\/reuseport\.node)$/m.exec(readFileSync(`/proc/${pid}/maps`, 'utf8'))?.[1]
 }
 
-test('under load: the same pid, the same workers, the same sockets; no client notices, and nothing is left of it', async () => {
+test('under load: the same pid, the same workers, the same sockets; no client notices, and nothing is left of it (C-10, C-11)', async () => {
   const { launcher, port, versions } = await start()
   const workers = await launcher.pids()
   const inodes = listeningInodes(port)
@@ -108,7 +108,7 @@ test('who waits for the end of a drain gets its answer from the new one, and not
   await launcher.stop()
 })
 
-test('it waits for the end of a reload; a second one that is asked for meanwhile is the same one', async () => {
+test('it waits for the end of a reload; a second one that is asked for meanwhile is the same one (C-09)', async () => {
   const { launcher } = await start(['-n', '2', '--bake', '500ms'], { bake: null })
   const verdict = launcher.reload('baked')
   await launcher.event('reload.admitted')
@@ -148,7 +148,7 @@ test('a stop in the middle of an upgrade is obeyed by whichever launcher there i
   }
 })
 
-test('a worker that crashes meanwhile is replaced, timers go on, and a scale is finished', async () => {
+test('a worker that crashes meanwhile is replaced, timers go on, and a scale is finished (C-07)', async () => {
   const { launcher, port } = await start(['-n', '2', '--standby', '1', '--hang-timeout', '500ms'])
   await launcher.when('the spare is ready', ({ standby }) => standby[0]?.isReady === true)
   const [first] = await launcher.pids()
@@ -220,7 +220,7 @@ test('a program of any kind: sockets, doors and the time until it is ready are t
   await launcher.stop()
 })
 
-test('Node and launcher are found anew, through PATH and symlinks, and back again', async () => {
+test('Node and launcher are found anew, through PATH and symlinks, and back again (C-12)', async () => {
   const place = temporaryDirectory()
   const turn = (name: string, target: string): void => {
     symlinkSync(target, join(place, `${name}.new`))

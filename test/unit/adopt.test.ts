@@ -90,13 +90,13 @@ describe('a launcher that takes over', () => {
     expect(state.term).toBe(4)
   })
 
-  it('a worker of the first start serves, the others had not come so far: they are started again', () => {
+  it('a worker of the first start serves, the others had not come so far: they are started again (B-03)', () => {
     const { state, did } = adopted({ term: 0 }, { slot: 1, state: 'held', term: 0 })
     expect(did).toEqual(expect.arrayContaining(['kill 2', 'term 1']))
     expect(state).toMatchObject({ phase: 'running', working: 1, term: 1 })
   })
 
-  it('nobody serves: the first start begins anew', () => {
+  it('nobody serves: the first start begins anew (B-03)', () => {
     const { state, did } = adopted({ state: 'held', term: 0 }, { slot: 1, state: 'held', term: 0 })
     expect(did).toEqual(['kill 1', 'kill 2', 'spawn 3', 'spawn 4'])
     expect(state).toMatchObject({ phase: 'starting', next: { generation: 4, run: 7 } })

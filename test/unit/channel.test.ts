@@ -33,7 +33,7 @@ function pair(): { a: Channel; b: Channel; got: { message: unknown; inodes: numb
   return { a, b, got, readAll }
 }
 
-test('what the kernel does not take at once waits, with copies of its descriptors, and keeps its order', async () => {
+test('what the kernel does not take at once waits, with copies of its descriptors, and keeps its order (G-12, I-15)', async () => {
   const { a, b, got } = pair()
   a.start()
   const fd = native.socket('unix', 'seqpacket')

@@ -40,7 +40,7 @@ function kernelWithout(refused: keyof Native, code: string): Native {
 const levels = (findings: readonly { check: string; level: string }[]): Record<string, string> =>
   Object.fromEntries(findings.map(({ check, level }) => [check, level]))
 
-test('what the kernel refuses is told by what it means', () => {
+test('what the kernel refuses is told by what it means (M-04, M-05, M-10)', () => {
   expect(levels(checkKernel(kernelWithout('setOption', 'ENOPROTOOPT')))).toMatchObject({ reuseport: 'fail' })
   expect(levels(checkKernel(kernelWithout('attachSteering', 'EPERM')))).toMatchObject({
     reuseport: 'ok',
@@ -54,7 +54,7 @@ test('what the kernel refuses is told by what it means', () => {
   })
 })
 
-test('settings and limits that would be noticed by clients', () => {
+test('settings and limits that would be noticed by clients (F-08)', () => {
   const small = root({
     'proc/sys/net/core/somaxconn': '128\n',
     'proc/sys/net/core/rmem_max': '212992\n',
@@ -104,7 +104,7 @@ test.each([
   ['node --enable-source-maps forks', { cluster: 'warn' }],
   ['nodde app.js', { program: 'fail' }],
   ['native app.js', { program: 'ok', 'program-node': undefined }],
-])('the program: %s', (words, expected) => {
+])('the program: %s (J-06)', (words, expected) => {
   const script = '#!/bin/sh\n'
   const tools = Object.fromEntries(['npm', 'nodemon', 'pm2-runtime', 'bun'].map((name) => [`bin/${name}`, script]))
   const directory = root({

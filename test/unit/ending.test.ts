@@ -34,7 +34,7 @@ describe('the end of a worker', () => {
       'exited with code 134 (SIGABRT): it could not start its threads: is there a limit on processes?',
     ],
     [{ signal: 'SIGABRT' }, 'was ended by SIGABRT: abort() was called: by native code, or by V8 at its heap limit'],
-  ])('%j is named', (end, words) => {
+  ])('%j is named (A-09, A-11, A-23)', (end, words) => {
     expect(reasonOf(worker('it ended by itself'), how(end))).toBe(`the worker of slot 1 (pid 42) ${words}`)
   })
 
@@ -63,7 +63,7 @@ describe('the count of kills for want of memory', () => {
     return root
   }
 
-  it('is that of our own group where there is one, by either version, else of the machine', () => {
+  it('is that of our own group where there is one, by either version, else of the machine (A-11)', () => {
     const vmstat = { 'proc/vmstat': 'nr_free 1\noom_kill 7\n' }
     expect(
       readOomKills(

@@ -52,7 +52,7 @@ test('a hang is told after the silence, once; never where nobody asks for it', a
   expect(patient.said).toEqual(['ping', { is: 'lost', ms: 2_000 }])
 })
 
-test('an answer that waits in our own queue is read before anybody is judged', async () => {
+test('an answer that waits in our own queue is read before anybody is judged (B-09, G-10)', async () => {
   const { heartbeat, said } = watched()
   heartbeat.tick(0)
   heartbeat.tick(60_000)
@@ -82,7 +82,7 @@ describe('the clock of the waking hours', () => {
     expect(clock.look(5_260, 125)).toBe(260)
   })
 
-  test("a minute in which this process stood still is nobody's silence", async () => {
+  test("a minute in which this process stood still is nobody's silence (B-09, K-12)", async () => {
     const { heartbeat, said } = watched()
     const clock = new WakingClock(0)
     heartbeat.tick(clock.look(EVERY_MS, EVERY_MS))

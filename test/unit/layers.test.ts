@@ -72,7 +72,7 @@ describe('the source tree', () => {
     expect(files.flatMap((file) => visit(file, []))).toEqual([])
   })
 
-  it('keeps the brain pure', () => {
+  it('keeps the brain pure (K-11)', () => {
     for (const file of files.filter((name) => roomOf(name) === 'launcher/brain')) {
       expect(
         importsOf(file).filter((name) => !name.startsWith('.')),

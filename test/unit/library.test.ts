@@ -153,7 +153,7 @@ it.each([
   expect(whatIsLacking(platform, version)).toEqual(lack)
 })
 
-it('is believed in what it says of itself only in the form that it has', () => {
+it('is believed in what it says of itself only in the form that it has (I-05)', () => {
   const claim = { type: 'claim', id: 1, address: { kind: 'tcp', host: null, port: 1, ipv6Only: false }, backlog: 1 }
   const isTaken = (report: object): boolean => {
     try {

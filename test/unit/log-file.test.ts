@@ -23,7 +23,7 @@ test('a file that is moved away is written to until it is opened again by its na
   expect(statSync(path).mode & 0o007).toBe(0)
 })
 
-test('a full disk costs lines, and they are counted', () => {
+test('a full disk costs lines, and they are counted (L-09)', () => {
   const path = join(temporaryDirectory(), 'a.log')
   symlinkSync('/dev/full', path)
   const { log, reopen } = openLogFile(path, 'json')

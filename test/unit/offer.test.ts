@@ -156,7 +156,7 @@ test.each([
   ['who', { uid: 12_345 }, undefined],
   ['who', { pid: process.pid }, undefined],
   ['who', { pid: 0 }, undefined],
-])('refused: %s %o', async (code, more, word) => {
+])('refused: %s %o (O-08)', async (code, more, word) => {
   const one = scene(more)
   if (word !== undefined) one.says(word)
   await said(one, `refused ${code}`, 'end')

@@ -23,7 +23,7 @@ async function tried(script: string, deadlineMs = 10_000): Promise<Refused> {
   )
 }
 
-test('one that says nothing is ended at the deadline, with all that it has started', async () => {
+test('one that says nothing is ended at the deadline, with all that it has started (C-08)', async () => {
   const { message, stderr } = await tried('echo I think >&2; sleep 60 & sleep 60', 300)
   expect(message).toBe('the new launcher did not say within 300 ms that it could take over')
   expect(stderr).toEqual(['I think'])

@@ -52,7 +52,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-test('a candidate has proven itself after enough successes in a row, and every failure before is told', async () => {
+test('a candidate has proven itself after enough successes in a row, and every failure before is told (E-01)', async () => {
   const scene = new Scene({ successes: 3 })
   scene.answers = [null, null, 'ill', null, 'worse', null, null, null]
   scene.prober.start(7, 'prove')
@@ -65,7 +65,7 @@ test('a candidate has proven itself after enough successes in a row, and every f
   expect(scene.times(7)).toEqual(Array(7).fill(110))
 })
 
-test('whoever serves fails after enough failures in a row, and again after as many', async () => {
+test('whoever serves fails after enough failures in a row, and again after as many (E-02)', async () => {
   const scene = new Scene({ failures: 2 })
   scene.answers = ['a', null, 'b', 'c', 'd', 'e', null, 'f', null]
   scene.prober.start(7, 'watch')

@@ -127,7 +127,7 @@ describe('a reload', () => {
     expect(world.verdicts[0]?.verdict).toMatchObject({ result: 'aborted', step: 'start' })
   })
 
-  it('resumes old workers that were told to pause when a candidate dies in the handover', () => {
+  it('resumes old workers that were told to pause when a candidate dies in the handover (A-06)', () => {
     const world = new World().start()
     world.tell({ type: 'reload', caller: 1, wait: 'baked' })
     while (world.state.run?.step !== 'handover') world.happen(0)

@@ -78,7 +78,7 @@ describe('fewer', () => {
     expect(world.fault).toBeNull()
   })
 
-  test('a process that is not ours keeps it parked, and is named', () => {
+  test('a process that is not ours keeps it parked, and is named (J-04)', () => {
     const world = new World({ slots: 2 }).start()
     world.copies.set(76, new Set(['spare 1']))
     world.tell(to(1))
@@ -95,7 +95,7 @@ describe('fewer', () => {
     expect(world.group).toEqual([0])
   })
 
-  test.each(['queued', 'isShared', 'unseen'] as const)('it stays parked as long as there is %s', (what) => {
+  test.each(['queued', 'isShared', 'unseen'] as const)('it stays parked as long as there is %s (N-16)', (what) => {
     const world = new World({ slots: 2 }).start()
     if (what === 'queued') world.queued = 1
     else if (what === 'isShared') world.isShared = true

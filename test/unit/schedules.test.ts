@@ -16,7 +16,7 @@ describe('any schedule', () => {
     )
   }, 600_000)
 
-  it('with workers killed too: no socket is ever lost, every caller is answered once, and at rest the service is whole', () => {
+  it('with workers killed too: no socket is ever lost, every caller is answered once, and at rest the service is whole (D-14)', () => {
     fc.assert(
       fc.property(schedules(true), (schedule) => void run(schedule, true)),
       OPTIONS,

@@ -42,7 +42,7 @@ function available(fd: number): string {
 const line = (number: number): string => `${String(number).padStart(999, '.')}\n`
 
 test.each(['pipe', 'socket'] as const)(
-  'a %s that nobody reads: it does not wait, and goes on when it is read',
+  'a %s that nobody reads: it does not wait, and goes on when it is read (L-01)',
   async (kind) => {
     const [reader, writer] = ends(kind)
     const stderr = new Stderr(writer, 100_000)

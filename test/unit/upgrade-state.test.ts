@@ -15,7 +15,7 @@ const text = readFileSync(`${folder}/v${IMAGE_VERSION}.json`, 'utf8')
 const good = (): Image => JSON.parse(text) as Image
 
 test.each(readdirSync(folder))(
-  'the state of every version that there was is read, or refused with a reason: %s',
+  'the state of every version that there was is read, or refused with a reason: %s (C-04)',
   (name) => {
     const image = parseImage(readFileSync(`${folder}/${name}`, 'utf8'))
     expect(image.version).toBe(IMAGE_VERSION)
@@ -66,11 +66,11 @@ test.each([
     set(`state.workers.${Object.keys(good().state.workers)[0]}.orders`, null),
     /the rules cannot read the state|makes no sense/,
   ],
-])('hostile state is refused, and says where: %s', (_what, given, reason) => {
+])('hostile state is refused, and says where: %s (C-05)', (_what, given, reason) => {
   expect(() => parseImage(given)).toThrow(reason)
 })
 
-test('what a worker has written is text, whatever it is', () => {
+test('what a worker has written is text, whatever it is (C-05)', () => {
   const image = good()
   const line = 'a\n"b"\u0000\u2028{"version":9}'
   const process = { ...image.processes.all[0], tail: [line] }

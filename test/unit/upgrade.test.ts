@@ -19,7 +19,7 @@ test('it waits for the reload that runs, and goes before one that waits', () => 
   expect(world.state.run?.callers).toMatchObject([{ id: 2 }])
 })
 
-test('what is asked for while it goes on is one more, whoever asks; a reload comes in between', () => {
+test('what is asked for while it goes on is one more, whoever asks; a reload comes in between (C-09)', () => {
   const world = new World().start()
   world.tell({ type: 'upgrade', caller: 1, reload: true })
   world.tell({ type: 'upgrade', caller: 2, reload: false })

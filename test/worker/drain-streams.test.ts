@@ -71,7 +71,7 @@ describe('an event stream', () => {
     ['http', '/events'],
     ['http', '/events-by-hand'],
     ['https', '/events'],
-  ])('over %s, %s: goes on to the deadline, and ends as a whole response', async (scheme, path) => {
+  ])('over %s, %s: goes on to the deadline, and ends as a whole response (N-06)', async (scheme, path) => {
     const { worker, port, program } = await serving(scheme === 'https' ? { TLS: '1' } : {})
     const stream = await open(port, path, scheme === 'https')
     await drain(worker, 600)
@@ -93,7 +93,7 @@ describe('an event stream', () => {
     expect([program.isRunning, program.errors]).toEqual([true, []])
   })
 
-  test('whose client does not read is cut; what its program still writes does no harm', async () => {
+  test('whose client does not read is cut; what its program still writes does no harm (N-06)', async () => {
     const { worker, port, program } = await serving()
     const stream = await open(port, '/events-flood')
     stream.response?.pause()
@@ -131,7 +131,7 @@ describe('an event stream', () => {
 })
 
 describe('what is cut', () => {
-  test('is listed; nothing that is cut looks whole', async () => {
+  test('is listed; nothing that is cut looks whole (N-05)', async () => {
     const { worker, port, program } = await serving()
     const streams = await Promise.all(['/chunked?secret=1', '/length', '/until-close'].map((path) => open(port, path)))
     const upload = await RawConnection.open(port)
@@ -206,7 +206,7 @@ describe('what is cut', () => {
     expect(await outcome(worker)).toMatchObject({ ended: 1, closed: 0, cut: 1 })
   })
 
-  test('by a program that exits while it drains: what it had in hand is the last that it says', async () => {
+  test('by a program that exits while it drains: what it had in hand is the last that it says (A-20)', async () => {
     const { worker, port, program } = await serving()
     const streams = [await open(port, '/chunked'), await open(port, '/events')]
     await drain(worker, 5_000)

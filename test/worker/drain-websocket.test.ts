@@ -62,7 +62,7 @@ describe('WebSocket', () => {
     ['ws', ''],
     ['wss', '1'],
     ['wss', 'h2'],
-  ])('%s %s: idle clients are closed with 1012, one after the other', async (scheme, TLS) => {
+  ])('%s %s: idle clients are closed with 1012, one after the other (N-07)', async (scheme, TLS) => {
     const { worker, port, program } = await serving({ TLS })
     const clients = await Promise.all(Array.from({ length: 8 }, () => client(`${scheme}://localhost:${port}/echo`)))
     const begin = Date.now()

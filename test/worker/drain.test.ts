@@ -38,7 +38,7 @@ describe('generations on one socket', () => {
   test.each([
     ['http.cjs', false],
     ['https.cjs', true],
-  ])('%s: four hand-overs, clients that never retry lose nothing', async (file, tls) => {
+  ])('%s: four hand-overs, clients that never retry lose nothing (N-01)', async (file, tls) => {
     launcher = new FakeLauncher()
     const port = await freePort()
     const start = async (index: number): Promise<{ program: Program; worker: FakeWorker }> => {
@@ -87,7 +87,7 @@ describe('http', () => {
     expect([fresh.error, idle.error]).toEqual([undefined, undefined])
   })
 
-  test('an idle client that speaks during the linger gets an answer that says close', async () => {
+  test('an idle client that speaks during the linger gets an answer that says close (N-01)', async () => {
     const { worker, port } = await serving('http.cjs')
     const idle = await RawConnection.open(port)
     const fresh = await RawConnection.open(port)
@@ -115,25 +115,28 @@ describe('http', () => {
   test.each([
     ['http.cjs', false],
     ['https.cjs', true],
-  ])('%s: an upload that is answered early is read to its end before the connection is closed', async (file, tls) => {
-    const { worker, port } = await serving(file)
-    const connection = await RawConnection.open(port, { tls, allowHalfOpen: true })
-    await connection.ask()
-    await drain(worker)
-    const [size, pieces] = [16_384, 40]
-    connection.write(uploadText(size * pieces) + 'x'.repeat(size))
-    expect(await connection.response(1)).toMatchObject({ isLast: true })
-    // A client that looks for the answer only when it has sent everything: a close before that would be a reset.
-    for (let piece = 1; piece < pieces; piece++) {
-      expect([connection.closedAt, connection.error]).toEqual([undefined, undefined])
-      await new Promise<void>((done) => connection.socket.write('x'.repeat(size), () => done()))
-      await new Promise(setImmediate)
-    }
-    connection.socket.end()
-    await connection.closed()
-    expect(connection.error).toBeUndefined()
-    expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
-  })
+  ])(
+    '%s: an upload that is answered early is read to its end before the connection is closed (N-05)',
+    async (file, tls) => {
+      const { worker, port } = await serving(file)
+      const connection = await RawConnection.open(port, { tls, allowHalfOpen: true })
+      await connection.ask()
+      await drain(worker)
+      const [size, pieces] = [16_384, 40]
+      connection.write(uploadText(size * pieces) + 'x'.repeat(size))
+      expect(await connection.response(1)).toMatchObject({ isLast: true })
+      // A client that looks for the answer only when it has sent everything: a close before that would be a reset.
+      for (let piece = 1; piece < pieces; piece++) {
+        expect([connection.closedAt, connection.error]).toEqual([undefined, undefined])
+        await new Promise<void>((done) => connection.socket.write('x'.repeat(size), () => done()))
+        await new Promise(setImmediate)
+      }
+      connection.socket.end()
+      await connection.closed()
+      expect(connection.error).toBeUndefined()
+      expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
+    },
+  )
 
   test.each([
     ['http.cjs', false],
@@ -155,7 +158,7 @@ describe('http', () => {
   })
 
   test.each(['/keep-header', '/keep-object', '/keep-reason', '/keep-flat'])(
-    '%s is told to close all the same',
+    '%s is told to close all the same (N-02)',
     async (path) => {
       const { worker, port } = await serving('http.cjs')
       const connection = await RawConnection.open(port)
@@ -168,7 +171,7 @@ describe('http', () => {
     },
   )
 
-  test('a pipeline is answered to its end: what runs at the begin, and what comes in one packet later', async () => {
+  test('a pipeline is answered to its end: what runs at the begin, and what comes in one packet later (N-03)', async () => {
     const { worker, port, program } = await serving('http.cjs')
     const running = await RawConnection.open(port)
     const later = await RawConnection.open(port)
@@ -188,7 +191,7 @@ describe('http', () => {
     expect(await outcome(worker)).toEqual({ ended: 2, closed: 0, cut: 0 })
   })
 
-  test('a pipeline that is answered at once says close at its end, too', async () => {
+  test('a pipeline that is answered at once says close at its end, too (N-03)', async () => {
     const { worker, port } = await serving('http.cjs')
     const connection = await RawConnection.open(port)
     await connection.ask()
@@ -215,7 +218,7 @@ describe('http', () => {
     for (const connection of connections) await connection.closed()
   })
 
-  test('half a request has until the deadline', async () => {
+  test('half a request has until the deadline (N-04)', async () => {
     const { worker, port } = await serving('http.cjs', { KEEP_ALIVE_TIMEOUT: '1' })
     const finishes = await RawConnection.open(port)
     const never = await RawConnection.open(port)
@@ -270,7 +273,7 @@ describe('http', () => {
 })
 
 describe('others', () => {
-  test('http2: GOAWAY at once, running streams end', async () => {
+  test('http2: GOAWAY at once, running streams end (N-08)', async () => {
     for (const [file, scheme] of [
       ['h2c.cjs', 'http'],
       ['http2-secure.cjs', 'https'],
@@ -300,7 +303,7 @@ describe('others', () => {
     ['h2c.cjs', 'http'],
     ['http2-secure.cjs', 'https'],
   ])(
-    '%s: of streams that cross the GOAWAY those up to its last id are answered, the others refused',
+    '%s: of streams that cross the GOAWAY those up to its last id are answered, the others refused (N-08)',
     async (file, scheme) => {
       const { worker, port } = await serving(file)
       const session = connectHttp2(`${scheme}://localhost:${port}`, { rejectUnauthorized: false })

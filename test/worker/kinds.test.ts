@@ -22,7 +22,7 @@ const kinds: [string, Ask][] = [
   ['websocket.cjs', askWebSocket],
 ]
 
-test.each(kinds)('%s lives through hold, admit, pause, resume, adopt and drain', async (file, ask) => {
+test.each(kinds)('%s lives through hold, admit, pause, resume, adopt and drain (N-14)', async (file, ask) => {
   launcher = new FakeLauncher()
   const port = await freePort()
   const address = { kind: 'tcp', host: file === 'fastify.cjs' ? '::' : null, port, ipv6Only: false } as const

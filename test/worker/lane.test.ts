@@ -277,7 +277,7 @@ describe('a broken or evil peer', () => {
     expect(await (await RawConnection.open(scene.where)).ask()).toMatchObject({ body: pid(next) })
   })
 
-  test('what is no connection is refused, and closed', async () => {
+  test('what is no connection is refused, and closed (I-14)', async () => {
     const { next } = await begin(0)
     const before = openFiles(next.program.pid).length
     const lane = await laneTo(next, 'receive')

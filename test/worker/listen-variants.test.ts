@@ -60,7 +60,7 @@ const unordered = ['no such name', 'throws in listening']
 // It listens before the next immediate or after it, for the same reason: what that one sees is chance.
 const early = ['port, localhost']
 
-test.each([...managed, ...refused, ...alone])('listen: %s', async (way) => {
+test.each([...managed, ...refused, ...alone])('listen: %s (F-11)', async (way) => {
   const port = await freePort()
   const foreign = createServer()
   if (way.startsWith('in use')) await new Promise<void>((done) => foreign.listen(port, done))

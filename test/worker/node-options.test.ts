@@ -28,7 +28,7 @@ describe('our piece of NODE_OPTIONS', () => {
     }
   })
 
-  test("put in and taken out again leaves the user's own text", () => {
+  test("put in and taken out again leaves the user's own text (J-05)", () => {
     const word = fc.stringMatching(/^--[a-z]+(="?[a-z ]*"?)?$/).filter((text) => text.split('"').length % 2 === 1)
     fc.assert(
       fc.property(fc.array(word), (words) => {

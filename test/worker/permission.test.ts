@@ -16,7 +16,7 @@ const flags = [
 ]
 
 describe('node --permission', () => {
-  test('without addons: plain Node, and a line that says so', async () => {
+  test('without addons: plain Node, and a line that says so (J-06)', async () => {
     launcher = new FakeLauncher()
     const port = await freePort()
     const program = launcher.start([TEST_NODE, ...flags, fixture('http.cjs'), String(port)])
@@ -27,7 +27,7 @@ describe('node --permission', () => {
     expect(ours).toEqual([expect.stringContaining('is not managed: --permission keeps the addon out')])
   })
 
-  test('with addons: managed', async () => {
+  test('with addons: managed (J-06)', async () => {
     launcher = new FakeLauncher()
     const port = await freePort()
     const program = launcher.start([TEST_NODE, ...flags, '--allow-addons', fixture('http.cjs'), String(port)])

@@ -125,7 +125,7 @@ test.each<[string, string | RegExp | null, Partial<HealthOptions>?]>([
   expect(await program.line('asked')).toBe(`${path} 4 false`)
 })
 
-test('what is asked can be worded: path, host and headers', async () => {
+test('what is asked can be worded: path, host and headers (E-06)', async () => {
   const { ask } = await held('health.cjs')
   const said = await ask({
     target: '/echo',
@@ -137,11 +137,14 @@ test('what is asked can be worded: path, host and headers', async () => {
   expect(said).toContain('\\"x-check\\":\\"yes\\"')
 })
 
-test.each(['https.cjs', 'http2-secure.cjs', 'h2c.cjs'])('a bad answer of %s is named by its status', async (file) => {
-  const { ask } = await held(file)
-  const said = await ask({ statuses: [[204, 204]] })
-  expect(said).toMatch(/^it answered GET \/ with 200: "\d+"$/)
-})
+test.each(['https.cjs', 'http2-secure.cjs', 'h2c.cjs'])(
+  'a bad answer of %s is named by its status (E-06)',
+  async (file) => {
+    const { ask } = await held(file)
+    const said = await ask({ statuses: [[204, 204]] })
+    expect(said).toMatch(/^it answered GET \/ with 200: "\d+"$/)
+  },
+)
 
 test.each(['h2c.cjs', 'http2-secure.cjs'])('what %s cannot be asked is told, and the next is asked', async (file) => {
   const { ask } = await held(file)
@@ -168,7 +171,7 @@ test('a listener that is not there, and one that is closed, are named', async ()
   expect(await ask()).toBe(`no claim on tcp *:${port}`)
 })
 
-test('a thousand checks of two generations on one port reach the process that was meant', async () => {
+test('a thousand checks of two generations on one port reach the process that was meant (E-05)', async () => {
   launcher = new FakeLauncher()
   const port = await freePort()
   const programs = [launcher.node(fixture('http.cjs'), [port]), launcher.node(fixture('http.cjs'), [port])]
@@ -308,7 +311,7 @@ test('a health check resets no connection, by the kernel that counts', async () 
   ])
 })
 
-test('a pair is two ends of one connection, and strangers who were faster get none of it', async () => {
+test('a pair is two ends of one connection, and strangers who were faster get none of it (E-07)', async () => {
   launcher = new FakeLauncher()
   const strangers: number[] = []
   const busy: Native = Object.create(native, {

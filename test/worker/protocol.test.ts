@@ -34,7 +34,7 @@ test('hello says who it is; the token never more than once', async () => {
   expect(worker.received.map(({ type }) => type)).toEqual(['hello', 'claim', 'listening'])
 })
 
-test('an order of a newer launcher is answered with unknown, and its descriptors are closed', async () => {
+test('an order of a newer launcher is answered with unknown, and its descriptors are closed (I-04)', async () => {
   const { worker, program } = await serving()
   const before = openFiles(program.pid).length
   worker.send({ type: 'levitate', seq: 77, fds: ['what'] }, [0])
@@ -46,7 +46,7 @@ test('an order of a newer launcher is answered with unknown, and its descriptors
   expect(openFiles(program.pid)).toHaveLength(before)
 })
 
-test('a message whose descriptors do not match is refused, and they are closed', async () => {
+test('a message whose descriptors do not match is refused, and they are closed (I-10)', async () => {
   const { worker, program, listener } = await serving()
   const before = openFiles(program.pid).length
   const name = { listener, slot: 1 }

@@ -117,7 +117,7 @@ test('a pipe that nobody reads is left as it is', async () => {
   native.close(reader)
 })
 
-test('a launcher that dies does not take a candidate with it by EPIPE', async () => {
+test('a launcher that dies does not take a candidate with it by EPIPE (L-07)', async () => {
   const { program, reader } = await piped(10)
   launcher.die()
   native.close(reader)

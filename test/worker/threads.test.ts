@@ -8,7 +8,7 @@ import { fixture } from '../support/worker/program.js'
 let launcher: FakeLauncher
 afterEach(() => launcher.end())
 
-test('each thread that listens has a channel of its own and lives through it all', async () => {
+test('each thread that listens has a channel of its own and lives through it all (J-08)', async () => {
   launcher = new FakeLauncher()
   const ports = [await freePort(), await freePort()]
   const program = launcher.node(fixture('threads.cjs'), ports)

@@ -53,7 +53,7 @@ describe('behind a wrapper', () => {
     await isManaged([TEST_NODE, fixture('wrapper.mjs'), fixture('http.cjs'), String(port)], port)
   })
 
-  test('sh -c, and a wrapper of a wrapper', async () => {
+  test('sh -c, and a wrapper of a wrapper (A-22)', async () => {
     launcher = new FakeLauncher()
     const port = await freePort()
     const wrapper = `"${fixture('wrapper.cjs')}"`
@@ -67,7 +67,7 @@ describe('behind a wrapper', () => {
     await isManaged([TEST_NODE, bin('tsx'), fixture('typescript.ts'), String(port)], port)
   })
 
-  test("npm start, with the user's own NODE_OPTIONS", async () => {
+  test("npm start, with the user's own NODE_OPTIONS (J-05)", async () => {
     launcher = new FakeLauncher()
     const port = await freePort()
     const directory = mkdtempSync(join(tmpdir(), 'rr-npm-'))
@@ -83,7 +83,7 @@ describe('behind a wrapper', () => {
 })
 
 describe('what the program sees', () => {
-  test('nothing of us, nor do its threads; children inherit until it has claimed', async () => {
+  test('nothing of us, nor do its threads; children inherit until it has claimed (J-01)', async () => {
     launcher = new FakeLauncher({ claim: () => 'go' })
     const port = await freePort()
     const options = '--max-http-header-size=20000'
@@ -103,7 +103,7 @@ describe('what the program sees', () => {
   })
 })
 
-test('a second process of the same spawn is told so and listens by itself', async () => {
+test('a second process of the same spawn is told so and listens by itself (J-08)', async () => {
   launcher = new FakeLauncher({
     claim: () => 'go',
     greet: () => ({ type: 'refused', code: 'not-the-worker', message: 'pid 1 is the worker of this spawn' }),
