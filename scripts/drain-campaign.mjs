@@ -148,7 +148,11 @@ function section(part, done, resultOf) {
 
 ${text}
 
-    ${env.join('')}reuseport-run verify ${argvOf(first).join(' ')}
+<!-- not run: it is what the table was measured with -->
+
+\`\`\`sh
+${env.join('')}reuseport-run verify ${argvOf(first).join(' ')}
+\`\`\`
 
 ${table(
   HEAD,

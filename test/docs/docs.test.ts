@@ -323,6 +323,7 @@ describe('pages', () => {
     line
       .replace(/(^|\s)#.*$/, '')
       .replace(/^\$ /, '')
+      .replace(/ &\s*$/, '')
       .split(/&&|\|\||;| \| |[()]/)
       .map((part) => part.trim().split(/\s+/))
       .map((words) => words.slice(words.findIndex((word) => !/^[A-Z_]+=/.test(word))))
