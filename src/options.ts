@@ -65,6 +65,12 @@ export interface LauncherOptions {
   readonly hangTimeoutMs: number
   /** So long before it is killed, if another worker is well; 0: never. */
   readonly hangKillMs: number
+  /** A worker with more resident memory (bytes) is relieved by another one; undefined: it may have any. */
+  readonly maxMemory: number | undefined
+  /** One that is older, too; undefined: it may get as old as it likes. */
+  readonly maxAgeMs: number | undefined
+  /** How often both are looked at. */
+  readonly limitIntervalMs: number
   /** How a worker is asked whether it is well; undefined: it is not asked. */
   readonly health: HealthOptions | undefined
   /** What a new worker is asked before it is admitted; undefined: nothing. */
@@ -214,6 +220,10 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   hangTimeoutMs: 2_000,
   // gunicorn's; what an honest long computation may take is the program's to know.
   hangKillMs: 30_000,
+  maxMemory: undefined,
+  maxAgeMs: undefined,
+  // A worker that leaks 10 MB a second is 100 MB above its limit then; a look costs microseconds per worker.
+  limitIntervalMs: 10_000,
   health: undefined,
   warmup: undefined,
   env: {},

@@ -5,8 +5,11 @@ import { findWorkerUser, type WorkerUser } from '../worker-user.js'
 import { healthOptions } from './health.js'
 import { listenOptions, readyOptions } from './listen.js'
 import { type CommandLine, usage } from './parse.js'
-import { count, launcherName, ports, share, text, texts, timeOr, workers } from './values.js'
+import { count, launcherName, ports, share, size, text, texts, timeOr, workers } from './values.js'
 import { warmupOptions } from './warmup.js'
+
+/** A look at all workers takes its time, where there are hundreds. */
+const SHORTEST_INTERVAL_MS = 100
 
 /** What a launcher is to be, from the command line that starts it. Throws ERR_USAGE. */
 export function launcherOptions(
@@ -51,6 +54,9 @@ export function launcherOptions(
     udpLingerMs: udpLinger(time('udp-linger', DEFAULTS.udpLingerMs), time('drain-timeout', DEFAULTS.drainTimeoutMs)),
     hangTimeoutMs: time('hang-timeout', DEFAULTS.hangTimeoutMs),
     hangKillMs: time('hang-kill', DEFAULTS.hangKillMs),
+    maxMemory: size(text(values, 'max-memory'), 'max-memory'),
+    maxAgeMs: timeOr(values, 'max-age', DEFAULTS.maxAgeMs),
+    limitIntervalMs: Math.max(time('limit-interval', DEFAULTS.limitIntervalMs), SHORTEST_INTERVAL_MS),
     health,
     warmup: warmupOptions(values, health),
     env,

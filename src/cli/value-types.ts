@@ -1,7 +1,7 @@
 import { checkName } from '../runtime-dir.js'
 import type { OptionRow } from './option-table.js'
 import { usage } from './parse.js'
-import { clients, count, duration, ports, share, workers } from './values.js'
+import { clients, count, duration, ports, share, size, workers } from './values.js'
 
 // Loaded when such a value is given: a status must not pay for them.
 const canary = () => require('./canary.js') as typeof import('./canary.js')
@@ -87,6 +87,11 @@ const TYPES: Readonly<Record<string, ValueType>> = {
     noun: 'number from 1 to 1000',
     check: (given) => canary().times(given),
     schema: () => ({ type: 'number', minimum: 1, maximum: 1_000 }),
+  },
+  SIZE: {
+    noun: 'size',
+    check: (given, { name }) => size(given, name),
+    schema: () => ({ type: 'string', pattern: '^(?!0+(\\.0+)?[KMG]$)\\d{1,12}(\\.\\d+)?[KMG]$' }),
   },
   PORT: {
     noun: 'port',

@@ -23,6 +23,15 @@ export function share(given: string, option: string): number {
   throw usage(`--${option} ${JSON.stringify(given)} is no share`, 'Write 1% or 0.5%.')
 }
 
+/** "512M", "1.5G" as bytes: K, M and G are of 1024, as with PM2 and systemd. A bare number would leave open which of them it means. */
+export function size(given: string | undefined, option: string): number | undefined {
+  if (given === undefined) return undefined
+  const [, number, unit] = /^(\d+(?:\.\d+)?)([KMG])$/.exec(given) ?? []
+  const bytes = Math.round(Number(number) * { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }[unit as 'K'])
+  if (bytes > 0 && Number.isSafeInteger(bytes)) return bytes
+  throw usage(`--${option} ${JSON.stringify(given)} is no size`, 'Write 512M or 1.5G.')
+}
+
 export function count(text: string, option: string, least: number): number {
   const value = Number(text)
   if (/^\d+$/.test(text) && value >= least && value <= 1e9) return value

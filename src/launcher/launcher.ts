@@ -275,6 +275,7 @@ export class Launcher {
   #stepped(event: Event, before: State): void {
     const { queue, service, verdicts, prober, warmUps } = this.#parts
     if (before.phase === 'starting' && queue.state.phase === 'running') this.#isUp()
+    if (event.type === 'settings' || event.type === 'upgraded') this.#parts.watchLimits()
     service?.stepped(queue.state, verdicts.last)
     // Nothing that was decided before its end was known may outlast it: nobody else would stop its timers.
     if (event.type !== 'exited') return
@@ -284,6 +285,7 @@ export class Launcher {
 
   #isUp(): void {
     const { activation, queue } = this.#parts
+    this.#parts.watchLimits()
     tellSurroundings(this.#parts)
     if (activation.stored.length === 0) return
     const { workers } = this.#options

@@ -14,6 +14,7 @@ import type { EventStream } from './event-stream.js'
 import type { Foreign } from './foreign.js'
 import { Hands } from './hands.js'
 import { makeProber } from './health-checks.js'
+import type { Limits } from './limits.js'
 import type { Activation, NamedSocket } from './listen-fds.js'
 import { Notebook, type Notes } from './notebook.js'
 import type { NotifySocket } from './notify-socket.js'
@@ -90,6 +91,7 @@ export class Parts {
   readonly warmUps: WarmUps | undefined
   readonly control: ControlServer
   readonly hands: Hands
+  #limits: Limits | undefined
 
   /** `before`: what another image of this process has left. Throws ERR_ADDRESS. */
   constructor(options: LauncherOptions, given: Given, whole: Whole, before?: Image) {
@@ -251,9 +253,22 @@ export class Parts {
     }
   }
 
+  /** As the options have them by now. Loaded only when there are some. */
+  watchLimits(): void {
+    const { options } = this.renewals
+    const isAsked = options.maxMemory !== undefined || options.maxAgeMs !== undefined
+    if (this.#limits !== undefined) this.#limits.set(options)
+    else if (isAsked) {
+      const limits = require('./limits.js') as typeof import('./limits.js')
+      const { queue } = this
+      this.#limits = new limits.Limits(options, { state: () => queue.state, post: (event) => queue.post(event) })
+    }
+  }
+
   /** What is under way ends, and nothing of a worker's is held any more. */
   close(): void {
     this.timers.clear()
+    this.#limits?.close()
     this.hands.close()
     this.prober?.close()
     this.warmUps?.close()

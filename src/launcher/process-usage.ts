@@ -24,3 +24,15 @@ export function usageOf(pid: number): ProcessUsage | null {
     return null
   }
 }
+
+/** Milliseconds since its start, by a clock that nobody sets; null when it has ended, or /proc does not tell. */
+export function ageOf(pid: number): number | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const startedAt = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19])
+    const uptime = Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0])
+    return Math.round(uptime * 1_000 - (startedAt * 1_000) / TICKS_PER_SECOND)
+  } catch {
+    return null
+  }
+}

@@ -20,6 +20,9 @@ const RENEWABLE = [
   'migrate',
   'bakeMigrate',
   'parkMs',
+  'maxMemory',
+  'maxAgeMs',
+  'limitIntervalMs',
 ] as const satisfies readonly (keyof LauncherOptions)[]
 
 /**

@@ -35,10 +35,16 @@ export function statusOf(
   },
 ): Status {
   const workers = Object.values(state.workers)
-  const shown = (slot: number): Worker | undefined =>
-    workers.find(
+  const shown = (slot: number): Worker | undefined => {
+    const there = workers.filter(
       (worker) => worker.slot === slot && worker.generation === (state.slots[slot]?.working ?? worker.generation),
     )
+    return (
+      there.find((worker) => worker.state === 'serving' || worker.state === 'paused') ??
+      there.find((worker) => worker.state !== 'draining' && worker.state !== 'stopping') ??
+      there[0]
+    )
+  }
   return {
     schema: 1,
     name: facts.name,

@@ -39,12 +39,19 @@ function unapplied({ specs, queue }: Parts): string | null {
   return `the workers were taken over as they are: ${runs}. A reload starts the command of this launcher`
 }
 
+function tooBig({ generations, working }: Parts['queue']['state']): Status['warnings'] {
+  if (generations[working ?? -1]?.isTooBig !== true) return []
+  const text = 'a worker was above --max-memory right after its start: the limit is too low for this version'
+  return [{ code: 'max-memory-too-low', text }]
+}
+
 /** For `status`. */
 export function warnings(parts: Parts): Status['warnings'] {
   const { sockets, queue, renewals } = parts
   const runs = unapplied(parts)
   return [
     ...warningsOf(sockets.inodes(), Object.values(queue.state.listeners), renewals.options),
+    ...tooBig(queue.state),
     ...(runs === null ? [] : [{ code: 'not-applied', text: runs }]),
     ...(renewals.kept === undefined ? [] : [{ code: 'config-kept', text: renewals.kept }]),
   ]

@@ -46,6 +46,15 @@ export interface Config {
   readonly hangTimeout?: string | 0
   /** it is killed after this, and started again, if another worker is well; 0: never. Default: 30s */
   readonly hangKill?: string | 0
+  /**
+   * a worker with more resident memory than this, 512M or 1.5G, is relieved: another one of its version takes its place, and nothing
+   * is lost. Default: no limit
+   */
+  readonly maxMemory?: string
+  /** a worker that is as old is relieved in the same way, one after the other over the last fifth of this time. Default: no limit */
+  readonly maxAge?: string | 0
+  /** look at memory and age of the workers this often, if there is a limit. Default: 10s */
+  readonly limitInterval?: string | 0
   /** workers run as this user, without a way back; the launcher, which must be root, opens the sockets first. Default: as the launcher */
   readonly user?: string | number
   /** their group. Default: that of --user in the user database */

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import type { CanaryPlan } from '../../src/control-protocol.js'
-import type { Settings } from '../../src/launcher/brain/state.js'
+import type { Settings, Worker } from '../../src/launcher/brain/state.js'
 import { type Conduct, type Step, type Unstamped, World } from './world.js'
 
 /*
@@ -25,6 +25,7 @@ interface Move {
     | 'scale'
     | 'die'
     | 'upgrade'
+    | 'wear'
   readonly pick: number
 }
 
@@ -69,6 +70,7 @@ export function schedules(faults: boolean): fc.Arbitrary<Schedule> {
       { weight: 2, arbitrary: fc.constant('scale' as const) },
       { weight: 1, arbitrary: fc.constant('die' as const) },
       { weight: 1, arbitrary: fc.constant('upgrade' as const) },
+      { weight: 3, arbitrary: fc.constant('wear' as const) },
       { weight: faults ? 3 : 0, arbitrary: fc.constant('crash' as const) },
       { weight: faults ? 4 : 0, arbitrary: fc.constant('hang' as const) },
     ),
@@ -175,6 +177,8 @@ export function run(
       !state.steers || String(Object.values(state.listeners)[0]?.order) === String(world.group),
       'the order of the group is not known',
     )
+    // A worn worker is relieved by one other, one at a time, and never in a reload.
+    must(faultOfReliefs(state) === null, String(faultOfReliefs(state)))
     // No reload begins while a launcher is replaced: whoever takes over finds none that has only just begun.
     must(state.upgrade === null || state.run === null, 'a reload runs while the launcher is replaced')
     // Terms only grow, so that who comes after us knows the last word; at most three generations live.
@@ -225,6 +229,7 @@ export function run(
       slots = was.slots
       if (was.isResting) must(world.state.working === was.working, 'another generation is working after an adoption')
     } else if (move.do === 'upgrade') world.tell({ type: 'upgrade', caller: ++upgraders, reload: move.pick % 2 === 0 })
+    else if (move.do === 'wear') world.tell(wornEvent(anyone(), move.pick))
     else if (move.do === 'hang') world.freeze(anyone(), move.pick % 2 === 0)
     check()
   }
@@ -295,6 +300,22 @@ function expectAnswers({ verdicts, refusals, state }: World, callers: number): v
   const newest = Math.max(...verdicts.map(({ verdict }) => verdict.id))
   const last = verdicts.filter(({ verdict }) => verdict.id === newest).at(-1)?.verdict
   if (last !== undefined) expect(state.working).toBe(last.result === 'done' ? last.to : last.from)
+}
+
+function faultOfReliefs({ workers, slots, run }: World['state']): string | null {
+  const isThere = ({ state, role }: Worker): boolean =>
+    state !== 'draining' && state !== 'stopping' && state !== 'exited' && role !== 'latecomer'
+  const members = Object.values(workers).filter(
+    (worker) => isThere(worker) && slots[worker.slot]?.working === worker.generation,
+  )
+  const doubled = slots.filter((_, slot) => members.filter((worker) => worker.slot === slot).length > 1).length
+  if (doubled > 1) return 'two workers are relieved at once'
+  return doubled > 0 && run !== null ? 'a worker is relieved in a reload' : null
+}
+
+/** Its reliefs are for its age, or as it was too big from the start. */
+function wornEvent(worker: number, pick: number): Extract<Unstamped, { type: 'worn' }> {
+  return { type: 'worn', worker, why: pick % 3 === 0 ? 'memory' : 'age', is: 2, limit: 1, everyMs: 10_000 }
 }
 
 function canaryPlan(pick: number): CanaryPlan {

@@ -239,6 +239,21 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
   ['forgets which slots were being added', 'adopt.ts', '  resumeScale(draft)\n', ''],
   ['lets a latecomer stay', 'step.ts', '  settleLatecomers(draft)\n', ''],
   ['gives a latecomer a place', 'draft.ts', " && role !== 'latecomer'", ''],
+  ['relieves two workers at once', 'relief.ts', '|| relief !== undefined ||', '||'],
+  [
+    'relieves a worker in a reload',
+    'relief.ts',
+    '    draft.kill(fresh, null)\n    delete state.relief\n',
+    '    if (draft.at < 0) delete state.relief\n',
+  ],
+  [
+    'lets the worn one go before another serves',
+    'relief.ts',
+    "else if (fresh.state === 'serving') done",
+    "else if (fresh.state !== 'spawned') done",
+  ],
+  ['keeps the worn one', 'relief.ts', '  leave(draft, old)\n', ''],
+  ['adopts a relief and the worn one', 'adopt.ts', 'if (taken.has(worker.slot)) leave(draft, worker)', ''],
   ['adopts no sockets', 'adopt.ts', '  for (const listener of event.listeners) addListener(draft, listener)\n', ''],
   ['begins its terms anew', 'adopt.ts', '  state.term = Math.max(0, ...event.workers.map(({ term }) => term))\n', ''],
 ]

@@ -44,6 +44,7 @@ export function adopt(draft: Draft, event: Adoption): void {
   settleWord(draft, event.workers, newest)
   resumeScale(draft)
   decide(draft, newest)
+  leaveOneEach(draft)
   draft.log('info', 'launcher.adopted', {
     workers: event.workers.length,
     generation: newest,
@@ -250,6 +251,16 @@ function decide(draft: Draft, newest: number): void {
   const serves = (slot: number): boolean => inService.some((worker) => worker.generation === to && worker.slot === slot)
   const lacking = run.batch.find((slot) => !serves(slot))
   if (lacking !== undefined) fail(draft, run, `the worker of slot ${lacking} ended while there was no launcher`, [])
+}
+
+/** A relief that was just told to serve, and the worn worker beside it: nobody knows which is which, and one is enough. */
+function leaveOneEach(draft: Draft): void {
+  const taken = new Set<number>()
+  for (const worker of draft.members) {
+    if (worker.state !== 'serving') continue
+    if (taken.has(worker.slot)) leave(draft, worker)
+    taken.add(worker.slot)
+  }
 }
 
 const GONE = 'the launcher was killed before its workers had taken over'

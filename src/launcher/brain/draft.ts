@@ -40,9 +40,10 @@ export class Draft {
       .sort((a, b) => a.slot - b.slot)
   }
 
-  /** The living worker of a slot in a generation, unless it is on its way out. */
+  /** The living worker of a slot in a generation, unless it is on its way out; one that drains only if there is no other. */
   inSlot(generation: number | null, slot: number): Worker | undefined {
-    return this.of(generation).find((worker) => worker.slot === slot && worker.state !== 'stopping')
+    const there = this.of(generation).filter((worker) => worker.slot === slot && worker.state !== 'stopping')
+    return there.find(({ state }) => state !== 'draining') ?? there[0]
   }
 
   generation(number: number): Generation {

@@ -173,6 +173,14 @@ export type WorkerEvent = { readonly worker: number } & (
   | { readonly type: 'hung'; readonly ms: number; readonly doing: string | null }
   /** One of its threads has come back, or has only now come to us. */
   | { readonly type: 'rejoined'; readonly claims: readonly OfferedClaim[] }
+  /** It serves, and is above a limit: `is` and `limit` in bytes, or milliseconds. Said again and again for as long as it is, every `everyMs`. */
+  | {
+      readonly type: 'worn'
+      readonly why: 'memory' | 'age'
+      readonly is: number
+      readonly limit: number
+      readonly everyMs: number
+    }
   /** It turns again. */
   | { readonly type: 'heartbeat-back' }
   /** HTTP answers given since it was told to count, and how many of them had a status of 500 or more. */

@@ -5,6 +5,7 @@ import { beginCanary, newCanary, whyNoCanary } from './canary.js'
 import type { Draft } from './draft.js'
 import { leave } from './lanes.js'
 import { admit, forgetAdoptions } from './listeners.js'
+import { isRelieving } from './relief.js'
 import { isScalable } from './scale.js'
 import type { Caller, Run, RunWorker, Worker } from './state.js'
 import { answer, kindsInWords, leavingOf, verdictOf } from './verdict.js'
@@ -66,7 +67,7 @@ export function startWaiting(draft: Draft): void {
   const { state } = draft
   if (state.waiting === null || state.phase !== 'running' || state.working === null || state.upgrade !== null) return
   // Another number of slots comes first, or it would wait for as long as there are reloads; but not if it waits for a worker to get well.
-  if (state.run !== null || (state.scale !== null && isScalable(draft))) return
+  if (state.run !== null || (state.scale !== null && isScalable(draft)) || isRelieving(draft)) return
   state.settings = state.settingsOfNext ?? state.settings
   state.settingsOfNext = null
   const to = state.next.generation++

@@ -42,6 +42,8 @@ export interface State {
   scale: Scale | null
   /** The reload that runs; at most one. */
   run: Run | null
+  /** A worn worker is being replaced by another one of its generation; absent: none is. */
+  relief?: Relief
   /** Callers of the reload that waits; null when none does. */
   waiting: Caller[] | null
   /** Reloads whose verdict is given, but whose old workers are still draining. */
@@ -104,6 +106,8 @@ export interface Generation {
   state: GenerationState
   /** Listeners that its workers had when it became ready: what a successor and a respawn must claim. */
   listeners: ListenerKey[]
+  /** A worker of it was above --max-memory right after its start; absent: none was. */
+  isTooBig?: true
 }
 
 export interface Worker {
@@ -148,6 +152,10 @@ export interface Worker {
   lacks: string | null
   /** It says what it answers, for a canary. */
   isCounted: boolean
+  /** When it began to serve; absent: before this launcher was there, or not at all. */
+  since?: number
+  /** It was above --max-memory right after that. */
+  isTooBig?: true
   /** When it was told to drain. */
   drainsSince: number | null
   /** Why it was given up, when the launcher did that. */
@@ -207,6 +215,27 @@ export interface Slot {
   pausing: boolean
   /** It was added, and has not served yet. */
   isJoining: boolean
+  /** Absent: no worker of it was relieved so far. */
+  wear?: Wear
+}
+
+/** Of the reliefs of one slot. */
+export interface Wear {
+  /** How many in a row were of workers that were too big from the start. */
+  readonly early: number
+  /** How many in a row have failed, and until when none is tried. */
+  readonly failed: number
+  readonly until: number
+}
+
+export interface Relief {
+  readonly old: number
+  readonly fresh: number
+  readonly why: 'memory' | 'age'
+  /** Between two looks at the limits. */
+  readonly everyMs: number
+  /** The fresh one serves, the old one leaves. */
+  isDone: boolean
 }
 
 export interface Parked {

@@ -6,6 +6,7 @@ import type { Effect, Event } from './events.js'
 import { settleLanes } from './lanes.js'
 import { inheritanceOver, settleListeners } from './listeners.js'
 import { answeredOrder, looked, parkOver, settleParking, steerFailed } from './parking.js'
+import { settleRelief } from './relief.js'
 import { bakeOver, requestAbort, requestReload, resolved, settleReload, startWaiting } from './reload.js'
 import { requestScale, settleScale } from './scale.js'
 import { begin, settleStart } from './start.js'
@@ -26,6 +27,7 @@ export function step(before: State, event: Event): { state: State; effects: Effe
   settleStart(draft)
   settleReload(draft)
   settleCanary(draft)
+  settleRelief(draft)
   settleScale(draft)
   startUpgrade(draft)
   startWaiting(draft)

@@ -1,6 +1,7 @@
 import type { UpgradeVerdict } from '../../control-protocol.js'
 import type { Draft } from './draft.js'
 import type { Event } from './events.js'
+import { isRelieving } from './relief.js'
 import { requestReload, startWaiting } from './reload.js'
 import type { Upgrade } from './state.js'
 
@@ -25,6 +26,7 @@ const STOPPED = 'the launcher stops'
 export function startUpgrade(draft: Draft): void {
   const { state } = draft
   if (state.upgradeWaiting === null || state.upgrade !== null || state.run !== null || state.phase !== 'running') return
+  if (isRelieving(draft)) return
   state.upgrade = state.upgradeWaiting
   state.upgradeWaiting = null
   draft.log('info', 'upgrade.started')

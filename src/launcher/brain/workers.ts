@@ -21,6 +21,7 @@ import {
   released,
 } from './listeners.js'
 import { mark, noteWarmup, remark, settleOutcome } from './marks.js'
+import { worn } from './relief.js'
 import { NO_SLOT, type Worker } from './state.js'
 import { kindsInWords } from './verdict.js'
 
@@ -254,6 +255,7 @@ function acked(draft: Draft, worker: Worker, event: Of<'acked'>): void {
 
 function serve(draft: Draft, worker: Worker): void {
   worker.state = 'serving'
+  worker.since = draft.at
   worker.failure = null
   // A candidate may be admitted in the moment before its program gives up over the listener that it lacks.
   if (worker.role === 'first' || worker.role === 'respawn') worker.lacks = null
@@ -480,6 +482,7 @@ const always = {
   'heartbeat-back': heartbeatBack,
   hung,
   answered: ignore,
+  worn: ignore,
   'closed-early': ignore,
 }
 const before = {
@@ -550,6 +553,7 @@ const TABLE = {
     'listen-failed': listenFailedServing,
     probed: probedServing,
     answered,
+    worn,
     drained: ignore,
     'drain-late': ignore,
     'kill-late': ignore,
