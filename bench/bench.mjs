@@ -1,0 +1,94 @@
+/**
+ * `npm run bench [-- part…] [--rounds N] [--smoke] [--table] [--out docs/benchmarks.md]`: this package beside what else serves HTTP, the same
+ * program, clients and machine, in turns: A B C, B C A …; medians, and ratios within a round. Without names all parts. Results are kept as
+ * JSON beside the page, part by part; `--table` writes the page of what is there. `--smoke`: as short as it can be, to see that it runs.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism, cpus, release } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { root, run } from '../scripts/build.mjs'
+import { provide } from './contenders/contenders.mjs'
+import { ratio, tableOf } from './figures.mjs'
+
+const NAMES = ['losses', 'throughput', 'reload', 'launch', 'descriptors']
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: 'string' },
+    smoke: { type: 'boolean', default: false },
+    table: { type: 'boolean', default: false },
+    out: { type: 'string', default: join(root, 'docs', 'benchmarks.md') },
+  },
+})
+const unknown = positionals.filter((name) => !NAMES.includes(name))
+if (unknown.length > 0) throw new Error(`no such part: ${unknown.join(', ')}; there are ${NAMES.join(', ')}`)
+const asked = NAMES.filter((name) => positionals.length === 0 || positionals.includes(name))
+const parts = Object.fromEntries(
+  await Promise.all(NAMES.map(async (name) => [name, await import(`./parts/${name}.mjs`)])),
+)
+const file = values.out.replace(/\.md$/, '.json')
+const results = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
+
+if (!values.table) {
+  run(process.execPath, ['scripts/build.mjs'])
+  provide(asked.flatMap((name) => [...parts[name].contenders, ...(parts[name].needs ?? [])]))
+  for (const name of asked) {
+    results[name] = measure(name, parts[name])
+    writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`)
+  }
+}
+writeFileSync(values.out, page())
+console.error(`written: ${values.out}`)
+
+function measure(name, part) {
+  const rounds = Number(values.rounds ?? (values.smoke ? 1 : part.rounds))
+  const [found, versions] = [{}, {}]
+  for (let round = 0; round < rounds; round++) {
+    for (let turn = 0; turn < part.contenders.length; turn++) {
+      const contender = part.contenders[(round + turn) % part.contenders.length]
+      console.error(`${name}, round ${round + 1} of ${rounds}: ${contender}`)
+      const order = { part: name, contender, round, plan: values.smoke ? part.smoke : part.plan }
+      const said = execFileSync(process.execPath, [join(import.meta.dirname, 'one.mjs'), JSON.stringify(order)], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'inherit'],
+        maxBuffer: 2 ** 26,
+      })
+      const one = JSON.parse(said)
+      versions[contender] = one.version
+      found[contender] ??= []
+      found[contender].push(one.found)
+    }
+  }
+  return { found, versions, rounds, node: process.version, commit: commit() }
+}
+
+/** Of what is measured. */
+function commit() {
+  const git = (...words) => execFileSync('git', words, { cwd: root, encoding: 'utf8' }).trim()
+  const isClean = git('status', '--porcelain', 'src', 'native') === ''
+  return git('log', '-1', '--format=%h') + (isClean ? '' : '-dirty')
+}
+
+function page() {
+  const there = NAMES.filter((name) => results[name] !== undefined)
+  const goals = there.flatMap((name) => parts[name].goals(results[name].found))
+  const rows = goals.map(({ goal, target, value, met }) => [goal, target, ratio(value), met ? 'yes' : '**no**'])
+  const sections = there.map((name) => {
+    const { found, versions, rounds, node, commit } = results[name]
+    const who = Object.entries(versions).map(([contender, version]) => `${contender} ${version}`.trim())
+    return `\n## ${parts[name].title}\n\nNode ${node}, commit ${commit}, medians of ${rounds} rounds. ${who.join(', ')}.\n\n${parts[name].page(found)}`
+  })
+  return `# Benchmarks
+
+Written by \`npm run bench\` on Linux ${release()}, ${availableParallelism()} processors (${cpus()[0].model}), which the clients share with the contenders. Each contender
+runs [the same program](../examples/http/app.js) in a network namespace of its own, one after the other, again and again, each round in
+another order. Ratios are medians of ratios within a round.
+
+## Goals
+
+${tableOf(['', 'goal', 'measured', 'met'], rows)}
+${sections.join('')}`
+}

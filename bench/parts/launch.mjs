@@ -1,0 +1,67 @@
+// From nothing to the first answer, and what is in memory then.
+
+import { median, ms, ratio, tableOf } from '../figures.mjs'
+import { memoryOf, others, wakeUps } from '../usage.mjs'
+
+export const title = 'Launch, memory, rest'
+export const contenders = ['reuseport-run', 'reuseport-run, no heartbeat', 'plain node', 'node:cluster']
+export const rounds = 11
+export const plan = { restSeconds: 10 }
+export const smoke = { restSeconds: 0.2 }
+
+/** `launchMs`: from the start of the process to the end of the first answer. */
+export async function measure({ launchMs, contender, plan: { restSeconds }, round }) {
+  const supervisor = contender.pid
+  const found = { launchMs, total: memoryOf(others()), supervisor: memoryOf([supervisor]), wakes: null }
+  // Once is enough: it takes long, and hardly varies.
+  if (round > 0) return found
+  const before = wakeUps(supervisor)
+  await new Promise((done) => setTimeout(done, restSeconds * 1_000))
+  return { ...found, wakes: (wakeUps(supervisor) - before) / restSeconds }
+}
+
+export function page(found) {
+  const rows = Object.entries(found).map(([name, all]) => [
+    name,
+    ms(median(all.map(({ launchMs }) => launchMs))),
+    ratio(launch(found, name)),
+    ...['total', 'supervisor'].flatMap((whose) => ['pss', 'own'].map((key) => megabytes(all, whose, key).toFixed(1))),
+    all[0].wakes.toFixed(1),
+  ])
+  const head = [
+    '',
+    'first answer, ms',
+    'ratio',
+    'all: PSS, MB',
+    'private',
+    'supervisor: PSS, MB',
+    'private',
+    'wake-ups a second',
+  ]
+  return `${tableOf(head, rows)}\n`
+}
+
+const megabytes = (all, whose, key) => median(all.map((one) => one[whose][key])) / 1024
+
+function launch(found, name) {
+  const plain = found['plain node']
+  return median(found[name].map(({ launchMs }, round) => launchMs / plain[round].launchMs))
+}
+
+export function goals(found) {
+  const own = megabytes(found['reuseport-run'], 'supervisor', 'own')
+  const still = found['reuseport-run, no heartbeat'][0].wakes
+  const { wakes } = found['reuseport-run'][0]
+  const first = launch(found, 'reuseport-run')
+  return [
+    { goal: 'launch to first answer against plain `node app.js`', target: '≤ 1.6', value: first, met: first <= 1.6 },
+    { goal: 'private memory of the launcher, MB', target: '≤ 9', value: own, met: own <= 9 },
+    {
+      goal: 'wake-ups of an idle launcher in 10 s, `--hang-timeout 0`',
+      target: '0',
+      value: still * 10,
+      met: still === 0,
+    },
+    { goal: 'wake-ups a second of an idle launcher', target: '≤ 2', value: wakes, met: wakes <= 2 },
+  ]
+}
