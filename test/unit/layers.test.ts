@@ -120,7 +120,9 @@ describe('the source tree', () => {
       console.log(JSON.stringify([Object.keys(require.cache), process.moduleLoadList]))`
     const [files, modules] = JSON.parse(execFileSync(TEST_NODE, ['-e', script], { encoding: 'utf8' })) as string[][]
     expect(
-      files?.filter((file) => /\/launcher\/probe\/|\/launcher\/limits|notify-socket|service-|fd-store|heritage|stored-name/.test(file)),
+      files?.filter((file) =>
+        /\/launcher\/probe\/|\/launcher\/limits|notify-socket|service-|fd-store|heritage|stored-name/.test(file),
+      ),
     ).toEqual([])
     expect(modules?.filter((name) => / (tls|http2|child_process)$/.test(name))).toEqual([])
   })
