@@ -43,9 +43,10 @@ Napi::Value socketPair(const Napi::CallbackInfo& info) {
   return result;
 }
 
-/** False when it must be tried again: nothing was sent. */
+/** False when it must be tried again: nothing was sent, for want of room, of descriptors in flight, or of memory (ENOBUFS: sock_alloc_send_pskb). */
 Napi::Value taken(Napi::Env env, const Result<Done>& sent) {
-  if (sent.error() == EAGAIN || sent.error() == ETOOMANYREFS) return Napi::Boolean::New(env, false);
+  const int error = sent.error();
+  if (error == EAGAIN || error == ETOOMANYREFS || error == ENOBUFS || error == ENOMEM) return Napi::Boolean::New(env, false);
   unwrap(env, sent, "sendmsg");
   return Napi::Boolean::New(env, true);
 }

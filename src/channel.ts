@@ -2,8 +2,8 @@ import { MAX_FDS_PER_MESSAGE, type Native, type Poller, READABLE, WRITABLE } fro
 import { MAX_MESSAGE_BYTES } from './protocol.js'
 
 /**
- * sendMessage can refuse although the channel is writable: too many descriptors in flight (ETOOMANYREFS). Nothing tells when that ends,
- * so it is tried again after this time.
+ * sendMessage can refuse although the channel is writable: too many descriptors in flight (ETOOMANYREFS), no memory (ENOBUFS). Nothing
+ * tells when that ends, so it is tried again after this time.
  */
 const RETRY_MS = 20
 

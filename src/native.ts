@@ -60,8 +60,8 @@ export interface Native {
   // --- the channel -------------------------------------------------------------------------------------------------
   /**
    * sendmsg(2) of one packet with at most 253 descriptors (SCM_MAX_FD); RangeError above. `data` must not be empty: a packet
-   * without bytes looks like the end of the channel. Gives false on EAGAIN and ETOOMANYREFS: nothing was sent, try again
-   * when writable (EAGAIN) or later (ETOOMANYREFS: descriptors in flight over RLIMIT_NOFILE, kernel.md §7).
+   * without bytes looks like the end of the channel. Gives false when nothing was sent: try again
+   * when writable (EAGAIN) or later (ETOOMANYREFS: descriptors in flight over RLIMIT_NOFILE, kernel.md §7; ENOBUFS, ENOMEM).
    * MSG_NOSIGNAL: a closed peer is EPIPE, or ECONNRESET when it had not read everything.
    */
   sendMessage(fd: number, data: Uint8Array, fds: readonly number[]): boolean

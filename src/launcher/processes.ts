@@ -258,11 +258,11 @@ export class WorkerProcess {
     this.#partial = known.partial
     this.#ending = known.ending
     const { spawned, agent } = known
+    // Not watched before everything else is: what throws leaves nothing behind.
+    this.#stderr = known.stderr === null ? null : new this.#native.Poller(known.stderr, () => this.#copyStderr())
     this.#spawned = spawned === null ? null : this.#watch(known.pid, spawned, () => this.#spawnedEnded())
     this.#agent = agent === null ? null : this.#watch(agent.pid, agent.pidfd, () => this.#agentEnded())
-    if (known.stderr === null) return
-    this.#stderr = new this.#native.Poller(known.stderr, () => this.#copyStderr())
-    this.#stderr.start(READABLE)
+    this.#stderr?.start(READABLE)
   }
 
   static start(
@@ -278,8 +278,9 @@ export class WorkerProcess {
   ): WorkerProcess {
     const [reader, writer] = spec.fds === undefined ? native().pipe(true) : [null, null]
     const nothing = openSync('/dev/null', 'r')
+    let pid: number | null = null
     try {
-      const { pid, pidfd } = native().spawn({
+      const child = native().spawn({
         file: spec.file,
         argv: spec.argv,
         env: spec.env,
@@ -289,10 +290,13 @@ export class WorkerProcess {
         ...(spec.fds === undefined ? {} : { fds: spec.fds, pidVariable: 'LISTEN_PID' }),
         ...(spec.diesWithUs ? { diesWithParent: true } : {}),
       })
+      pid = child.pid
       const startedAt = new Date().toISOString()
-      const known = { worker, token, pid, startedAt, statusText: null, spawned: pidfd, agent: null, ending: null }
+      const known = { worker, token, pid, startedAt, statusText: null, spawned: child.pidfd, agent: null, ending: null }
       return new WorkerProcess({ ...known, stderr: reader, tail: [], partial: '' }, post)
     } catch (error) {
+      // It runs and cannot be watched: nobody would ever end it.
+      if (pid !== null) native().signalGroup(pid, constants.signals.SIGKILL)
       if (reader !== null) closeSync(reader)
       throw error
     } finally {
@@ -381,10 +385,16 @@ export class WorkerProcess {
   }
 
   #watch(pid: number, pidfd: number, ended: () => void): Watched {
-    const poller = new this.#native.Poller(pidfd, ended)
-    poller.start(READABLE)
-    poller.ref()
-    return { pid, pidfd, poller }
+    try {
+      const poller = new this.#native.Poller(pidfd, ended)
+      poller.start(READABLE)
+      poller.ref()
+      return { pid, pidfd, poller }
+    } catch (error) {
+      // The kernel's limit of what is watched (epoll(7), max_user_watches), or of memory.
+      this.#native.close(pidfd)
+      throw error
+    }
   }
 
   #unwatch(watched: Watched): void {
