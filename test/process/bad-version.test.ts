@@ -2,13 +2,16 @@ import { once } from 'node:events'
 import { cpSync, renameSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { expect, test } from 'vitest'
 import type { Verdict } from '../../src/control-protocol'
-import { expectRefused, expectUndone, type Scene } from '../support/bad-version'
+import { bothAnswer, expectRefused, expectUndone, type Scene } from '../support/bad-version'
 import { ask, Clients, type InHand, inHand, tryConnect } from '../support/clients'
 import { runCli, startLauncher, temporaryDirectory } from '../support/launcher'
 import { fixture, TEST_NODE } from '../support/paths'
 import { freePort } from '../support/ports'
+import { childrenOf, descriptorsOf } from '../support/processes'
+import { inject } from '../support/strace'
 import { until } from '../support/until'
 import { Versions } from '../support/versions'
 
@@ -249,18 +252,91 @@ test('bad, good, bad, good: by signal too (D-13)', async () => {
   await launcher.stop()
 })
 
-test('a candidate that is killed by a signal, in each state it can be in', async () => {
-  const { launcher, versions } = await start()
-  const pids = await launcher.pids()
-  versions.deploy('never-listens')
-  const verdict = launcher.reload()
-  const { workerPid } = await launcher.event('worker.spawned', ({ generation, slot }) => generation === 2 && slot === 1)
-  process.kill(workerPid as number, 'SIGKILL')
+test.each([
+  ['start', 'one', 'never-listens', []],
+  ['ready', 'says-so', 'never-says-so', ['--ready', 'message']],
+  ['probe', 'one', 'unwell hang', ['--health', '/healthz', '--health-timeout', '60s']],
+] as const)(
+  'a candidate that is killed in step %s: no other one is tried (A-04, A-05)',
+  async (step, good, bad, options) => {
+    const [port, versions] = [await freePort(), new Versions(good)]
+    const launcher = await startLauncher({
+      command: versions.command(port),
+      options: ['-n', '2', '--ready-timeout', '20s', ...options],
+      cwd: versions.directory,
+    })
+    const [clients, pids] = [new Clients(port), await launcher.pids()]
+    versions.deploy(bad)
+    const verdict = launcher.reload()
+    const { reload } = await launcher.when(
+      'both candidates are there',
+      (status) => status.reload?.step === step && status.reload.slots.every(({ newPid }) => newPid !== null),
+    )
+    const killed = reload?.slots[1]?.newPid as number
+    process.kill(killed, 'SIGKILL')
+    expect(await verdict).toMatchObject({
+      result: 'aborted',
+      step,
+      reason: expect.stringMatching(new RegExp(`slot 1 \\(pid ${killed}\\) was ended by SIGKILL`)),
+    })
+    expect(await launcher.pids()).toEqual(pids)
+    expect(launcher.events.filter(({ msg, generation }) => msg === 'worker.spawned' && generation === 2)).toHaveLength(
+      2,
+    )
+    expect((await clients.stop()).failures).toEqual([])
+    await launcher.stop()
+  },
+)
+
+test('a candidate that dies when it was told to accept, and its sibling does already: aborted (A-06)', async () => {
+  const { launcher, port, versions } = await start()
+  const [clients, pids] = [new Clients(port), await launcher.pids()]
+  versions.deploy('stops-at-admit now')
+  const verdict = launcher.reload('baked')
+  const { slot } = await launcher.event('worker.serving', ({ generation }) => generation === 2)
+  const { reload } = await launcher.status()
+  process.kill(reload?.slots[1 - (slot as number)]?.newPid as number, 'SIGKILL')
   expect(await verdict).toMatchObject({
     result: 'aborted',
-    reason: expect.stringMatching(new RegExp(`pid ${workerPid}\\) was ended by SIGKILL`)),
+    step: 'handover',
+    reason: expect.stringContaining('was ended by SIGKILL'),
   })
   expect(await launcher.pids()).toEqual(pids)
+  await launcher.when('one generation', ({ generations }) => generations.length === 1)
+  await bothAnswer(port, pids)
+  expect((await clients.stop()).failures).toEqual([])
+  await launcher.stop()
+})
+
+test.each([
+  ['clone', 'EAGAIN', 1],
+  ['clone', 'ENOMEM', 2],
+  ['pipe2', 'EMFILE', 1],
+  ['pipe2', 'ENFILE', 2],
+])(
+  '%s fails with %s, the time %i: refused, and nothing is left of it (G-01, G-02, G-04, G-06)',
+  async (call, errno, when) => {
+    const scene = await start()
+    scene.versions.deploy('two')
+    const strace = await inject(scene.launcher.pid, `${call}:error=${errno}:when=${when}`)
+    await expectRefused(scene, { step: 'start', reason: expect.stringContaining(errno) })
+    await strace.end()
+  },
+)
+
+test.each([1, 3])('a new worker that cannot be watched (epoll_ctl %i fails) does not live on (G-04)', async (when) => {
+  const { launcher } = await start()
+  const pids = await launcher.pids()
+  const fds = descriptorsOf(launcher.pid).size
+  const strace = await inject(launcher.pid, `epoll_ctl:error=ENOSPC:when=${when}`)
+  launcher.kill('SIGHUP')
+  expect(await launcher.event('reload.aborted')).toMatchObject({ reason: expect.stringContaining('ENOSPC') })
+  await strace.end()
+  await until('its own children are left', () =>
+    isDeepStrictEqual(new Set(childrenOf(launcher.pid).map(({ pid }) => pid)), new Set(pids)),
+  )
+  await until('no descriptor more', () => descriptorsOf(launcher.pid).size <= fds)
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
   await launcher.stop()
 })
 

@@ -153,6 +153,27 @@ test('an exit of a serving worker is no success either (A-19)', async () => {
   await launcher.stop()
 })
 
+test.each(['/throw', '/reject'])('a bug that nobody catches (%s): said, and another comes (A-10)', async (path) => {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    options: ['-n', '2'],
+    cwd: versions.directory,
+  })
+  const pids = await launcher.pids()
+  await expect(ask(port, path)).rejects.toThrow(/ECONNRESET|socket hang up/)
+  const { workerPid, ...exited } = await launcher.event('worker.exited')
+  expect(exited).toMatchObject({ code: 1, signal: null, level: 50 })
+  // Its stderr is the launcher's by then.
+  expect(launcher.errors.filter((line) => line.startsWith('Error: a bug of this version'))).toHaveLength(1)
+  const { slots } = await launcher.when('two serve', ({ state }) => state === 'serving')
+  const now = slots.map(({ worker }) => worker?.pid)
+  expect(now).not.toContain(workerPid)
+  expect(pids.filter((pid) => now.includes(pid))).toHaveLength(1)
+  await launcher.stop()
+})
+
 for (const [name, command] of [
   ['sh -c', (script: string) => ['sh', '-c', `${script}; exit $?`]],
   ['npm start', () => ['npm', 'start', '--silent']],

@@ -1,10 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { expect, test } from 'vitest'
 import { Clients } from '../support/clients'
-import { startLauncher, type TestLauncher } from '../support/launcher'
+import { startLauncher } from '../support/launcher'
 import { freePort } from '../support/ports'
 import { isAlive } from '../support/processes'
+import { inject } from '../support/strace'
 import { until } from '../support/until'
 import { Versions } from '../support/versions'
 
@@ -21,13 +20,6 @@ const CALLS = [
   ['waitid', 1] as const,
 ]
 
-async function attach(launcher: TestLauncher, call: string, when: number): Promise<ChildProcess> {
-  const words = ['-o', '/dev/null', '-e', `inject=${call}:signal=SIGKILL:when=${when}`, '-p', String(launcher.pid)]
-  const strace = spawn('strace', words, { stdio: ['ignore', 'ignore', 'pipe'] })
-  for await (const chunk of strace.stderr) if (String(chunk).includes('attached')) return strace
-  throw new Error('strace could not attach')
-}
-
 test('killed at a system call of a reload: whole again at the next start, whatever it was, and nobody notices (B-04)', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   let launcher = await startLauncher({
@@ -39,11 +31,9 @@ test('killed at a system call of a reload: whole again at the next start, whatev
   let deaths = 0
   for (const [call, when] of CALLS) {
     const { working } = await launcher.status()
-    const strace = await attach(launcher, call, when)
-    const gone = once(strace, 'exit')
+    const strace = await inject(launcher.pid, `${call}:signal=SIGKILL:when=${when}`)
     await launcher.reload('retired').catch(() => undefined)
-    strace.kill('SIGTERM')
-    await gone
+    await strace.end()
     if (launcher.isRunning && isAlive(launcher.pid)) continue
     deaths += 1
     await launcher.die()

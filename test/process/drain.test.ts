@@ -143,6 +143,8 @@ describe('a program that does not wait for its drain', () => {
       expect.stringMatching(new RegExp(`^slot 0 \\(pid ${old}\\): the program .* before its drain`)),
     ])
     expect(workers[0]).toMatchObject(name === 'SIGUSR1' ? { closed: 1, cut: 0 } : { closed: 0, cut: 1 })
+    // Nobody takes the place of one that leaves.
+    expect(launcher.events.filter(({ msg }) => msg === 'worker.spawned')).toHaveLength(2)
     await launcher.stop()
   })
 })

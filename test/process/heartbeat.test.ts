@@ -40,26 +40,31 @@ test('a worker whose event loop stands still is noticed, with how long and why; 
   expect(launcher.events.filter(({ msg }) => msg === 'worker.stuck')).toHaveLength(1)
 })
 
-test('a worker that hangs for long is killed and started again, and nobody who came meanwhile is lost', async () => {
-  const { launcher, port } = await start(['--hang-timeout', '200ms', '--hang-kill', '1s'])
-  const [pid, other] = (await launcher.pids()) as [number, number]
-  process.kill(pid, 'SIGSTOP')
-  await launcher.event('worker.stuck')
-  const clients = new Clients(port)
-  const hung = await launcher.event('worker.hung')
-  expect(hung).toMatchObject({
-    workerPid: pid,
-    reason: expect.stringMatching(/for 1\d\d\d ms: it is stopped \(SIGSTOP\)/),
-  })
-  const { slots } = await launcher.when(
-    'its successor serves',
-    (status) => status.state === 'serving' && status.slots[0]?.worker?.pid !== pid,
-  )
-  expect(slots[1]?.worker?.pid).toBe(other)
-  await clients.more(50)
-  expect((await clients.stop()).failures).toEqual([])
-  await launcher.stop()
-})
+test.each([
+  ['is stopped', /it is stopped \(SIGSTOP\)/],
+  ['computes', /it is busy \(/],
+])(
+  'a worker that %s for long is killed and started again, and nobody who came meanwhile is lost (A-13)',
+  async (what, why) => {
+    const { launcher, port } = await start(['--hang-timeout', '200ms', '--hang-kill', '1s'])
+    const pids = await launcher.pids()
+    if (what === 'computes') ask(port, '/spin').catch(() => {})
+    else process.kill(pids[0] as number, 'SIGSTOP')
+    const { workerPid: pid, slot } = await launcher.event('worker.stuck')
+    const clients = new Clients(port)
+    const hung = await launcher.event('worker.hung')
+    expect(hung).toMatchObject({ workerPid: pid, reason: expect.stringMatching(/for 1\d\d\d ms: /) })
+    expect(hung['reason']).toMatch(why)
+    const { slots } = await launcher.when(
+      'its successor serves',
+      (status) => status.state === 'serving' && status.slots[slot as number]?.worker?.pid !== pid,
+    )
+    expect(pids).toContain(slots[1 - (slot as number)]?.worker?.pid)
+    await clients.more(50)
+    expect((await clients.stop()).failures).toEqual([])
+    await launcher.stop()
+  },
+)
 
 test('one that is killed while it stands still does not seem to come back', async () => {
   const { launcher } = await start(['--hang-timeout', '200ms'])

@@ -8,6 +8,7 @@ import { runCli, startLauncher, type TestLauncher } from '../support/launcher'
 import { fixture } from '../support/paths'
 import { freePort } from '../support/ports'
 import { isAlive, type ListeningSocket, listeningInodes, listeningSockets } from '../support/processes'
+import { inject } from '../support/strace'
 import { until } from '../support/until'
 import { Versions } from '../support/versions'
 
@@ -26,8 +27,8 @@ async function start(options: { workers?: number; version?: string; more?: strin
   return { launcher, port, versions }
 }
 
-test('HUP and the verb replace every worker while no client notices', async () => {
-  const { launcher, port, versions } = await start()
+test.each([1, 2])('%i workers: HUP and the verb replace every one while no client notices (D-20)', async (workers) => {
+  const { launcher, port, versions } = await start({ workers })
   const clients = new Clients(port)
   await clients.more(50)
   const first = await launcher.pids()
@@ -195,6 +196,17 @@ test('a hundred HUPs within a second and a hundred callers: two runs cover them 
   const { failures, count } = await clients.stop()
   expect(failures).toEqual([])
   expect(count).toBeGreaterThan(100)
+  await launcher.stop()
+})
+
+test.each([1, 3, 6])('message %i that the kernel has no memory for is sent a moment later (G-06)', async (when) => {
+  const { launcher, port } = await start()
+  const clients = new Clients(port)
+  const strace = await inject(launcher.pid, `sendmsg:error=ENOBUFS:when=${when}`)
+  expect(await launcher.reload()).toMatchObject({ result: 'done', notes: [] })
+  await strace.end()
+  await clients.more(50)
+  expect((await clients.stop()).failures).toEqual([])
   await launcher.stop()
 })
 
