@@ -38,6 +38,8 @@ async function obey(line: Settled): Promise<number> {
       return (require('./config.js') as typeof import('./config.js')).config(line)
     case 'completion':
       return print((require('./completion.js') as typeof import('./completion.js')).completion(line.word as Shell))
+    case 'import-pm2':
+      return (require('./import-pm2.js') as typeof import('./import-pm2.js')).importPm2(line)
     case 'upgrade':
       return (require('./upgrade.js') as typeof import('./upgrade.js')).upgrade(line)
     case 'doctor':

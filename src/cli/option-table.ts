@@ -46,6 +46,7 @@ export type Verb =
   | 'events'
   | 'config'
   | 'completion'
+  | 'import-pm2'
 export const VERBS: readonly Verb[] = [
   'start',
   'reload',
@@ -58,6 +59,7 @@ export const VERBS: readonly Verb[] = [
   'doctor',
   'config',
   'completion',
+  'import-pm2',
 ]
 
 /** The words that come after a verb. */
@@ -609,6 +611,32 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'give the reload that runs up, or undo it, whatever step it is in',
   },
   {
+    name: 'out',
+    value: 'DIR',
+    group: 'order',
+    verbs: ['import-pm2'],
+    default: 'they are shown, but for values of the environment',
+    help: 'write the files into this directory; what is there already is not written over',
+    see: 'migrating-from-pm2.md#an-ecosystem-file',
+  },
+  { name: 'force', group: 'order', verbs: ['import-pm2'], help: 'it is written over' },
+  {
+    name: 'app',
+    value: 'NAME',
+    group: 'order',
+    verbs: ['import-pm2'],
+    default: 'all of them',
+    help: 'this program only',
+  },
+  {
+    name: 'env',
+    value: 'NAME',
+    group: 'order',
+    verbs: ['import-pm2'],
+    default: '`env` alone',
+    help: 'with `env_NAME`, as pm2 start --env NAME',
+  },
+  {
     name: 'timeout',
     value: 'TIME',
     group: 'order',
@@ -619,7 +647,7 @@ export const OPTIONS: readonly OptionRow[] = [
   {
     name: 'json',
     group: 'order',
-    verbs: ['reload', 'scale', 'status', 'upgrade', 'verify', 'doctor', 'config'],
+    verbs: ['reload', 'scale', 'status', 'upgrade', 'verify', 'doctor', 'config', 'import-pm2'],
     help: 'print JSON',
   },
   {

@@ -26,6 +26,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   const after = argv.slice(cut + 1)
   const before = argv.slice(0, cut)
   if (word === 'scale') return scaleLine(before, after)
+  if (word === 'import-pm2') return fileLine(word, before, after)
   const words = WORDS[word]
   if (words !== undefined) return wordLine(word, words, before, after)
   if (word !== 'start' && word !== 'verify' && word !== 'doctor') {
@@ -65,6 +66,16 @@ function wordLine(
   const command = more[rest.cut] === '--' ? more.slice(rest.cut + 1) : more.slice(rest.cut)
   if (command.length > 0 && !isLikeStart(verb)) throw usage(`${verb} ${word} takes no argument: ${command[0]}`)
   return { verb, values, command, word }
+}
+
+/** `import-pm2 --env production ecosystem.config.js`, and the options may come after the file. */
+function fileLine(verb: Verb, before: readonly string[], after: readonly string[]): CommandLine {
+  const { cut } = firstWord(after)
+  const file = after[cut] === '--' ? undefined : after[cut]
+  const values = strict([...before, ...after.slice(0, cut), ...after.slice(cut + 1)], verb)
+  if (values['help'] === true || values['version'] === true) return { verb, values, command: [] }
+  if (file === undefined) throw usage(`${verb} needs a file`, `For example: reuseport-run ${verb} ecosystem.config.js`)
+  return { verb, values, command: [file] }
 }
 
 /** "-1" is a number here and no option. */

@@ -82,6 +82,14 @@ export const VERB_TABLE: Readonly<Record<Verb, VerbRow>> = {
       'Exit code: 0, 2 if something cannot be meant; then all of it is said.',
     ],
   },
+  'import-pm2': {
+    form: 'import-pm2 [options] FILE',
+    summary: 'what an ecosystem file of PM2 is here, and what becomes of each field',
+    more: [
+      'Reads ecosystem.config.js (or .cjs, .mjs, .json, .yml), and says for each program what stands in the config file that takes its place, and what became of every field: taken over, differently, not needed, or left out, and what to do instead. --out writes the files; the environment goes into a file of its own that nobody else can read, and none of its values is shown.',
+      'Exit code: 0, 1 if something was left out, 2 if it cannot be read.',
+    ],
+  },
   completion: {
     form: 'completion bash|zsh|fish',
     summary: 'what a shell must know to complete these words',
