@@ -1,7 +1,7 @@
 /** One event in the launcher's log: a name ("worker.serving"), and facts as fields. */
 export type Log = (level: LogLevel, event: string, fields?: Fields) => void
 export type LogLevel = 'info' | 'warn' | 'error'
-type Fields = Readonly<Record<string, unknown>>
+export type Fields = Readonly<Record<string, unknown>>
 
 /** pino's numbers and field names, so that its tools read our lines. */
 const PINO_LEVELS = { info: 30, warn: 40, error: 50 } as const

@@ -79,6 +79,8 @@ export interface LauncherOptions {
   readonly env: Readonly<Record<string, string>>
   /** Files with the program's environment, read anew for each generation; a later one wins. */
   readonly envFiles: readonly string[]
+  /** Where the page is that shows how the launcher is; undefined: there is none. */
+  readonly statusPage: HttpAddress | undefined
   readonly logFormat: 'text' | 'json'
   /** Where the launcher's own lines go; undefined: to stderr. */
   readonly logFile: string | undefined
@@ -228,6 +230,7 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   warmup: undefined,
   env: {},
   envFiles: [],
+  statusPage: undefined,
   logFormat: 'text',
   logFile: undefined,
   watch: undefined,

@@ -1,12 +1,19 @@
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import type { HttpAddress } from '../options.js'
-import { usage } from './parse.js'
+import { type CommandLine, usage } from './parse.js'
+import { text } from './values.js'
 
 /** Bytes of sun_path (unix(7): 108 with its zero). */
 const LONGEST_PATH = 107
 const EXAMPLES =
   'Write 9090 or 127.0.0.1:9090 (this machine only), [::1]:9090, unix:/run/status.sock; or 0.0.0.0:9090, *:9090: everybody who can reach it.'
+
+/** Of an option that may be left out. Throws ERR_USAGE. */
+export function httpOption(values: CommandLine['values'], name: string): HttpAddress | undefined {
+  const given = text(values, name)
+  return given === undefined ? undefined : httpAddress(given, name)
+}
 
 /** Where the launcher itself answers: without a host that is this machine only, for others it must be said. Throws ERR_USAGE. */
 export function httpAddress(given: string, option: string): HttpAddress {

@@ -3,6 +3,7 @@ import type { Strategy } from '../control-protocol.js'
 import { DEFAULTS, type LauncherOptions, WATCH_DEFAULTS, type WatchOptions } from '../options.js'
 import { findWorkerUser, type WorkerUser } from '../worker-user.js'
 import { healthOptions } from './health.js'
+import { httpOption } from './http-address.js'
 import { listenOptions, readyOptions } from './listen.js'
 import { type CommandLine, usage } from './parse.js'
 import { count, launcherName, ports, share, size, text, texts, timeOr, workers } from './values.js'
@@ -62,6 +63,7 @@ export function launcherOptions(
     env,
     envFiles: texts(values, 'env-file'),
     ...orphanOptions(values),
+    statusPage: httpOption(values, 'status-page'),
     logFormat,
     logFile: logFile(text(values, 'log-file'), directory),
     watch,

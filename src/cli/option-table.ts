@@ -128,6 +128,15 @@ export const OPTIONS: readonly OptionRow[] = [
     see: 'log.md',
   },
   {
+    name: 'status-page',
+    value: 'ADDR',
+    group: 'launcher',
+    verbs: ['start'],
+    default: 'there is none',
+    help: 'a page for the browser that shows what happens, live; a port alone is for this machine only; 0.0.0.0:9090, unix:/run/status.sock',
+    see: 'status-page.md',
+  },
+  {
     name: 'orphan-timeout',
     value: 'TIME',
     group: 'launcher',

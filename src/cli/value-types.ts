@@ -137,7 +137,7 @@ const TYPES: Readonly<Record<string, ValueType>> = {
     check: (given) => listen().listenOption(given),
     schema: () => ({ type: 'string', pattern: '^([!-9;-~]+=)?((tcp|udp):|unix:/|fd:[!-9;-~])' }),
   },
-  '[HOST:]PORT': {
+  ADDR: {
     noun: 'address',
     check: (given, { name }) => httpAddress().httpAddress(given, name),
     schema: () => ({

@@ -17,13 +17,20 @@ interface Reader {
  */
 export class EventStream {
   readonly #readers = new Set<Reader>()
+  readonly #followers: Log[] = []
 
   /** The same log, and each event to the readers as well. */
   beside(next: Log): Log {
     return (level, event, fields) => {
       next(level, event, fields)
+      for (const follower of this.#followers) follower(level, event, fields)
       if (this.#readers.size > 0) this.#publish(jsonLine(level, event, fields))
     }
+  }
+
+  /** Each event from now on, to somebody in this process. */
+  follow(follower: Log): void {
+    this.#followers.push(follower)
   }
 
   /** false: there are too many already. */

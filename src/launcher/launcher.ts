@@ -104,6 +104,7 @@ export class Launcher {
       launcher = new Launcher(options, { ...given, runtime, specs, notes })
       launcher.#openListens()
       launcher.#writePidFile()
+      await launcher.#parts.http?.servers.open(log)
       const begin =
         notes === null || awaited.length === 0 ? launcher.#begin(left) : await launcher.#adopt(notes, awaited)
       await launcher.#parts.control.listen(runtime.controlSocket)
@@ -155,8 +156,9 @@ export class Launcher {
       saved === null ? undefined : meetServiceManager(takeServiceEnvironment({ ...saved.variables }), log, saved)
     const activation = { sockets: before.sockets.given, stored: [], refused: [] }
     const launcher = new Launcher(options, { ...told, runtime, specs, activation, service, notes: null }, before)
-    const { control, hands, prober, warmUps } = launcher.#parts
+    const { control, hands, http, prober, warmUps } = launcher.#parts
     control.resume(before.control)
+    http?.servers.resume(before.http)
     const to = { version: VERSION, node: process.version }
     launcher.#post({ type: 'upgraded', from: before.by, to, gapMs: now() - before.at })
     hands.resume(before.hands)
@@ -168,7 +170,7 @@ export class Launcher {
 
   #upgrade(): Promise<void> {
     const parts = this.#parts
-    const { queue, prober, warmUps, agents, control, processes, renewals } = parts
+    const { queue, prober, warmUps, agents, control, http, processes, renewals } = parts
     return upgrade({
       log: parts.log,
       directory: parts.specs.directory,
@@ -182,7 +184,12 @@ export class Launcher {
         prober?.resume()
         warmUps?.resume()
       },
-      isBusy: () => renewals.isBusy || agents.asks || control.isSending || parts.service?.isSending === true,
+      isBusy: () =>
+        renewals.isBusy ||
+        agents.asks ||
+        control.isSending ||
+        http?.servers.isBusy === true ||
+        parts.service?.isSending === true,
       giveUpWaiting: () => agents.giveUpAsking(),
       own: (pid) => processes.own(pid),
       post: (event) => this.#post(event),
@@ -273,10 +280,11 @@ export class Launcher {
 
   /** After each event. */
   #stepped(event: Event, before: State): void {
-    const { queue, service, verdicts, prober, warmUps } = this.#parts
+    const { queue, service, verdicts, http, prober, warmUps } = this.#parts
     if (before.phase === 'starting' && queue.state.phase === 'running') this.#isUp()
     if (event.type === 'settings' || event.type === 'upgraded') this.#parts.watchLimits()
     service?.stepped(queue.state, verdicts.last)
+    http?.stepped(queue.state)
     // Nothing that was decided before its end was known may outlast it: nobody else would stop its timers.
     if (event.type !== 'exited') return
     prober?.stop(event.worker)

@@ -14,6 +14,7 @@ import type { EventStream } from './event-stream.js'
 import type { Foreign } from './foreign.js'
 import { Hands } from './hands.js'
 import { makeProber } from './health-checks.js'
+import { type Http, makeHttp } from './http/http.js'
 import type { Limits } from './limits.js'
 import type { Activation, NamedSocket } from './listen-fds.js'
 import { Notebook, type Notes } from './notebook.js'
@@ -90,6 +91,7 @@ export class Parts {
   readonly prober: Prober | undefined
   readonly warmUps: WarmUps | undefined
   readonly control: ControlServer
+  readonly http: Http | undefined
   readonly hands: Hands
   #limits: Limits | undefined
 
@@ -138,6 +140,8 @@ export class Parts {
     this.prober = this.#makeProber(options)
     this.warmUps = options.warmup && new WarmUps(options.warmup, this.agents, (event) => this.queue.post(event))
     this.control = new ControlServer(whole.orders)
+    const { status } = whole.orders
+    this.http = makeHttp(options, { status, state: this.queue.state, events: given.events })
     this.hands = new Hands({ ...this, options, upgrade: whole.upgrade, end: whole.end })
   }
 
@@ -277,6 +281,7 @@ export class Parts {
     this.processes.close()
     this.sockets.closeAll()
     this.control.close()
+    this.http?.servers.close()
   }
 }
 

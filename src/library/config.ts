@@ -19,6 +19,11 @@ export interface Config {
   readonly logFile?: string
   /** the launcher's own lines on stderr. Default: text */
   readonly logFormat?: 'text' | 'json'
+  /**
+   * a page for the browser that shows what happens, live; a port alone is for this machine only; 0.0.0.0:9090, unix:/run/status.sock.
+   * Default: there is none
+   */
+  readonly statusPage?: number | string
   /** a worker whose launcher is gone, and that no other one has taken over by then, drains and ends. Default: never */
   readonly orphanTimeout?: string | 0
   /** workers are killed when their launcher dies, instead of serving on until the next one takes them over */

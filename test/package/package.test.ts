@@ -25,6 +25,7 @@ function install(): string {
     'README.md',
     'man/reuseport-run.1',
     'schema/config.json',
+    'web/status-page.html',
     'LICENSE',
     'CHANGELOG.md',
     'SECURITY.md',

@@ -19,7 +19,7 @@ const tcp = (port: number, host: string | null = '127.0.0.1'): HttpAddress => ({
 async function open(...uses: HttpUse[]): Promise<HttpServers> {
   const servers = new HttpServers(uses)
   onTestFinished(() => servers.close())
-  await servers.open()
+  await servers.open(() => {})
   return servers
 }
 

@@ -121,7 +121,9 @@ describe('the source tree', () => {
     const [files, modules] = JSON.parse(execFileSync(TEST_NODE, ['-e', script], { encoding: 'utf8' })) as string[][]
     expect(
       files?.filter((file) =>
-        /\/launcher\/probe\/|\/launcher\/limits|notify-socket|service-|fd-store|heritage|stored-name/.test(file),
+        /\/launcher\/probe\/|\/launcher\/limits|notify-socket|service-|fd-store|heritage|stored-name|\/status-page\/|\/http\/servers?\.js$/.test(
+          file,
+        ),
       ),
     ).toEqual([])
     expect(modules?.filter((name) => / (tls|http2|child_process)$/.test(name))).toEqual([])

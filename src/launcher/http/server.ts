@@ -7,7 +7,6 @@ import { native } from '../../native.js'
 import type { HttpAddress } from '../../options.js'
 import { addressError } from '../address-error.js'
 import { fdOf } from '../fd-of.js'
-import { type Check, fieldsOf, isFd, isText, listOf } from '../shape.js'
 import { isMeant } from './host.js'
 import { parseTarget } from './target.js'
 
@@ -25,7 +24,6 @@ export interface SavedServer {
   /** Connections that have said nothing yet. */
   readonly clients: readonly number[]
 }
-export const SAVED_SERVER: Check = fieldsOf({ address: isText, fd: isFd, clients: listOf(isFd) })
 
 /** A request says all it has to say in its head; whoever takes longer to send it is not our client. */
 const REQUEST_TIMEOUT_MS = 5_000

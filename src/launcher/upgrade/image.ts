@@ -8,6 +8,7 @@ import { SAVED_CHANNELS, type SavedChannels } from '../channels.js'
 import { SAVED_CONTROL, type SavedControl } from '../control-server.js'
 import type { SavedForeign } from '../foreign.js'
 import { SAVED_HANDS, type SavedHands } from '../hands.js'
+import type { SavedHttp } from '../http/servers.js'
 import type { SavedProber } from '../probe/prober.js'
 import { SAVED_PROCESSES, type SavedProcesses } from '../processes.js'
 import type { SavedService } from '../service/service-manager.js'
@@ -70,6 +71,8 @@ export interface Image {
   readonly service: SavedService | null
   readonly hands: SavedHands
   readonly control: SavedControl
+  /** What it says by HTTP of its own. */
+  readonly http: SavedHttp | null
   readonly signals: SavedSignals
   /** What is still to be written to stderr, in base64. */
   readonly stderr: string
@@ -79,6 +82,9 @@ export interface Image {
 const SAVED_FOREIGN: Check = fieldsOf({
   timers: pairsOf(isWhole, isNumber),
   doors: pairsOf(isWhole, fieldsOf({ fd: isFd, host: isText, port: isWhole })),
+})
+const SAVED_HTTP: Check = fieldsOf({
+  servers: listOf(fieldsOf({ address: isText, fd: isFd, clients: listOf(isFd) })),
 })
 const SAVED_SERVICE: Check = fieldsOf({
   variables: recordOf(isText),
@@ -160,6 +166,7 @@ const IMAGE: Check = fieldsOf({
   service: orNull(SAVED_SERVICE),
   hands: SAVED_HANDS,
   control: SAVED_CONTROL,
+  http: orNull(SAVED_HTTP),
   signals: fieldsOf({ hadTerminal: isFlag, interrupts: isWhole }),
   stderr: isText,
 })
@@ -205,7 +212,7 @@ export function parseImage(text: string): Image {
 
 /** Descriptors that must stay open. */
 export function descriptorsOf(image: Image): number[] {
-  const { lock, sockets, processes, channels, foreign, notify, control } = image
+  const { lock, sockets, processes, channels, foreign, notify, control, http } = image
   return [
     lock,
     ...[...sockets.given, ...sockets.stored].map(({ fd }) => fd),
@@ -218,6 +225,7 @@ export function descriptorsOf(image: Image): number[] {
     ...(notify === null ? [] : [notify]),
     control.fd,
     ...control.clients.map(({ fd }) => fd),
+    ...(http?.servers.flatMap(({ fd, clients }) => [fd, ...clients]) ?? []),
   ]
 }
 

@@ -32,6 +32,7 @@ export function save(parts: Parts): Image {
     service: parts.service?.save() ?? null,
     hands: parts.hands.save(),
     control: parts.control.save(),
+    http: parts.http?.servers.save() ?? null,
     signals: parts.saveSignals(),
     stderr: stderr.unwritten.toString('base64'),
   }
