@@ -8,7 +8,8 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, release } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { root, run } from '../scripts/build.mjs'
+import { buildTypeScript, root, run } from '../scripts/build.mjs'
+import { bundle } from '../scripts/bundle.mjs'
 import { provide } from './contenders/contenders.mjs'
 import { ratio, tableOf } from './figures.mjs'
 
@@ -34,11 +35,14 @@ const results = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
 
 if (!values.table) {
   run(process.execPath, ['scripts/build.mjs'])
+  // As it is shipped.
+  await bundle(root)
   provide(asked.flatMap((name) => [...parts[name].contenders, ...(parts[name].needs ?? [])]))
   for (const name of asked) {
     results[name] = measure(name, parts[name])
     writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`)
   }
+  buildTypeScript()
 }
 writeFileSync(values.out, page())
 console.error(`written: ${values.out}`)

@@ -1,10 +1,11 @@
 // npm `prepack`: prebuilds/linux-<arch>/{reuseport,shield}.<glibc|musl>.node, stripped, for the platform this runs on, and a dist/ that holds
-// what src/ compiles to and nothing older.
+// what src/ compiles to and nothing older, the launcher and the agent in one file each (`postpack` takes them apart again).
 
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { addon, buildAddon, buildTypeScript, root, run } from './build.mjs'
+import { bundle } from './bundle.mjs'
 
 // What a system has that can run the oldest Node we support: the official binaries are built for glibc 2.28 and need no younger
 // libstdc++ than came with it (GCC 8). The compiler of a release may be much younger, and one new symbol would shut those systems out.
@@ -26,6 +27,7 @@ for (const name of ['reuseport', 'shield']) {
 
 rmSync(join(root, 'dist'), { recursive: true, force: true })
 buildTypeScript()
+await bundle(root)
 
 function requireOldSymbols(file) {
   const symbols = execFileSync('objdump', ['-T', file], { encoding: 'utf8' })
