@@ -36,6 +36,9 @@ export interface Notes {
 /** Grows when a field changes its meaning. */
 const NOTES_VERSION = 1
 
+/** Until the next try to write what could not be written. */
+const RETRY_MS = 1_000
+
 /** null: there are none, or none that this launcher may believe. */
 export function readNotes(path: string): Notes | null {
   try {
@@ -70,7 +73,8 @@ export class Notebook {
   readonly #tokens = new Set<string>()
   #facts: Omit<Notes, 'tokens'> | null = null
   #signature = ''
-  #hasFailed = false
+  /** While what is there is out of date. */
+  #retry: NodeJS.Timeout | undefined
 
   constructor(path: string, log: Log) {
     this.#path = path
@@ -123,11 +127,14 @@ export class Notebook {
         mode: 0o600,
       })
       renameSync(next, this.#path)
-      this.#hasFailed = false
+      clearTimeout(this.#retry)
+      this.#retry = undefined
     } catch (error) {
-      // ENOSPC: the service goes on. What the next launcher could not know is what it says then.
-      if (!this.#hasFailed) this.#log('warn', 'notes.failed', { path: this.#path, reason: (error as Error).message })
-      this.#hasFailed = true
+      // ENOSPC: the service goes on. The next launcher would not know the workers that are in no notes, so they are written when there is room.
+      if (this.#retry === undefined)
+        this.#log('warn', 'notes.failed', { path: this.#path, reason: (error as Error).message })
+      clearTimeout(this.#retry)
+      this.#retry = setTimeout(() => this.#write(), RETRY_MS).unref()
     }
   }
 }

@@ -1,8 +1,11 @@
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ask, Clients, inHand } from '../support/clients'
-import { startLauncher, type TestLauncher } from '../support/launcher'
+import { startLauncher, TestLauncher } from '../support/launcher'
 import { freePort } from '../support/ports'
-import { descriptorsOf, factsOf, isAlive, listeningInodes, signal } from '../support/processes'
+import { childrenOf, descriptorsOf, factsOf, isAlive, listeningInodes, signal } from '../support/processes'
+import { inject } from '../support/strace'
 import { until } from '../support/until'
 import { Versions } from '../support/versions'
 
@@ -105,6 +108,46 @@ test.each([
     expect(await ask(port, '/version')).toBe('three')
   },
 )
+
+test('killed before its first workers are ready: the next one ends them, and begins anew (B-03)', async () => {
+  const [port, versions] = [await freePort(), new Versions('never-listens')]
+  const launcher = new TestLauncher({
+    command: versions.command(port),
+    options: ['-n', '2'],
+    cwd: versions.directory,
+  })
+  await launcher.event('worker.spawned', ({ slot }) => slot === 1)
+  const half = childrenOf(launcher.pid).map(({ pid }) => pid)
+  expect(half).toHaveLength(2)
+  await until('both wait', () => launcher.errors.filter((line) => line.includes('it only waits')).length === 2)
+  await launcher.die()
+  versions.deploy('one')
+  const next = await launcher.beside()
+  await gone(half)
+  expect(await next.pids()).toHaveLength(2)
+  expect(await ask(port, '/version')).toBe('one')
+  await next.stop()
+})
+
+test('killed after its notes could not be written for a while: all of its workers are known all the same (G-07)', async () => {
+  const { launcher, port, versions } = await start()
+  const full = await inject(launcher.pid, 'rename:error=ENOSPC:when=1+')
+  versions.deploy('two')
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  expect(await launcher.event('notes.failed')).toMatchObject({ reason: expect.stringContaining('ENOSPC') })
+  // What was there is whole.
+  const notes = join(launcher.directory, 'notes')
+  const { ino } = statSync(notes)
+  expect(JSON.parse(readFileSync(notes, 'utf8'))).toMatchObject({ asked: 2 })
+  await full.end()
+  await until('they are written', () => statSync(notes).ino !== ino)
+  expect(launcher.events.filter(({ msg }) => msg === 'notes.failed')).toHaveLength(1)
+  const pids = await launcher.pids()
+  await launcher.die()
+  const next = await launcher.next()
+  expect(await next.pids()).toEqual(pids)
+  expect(await ask(port, '/version')).toBe('two')
+})
 
 test('killed in the bake: it bakes once more, and the old ones go then (B-05)', async () => {
   const { launcher, port, versions } = await start(['--bake', '60s'])

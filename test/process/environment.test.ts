@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { getPriority } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ask, askJson } from '../support/clients'
@@ -8,6 +9,7 @@ import { fixture, TEST_NODE } from '../support/paths'
 import { freePort } from '../support/ports'
 import { childrenOf, descriptorsOf, factsOf, isAlive, marked } from '../support/processes'
 import { until } from '../support/until'
+import { Versions } from '../support/versions'
 
 interface Mirror {
   readonly env: Record<string, string>
@@ -95,6 +97,37 @@ test('each worker has a process group of its own, and nothing open but its stdio
     expect([theirs.get(1), theirs.get(2)]).toEqual([ours.get(1), ours.get(2)])
   }
   expect(new Set([factsOf(launcher.pid)?.group, ...pids]).size).toBe(3)
+  await launcher.stop()
+})
+
+test('limits, niceness and oom score are the launcher’s; who is not admitted yet is killed first for want of memory (D-18, G-13)', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const launcher = await startLauncher({
+    command: versions.command(port),
+    cwd: versions.directory,
+    under: ['prlimit', '--core=4096:8192', '--nofile=900:900', '--nproc=5000:6000', 'nice', '-n', '3'],
+  })
+  const limitsOf = (pid: number): string => readFileSync(`/proc/${pid}/limits`, 'utf8')
+  const nicenessOf = (pid: number): string =>
+    readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[16] ?? ''
+  const oomScoreOf = (pid: number): number => Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'))
+  const [pid] = (await launcher.pids()) as [number]
+  expect(limitsOf(pid)).toBe(limitsOf(launcher.pid))
+  expect(limitsOf(pid)).toMatch(/Max core file size +4096 +8192 /)
+  expect([nicenessOf(pid), nicenessOf(launcher.pid)]).toEqual(Array(2).fill(String(Math.min(19, getPriority() + 3))))
+  expect(oomScoreOf(pid)).toBe(oomScoreOf(launcher.pid))
+
+  versions.deploy('never-listens')
+  const verdict = launcher.reload()
+  const { workerPid } = await launcher.event('worker.spawned', ({ generation }) => generation === 2)
+  const more = Math.min(1_000, oomScoreOf(launcher.pid) + 200)
+  await until('it is expendable', () => oomScoreOf(workerPid as number) === more)
+  process.kill(workerPid as number, 'SIGKILL')
+  expect(await verdict).toMatchObject({ result: 'aborted' })
+  versions.deploy('two')
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  expect(oomScoreOf((await launcher.pids())[0] as number)).toBe(oomScoreOf(launcher.pid))
   await launcher.stop()
 })
 

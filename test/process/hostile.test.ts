@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Native } from '../../src/native'
-import { ask } from '../support/clients'
+import { ask, Clients } from '../support/clients'
 import { startLauncher, type TestLauncher } from '../support/launcher'
 import { fixture } from '../support/paths'
 import { freePort } from '../support/ports'
@@ -111,6 +111,45 @@ test('clients of the control socket that never speak, or go away half-way (I-06)
   )
   await expectUnharmed(scene)
 })
+
+test('three hundred clients that stay: no more than 128 are kept, a reload by signal goes on, and orders are heard afterwards (I-07)', async () => {
+  const scene = await start()
+  const path = join(scene.launcher.directory, 'control.sock')
+  let closed = 0
+  const silent = Array.from({ length: 300 }, () =>
+    connect(path)
+      .on('error', () => {})
+      .on('close', () => closed++),
+  )
+  await until('the rest is sent away', () => closed >= 300 - 128)
+  expect(descriptorsOf(scene.launcher.pid).size).toBeLessThanOrEqual(scene.fds + 128)
+  scene.launcher.kill('SIGHUP')
+  await scene.launcher.event('reload.retired', ({ id }) => id === 2)
+  for (const socket of silent) socket.destroy()
+  await until('its descriptors are closed', () => descriptorsOf(scene.launcher.pid).size <= scene.fds)
+  await expectUnharmed(scene)
+})
+
+test('orders without a pause, from eight clients at once: a reload goes on, and no client of the program notices (I-17)', async () => {
+  const { launcher, port } = await start()
+  const clients = new Clients(port)
+  let isOver = false
+  let asked = 0
+  const storm = Array.from({ length: 8 }, async () => {
+    while (!isOver) {
+      expect((await say(join(launcher.directory, 'control.sock'), STATUS)).startsWith('HTTP/1.1 200 OK')).toBe(true)
+      asked += 1
+    }
+  })
+  for (const id of [2, 3]) expect(await launcher.reload()).toMatchObject({ id, result: 'done' })
+  await until('many have asked', () => asked > 100)
+  isOver = true
+  await Promise.all(storm)
+  expect((await clients.stop()).failures).toEqual([])
+  await launcher.stop()
+})
+
+const STATUS = 'GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
 
 test('a client that never speaks does not keep the launcher from ending', async () => {
   const { launcher } = await start()

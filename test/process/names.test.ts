@@ -181,6 +181,15 @@ test('no launcher: exit 3, with every place that was searched', async () => {
   }
 })
 
+test('a relative XDG_RUNTIME_DIR is passed over, as its rules want it (H-08)', async () => {
+  const run = await runCli(['status', '--name', 'nobody'], {
+    cwd: temporaryDirectory(),
+    env: { XDG_RUNTIME_DIR: 'session', RUNTIME_DIRECTORY: undefined },
+  })
+  expect(run).toMatchObject({ code: 3, stderr: expect.stringContaining('/tmp/reuseport-run-') })
+  expect(run.stderr).not.toContain('session')
+})
+
 test('names that cannot name a launcher (H-06)', async () => {
   const versions = new Versions()
   const runtime = join(temporaryDirectory(), 'run')

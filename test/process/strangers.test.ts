@@ -1,9 +1,12 @@
+import { spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import type { Native } from '../../src/native'
-import { startLauncher, type TestLauncher } from '../support/launcher'
+import { runCli, startLauncher, type TestLauncher, temporaryDirectory } from '../support/launcher'
 import { freePort } from '../support/ports'
 import { listeningInodes } from '../support/processes'
+import { until } from '../support/until'
 import { Versions } from '../support/versions'
 
 const { native } = createRequire(import.meta.url)('../../dist/native.js') as { native: () => Native }
@@ -84,3 +87,46 @@ test('no canary beside a stranger: its share would not be certain', async () => 
   expect((await launcher.status()).generations).toHaveLength(1)
   await launcher.stop()
 })
+
+const BESIDE = `
+import socket, errno, sys
+one = socket.socket()
+one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+try:
+    one.bind(('0.0.0.0', int(sys.argv[1])))
+    one.listen(16)
+    print('listens', flush=True)
+    sys.stdin.read()
+except OSError as error:
+    print(errno.errorcode[error.errno])`
+
+test.runIf(process.geteuid?.() === 0)(
+  'another user can neither join us nor be joined, with SO_REUSEPORT too (F-02)',
+  async () => {
+    const port = await freePort()
+    const other = async (): Promise<{ pid: number | undefined; said: string }> => {
+      const words = ['--reuid=65534', '--regid=65534', '--clear-groups', 'python3', '-c', BESIDE, String(port)]
+      // Not what root alone has in its PATH.
+      const env = { PATH: '/usr/local/bin:/usr/bin:/bin' }
+      const child = spawn('setpriv', words, { env, stdio: ['pipe', 'pipe', 'inherit'] })
+      onTestFinished(() => void child.kill('SIGKILL'))
+      let said = ''
+      child.stdout.on('data', (data) => {
+        said += data
+      })
+      await until('it says what became of it', () => said.endsWith('\n'))
+      return { pid: child.pid, said }
+    }
+    const launcher = await start(port)
+    expect(await other()).toMatchObject({ said: 'EADDRINUSE\n' })
+    await launcher.stop()
+
+    const first = await other()
+    expect(first.said).toBe('listens\n')
+    const versions = new Versions()
+    const run = await runCli(['--runtime-dir', join(temporaryDirectory(), 'run'), '--', ...versions.command(port)], {
+      cwd: versions.directory,
+    })
+    expect(run).toMatchObject({ code: 1, stderr: expect.stringContaining(`in use: held by pid ${first.pid}`) })
+  },
+)

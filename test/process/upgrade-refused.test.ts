@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   copyFileSync,
@@ -172,5 +173,27 @@ test('a Node that is not there any more, or cannot be executed (C-01)', async ()
     reason: expect.stringMatching(/^the new launcher cannot be started: execve ENOEXEC/),
   })
   expect(await ask(port)).not.toBe('')
+  await launcher.stop()
+})
+
+test('without a descriptor it is refused, and done when there is one again (C-03)', async () => {
+  const [port, versions] = [await freePort(), new Versions()]
+  const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory })
+  const client = await launcher.control()
+  expect(await client.upgrade()).toMatchObject({ result: 'done' })
+  const pids = await launcher.pids()
+  const limit = (descriptors: number): void =>
+    void execFileSync('prlimit', ['--pid', String(launcher.pid), `--nofile=${descriptors}:`])
+  const open = descriptorsOf(launcher.pid)
+  let free = 0
+  while (open.has(free)) free += 1
+  limit(free)
+  launcher.kill('SIGUSR2')
+  expect(await launcher.event('upgrade.refused')).toMatchObject({ reason: expect.stringContaining('EMFILE') })
+  limit(1_024)
+  await until('no descriptor more', () => descriptorsOf(launcher.pid).size <= open.size)
+  expect(await client.upgrade()).toMatchObject({ result: 'done' })
+  expect(await launcher.pids()).toEqual(pids)
+  expect(await ask(port)).toBe(String(pids[0]))
   await launcher.stop()
 })
