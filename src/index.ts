@@ -21,5 +21,6 @@ export { type BindReusePortOptions, bindReusePort } from './library/bind-reuse-p
 export { type Config, defineConfig } from './library/config.js'
 export { type ListenReusePortOptions, listenReusePort } from './library/listen-reuse-port.js'
 export type { Inherited, ListenerEvents, ReusePortListener, ReusePortSocket } from './library/listener.js'
-export type { DrainCounts } from './meeting.js'
+export { shareMetrics } from './library/share-metrics.js'
+export type { DrainCounts, MetricsRegistry } from './meeting.js'
 export { VERSION } from './version.js'

@@ -29,6 +29,20 @@ export function readNetworkCounters(): NetworkCounters | null {
   }
 }
 
+/**
+ * Connections that waited in a socket that was closed, and went to another one of its group, or could not (net.ipv4.tcp_migrate_req); null
+ * where /proc does not tell.
+ */
+export function readMigrations(): { readonly success: number; readonly failure: number } | null {
+  try {
+    const extended = table('/proc/thread-self/net/netstat', 'TcpExt')
+    const [success, failure] = [extended.get('TCPMigrateReqSuccess'), extended.get('TCPMigrateReqFailure')]
+    return success === undefined || failure === undefined ? null : { success, failure }
+  } catch {
+    return null
+  }
+}
+
 /** These files pair a line of names with a line of values, both led by the group's name. */
 function table(file: string, group: string): Map<string, number> {
   const [names, values] = readFileSync(file, 'latin1')

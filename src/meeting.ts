@@ -11,6 +11,21 @@ export const MEETING: unique symbol = Symbol.for('reuseport-run.meeting')
 /** Grows when something here changes its meaning; fields are only added within a version. */
 export const MEETING_VERSION = 1
 
+/** Of the registries that a program shares. A set of them, under this symbol of the registry, per thread; not enumerable. */
+const REGISTRIES: unique symbol = Symbol.for('reuseport-run.registries')
+
+/** A registry of prom-client, or of anything else that has this. */
+export interface MetricsRegistry {
+  getMetricsAsJSON(): Promise<readonly unknown[]> | readonly unknown[]
+}
+
+/** Those that the program shares: the library puts them there, the agent looks when it is asked. */
+export function sharedRegistries(): Set<MetricsRegistry> {
+  const here = globalThis as { [REGISTRIES]?: Set<MetricsRegistry> }
+  if (here[REGISTRIES] === undefined) Object.defineProperty(here, REGISTRIES, { value: new Set() })
+  return here[REGISTRIES] as Set<MetricsRegistry>
+}
+
 /** What the agent offers, from before the program's first line on. */
 export interface Meeting {
   readonly version: number

@@ -86,6 +86,8 @@ export interface LauncherOptions {
   readonly logFile: string | undefined
   /** Reload when these change; undefined: when it is told to. */
   readonly watch: WatchOptions | undefined
+  /** Where metrics are shown to Prometheus; undefined: nowhere. */
+  readonly metrics: HttpAddress | undefined
 }
 
 export interface WatchOptions {
@@ -234,4 +236,5 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   logFormat: 'text',
   logFile: undefined,
   watch: undefined,
+  metrics: undefined,
 }

@@ -224,7 +224,7 @@ export interface AckResult {
   readonly speaks?: Speaks
   /** `pause`, `drain`, `connections`: those open on the managed servers at that moment. */
   readonly connections?: number
-  /** `connections` with `watchMs`: HTTP answers since counting began. Absent: they are not counted, or are those of node:cluster children. */
+  /** `connections` with `watchMs`, or after `figures`: HTTP answers since counting began. Absent: they are not counted, or are those of node:cluster children. */
   readonly requests?: number
   /** `shutdown`: the program listens for messages. */
   readonly heard?: boolean
@@ -346,6 +346,11 @@ export type Order =
    * began; nothing of it is left when nobody has asked for so long.
    */
   | { readonly type: 'connections'; readonly seq: number; readonly watchMs?: number }
+  /**
+   * Count answers from now on, and write what you know of yourself (figures.ts) into the attached file, which is the first time's: now, and
+   * when you have drained. Refused: what the program's own registries say could not be had.
+   */
+  | { readonly type: 'figures'; readonly seq: number; readonly fds: readonly ['figures'] | readonly [] }
   /** Answer: that is all. Whoever does not has an event loop that does not turn. */
   | { readonly type: 'ping'; readonly seq: number }
   /** Send back a copy of every socket you hold, in `sockets` messages; then ack. */

@@ -25,7 +25,7 @@ import { native } from './native.js'
 import { asUser, type WorkerUser } from './worker-user.js'
 
 /**
- * Where a launcher lives on this machine: `<runtime directory>/<name>/` with `lock`, `pid`, `notes`, `control.sock`, `channel.sock`,
+ * Where a launcher lives on this machine: `<runtime directory>/<name>/` with `lock`, `pid`, `notes`, `metrics`, `control.sock`, `channel.sock`,
  * and `notify.sock` if workers are to say that they are ready by it. Where workers run as another user, what is for them lies in a directory
  * of its own, `w/`: their group may search it, and write to the sockets in it; all that is above it can be passed through and no more.
  *
@@ -42,6 +42,8 @@ export interface RuntimeDir {
   letWorkersIn(socket: string): void
   /** What its successor has to know, if it is killed. */
   readonly notes: string
+  /** What it has counted (`--metrics`), for the same one. */
+  readonly metrics: string
   /** Path of a socket on which a health command reaches this worker; its directory is there. */
   healthSocket(worker: number): string
   /** Descriptor of the lock. */
@@ -152,7 +154,7 @@ export function heldRuntimeDir(
   const release = (keeps?: 'notes'): void => {
     if (released) return
     released = true
-    const notes = keeps === 'notes' ? [] : ['notes', 'notes~'].map(at)
+    const notes = keeps === 'notes' ? [] : ['notes', 'notes~', 'metrics', 'metrics~'].map(at)
     for (const file of [...filesIn(directory), ...notes]) rmSync(file, { force: true, recursive: true })
     // The lock file goes while the lock is held: a newcomer that opened it before sees another inode at the path and tries again.
     rmSync(at('lock'), { force: true })
@@ -170,6 +172,7 @@ export function heldRuntimeDir(
       chmodSync(socket, user === undefined ? 0o600 : 0o660)
     },
     notes: at('notes'),
+    metrics: at('metrics'),
     healthSocket: (worker) => {
       if (!existsSync(workers('health'))) makeWorkers(workers('health'), 'make', user)
       return join(workers('health'), String(worker))

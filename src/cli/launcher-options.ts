@@ -67,6 +67,7 @@ export function launcherOptions(
     logFormat,
     logFile: logFile(text(values, 'log-file'), directory),
     watch,
+    metrics: httpOption(values, 'metrics'),
   }
 }
 

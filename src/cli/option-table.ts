@@ -137,6 +137,15 @@ export const OPTIONS: readonly OptionRow[] = [
     see: 'status-page.md',
   },
   {
+    name: 'metrics',
+    value: 'ADDR',
+    group: 'launcher',
+    verbs: ['start'],
+    default: 'nothing is counted',
+    help: 'metrics for Prometheus at /metrics, of the launcher, its workers and their prom-client; /livez and /readyz; a port alone is for this machine only; 0.0.0.0:9400, unix:/run/metrics.sock',
+    see: 'metrics.md',
+  },
+  {
     name: 'orphan-timeout',
     value: 'TIME',
     group: 'launcher',

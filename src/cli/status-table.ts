@@ -18,14 +18,22 @@ interface Column {
   cell(slot: Status['slots'][number], worker: WorkerStatus | null): string
 }
 
-/** One line per slot, with as many columns as there is room for. Rates: since `before`; without one the processor time is the average. */
+/**
+ * One line per slot, with as many columns as there is room for. Rates: since `before`; without one the processor time is the average since the
+ * start of the worker, and with `averages` the requests are, too.
+ */
 export function slotTable(
   look: Look,
-  { before, width, pss }: { before: Look | null; width: number; pss: ReadonlyMap<number, number> },
+  {
+    before,
+    width,
+    pss,
+    averages = false,
+  }: { before: Look | null; width: number; pss: ReadonlyMap<number, number>; averages?: boolean },
 ): string[] {
   const { slots } = look.status
   if (slots.length === 0) return []
-  let columns = columnsOf(look, before, pss).map((column) => {
+  let columns = columnsOf(look, { before, pss, averages }).map((column) => {
     const cells = slots.map((slot) => column.cell(slot, slot.worker))
     return { ...column, cells, isEmpty: cells.every((cell) => cell === '-') }
   })
@@ -52,7 +60,10 @@ export function slotTable(
 
 const ALWAYS = 9
 
-function columnsOf({ status, at }: Look, before: Look | null, pss: ReadonlyMap<number, number>): Column[] {
+function columnsOf(
+  { status, at }: Look,
+  { before, pss, averages }: { before: Look | null; pss: ReadonlyMap<number, number>; averages: boolean },
+): Column[] {
   const queues = queuesOf(status)
   const earlier = new Map(before?.status.slots.flatMap(({ worker }) => (worker === null ? [] : [[worker.pid, worker]])))
   const seconds = before === null ? 0 : (at - before.at) / 1_000
@@ -118,7 +129,7 @@ function columnsOf({ status, at }: Look, before: Look | null, pss: ReadonlyMap<n
       'req/s',
       6,
       true,
-      ofWorker((worker) => rateOf(worker, earlier.get(worker.pid), seconds)),
+      ofWorker((worker) => (averages ? averageOf(worker, at) : rateOf(worker, earlier.get(worker.pid), seconds))),
     ),
     column('queue', 3, true, ({ slot }) => String(queues.get(slot) ?? '-')),
     column(
@@ -151,6 +162,12 @@ function cpuOf(
 function rateOf({ requests }: WorkerStatus, before: WorkerStatus | undefined, seconds: number): string | null {
   if (requests === null || before?.requests == null || seconds <= 0) return null
   return describeDecimal(Math.max(0, requests - before.requests) / seconds)
+}
+
+/** While they are counted from the start on (`--metrics`). */
+function averageOf({ requests, startedAt }: WorkerStatus, at: number): string | null {
+  const seconds = (at - Date.parse(startedAt)) / 1_000
+  return requests === null || seconds <= 0 ? null : describeDecimal(requests / seconds)
 }
 
 /** Connections that wait to be accepted, by slot, over all listeners. */

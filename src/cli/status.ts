@@ -56,7 +56,7 @@ function describeStatus(status: Status): string {
   // What is not read on a terminal is not cut.
   const width = process.stdout.isTTY ? process.stdout.columns || 80 : Number.POSITIVE_INFINITY
   const look = { status, at: Date.now() }
-  const table = slotTable(look, { before: null, width: width - 2, pss: pssOf(status) })
+  const table = slotTable(look, { before: null, width: width - 2, pss: pssOf(status), averages: true })
   const lines = [headline(look), ...indent(table), ...notes(look), ...leaving(status), ...listeners(status)]
   return `${[...lines, ...ends(status)].join('\n')}\n`
 }

@@ -1,5 +1,6 @@
 import type { Held, ListenerKey, Speaks } from '../protocol.js'
 import type { BrainOrder, ClaimAnswer } from './brain/events.js'
+import type { Told } from './figure-files.js'
 
 /**
  * Who speaks for the workers: their agents, by channels (channels.ts); or for programs that have none, a stand-in that knows what can be
@@ -23,6 +24,10 @@ export interface Agents {
   lastWords(worker: number): Held
   /** What each worker has to do; missing: not known. `watchMs`: they are to count their HTTP answers until they are asked again, for so long. */
   loads(watchMs?: number): Promise<ReadonlyMap<number, Load>>
+  /** From now on every worker counts what it answers, and writes what it knows of itself: told whenever it is read. */
+  measure(tell: (told: Told) => void): void
+  /** Has all of them do so now. Gives how many threads have not, within this time. */
+  look(withinMs: number): Promise<number>
   /** PM2's message in place of the stop signal; `heard`: the program listens for it. */
   shutdown(worker: number, answered: (heard: boolean) => void): void
   /** Whether something of our own, which the brain does not know, waits for an answer. */

@@ -20,6 +20,7 @@ import type { Agents, Connect, HandAnswer, Load } from './agents.js'
 import type { BrainOrder, ClaimAnswer } from './brain/events.js'
 import { now } from './clock.js'
 import type { NewEvent } from './event-queue.js'
+import type { FigureFiles, Told } from './figure-files.js'
 import { type Beat, type Patience, pingEveryMs, WakingClock } from './heartbeat.js'
 import { claimsOf, Offers, offeredOf } from './offers.js'
 import { Pending, SAVED_PENDING, type SavedPending } from './pending.js'
@@ -69,6 +70,8 @@ export class Channels implements Agents {
   readonly #all = new Set<WorkerChannel>()
   readonly #pending: Pending
   readonly #questions: Questions
+  /** With `--metrics`. */
+  #figures: FigureFiles | undefined
   readonly #terms: OrphanTerms | undefined
   readonly #knownTokens: ReadonlySet<string> | null
   /** Workers of a launcher that is gone. */
@@ -182,6 +185,7 @@ export class Channels implements Agents {
     clearTimeout(this.#beat)
     this.#poller.close()
     this.#native.close(this.#fd)
+    this.#figures?.close()
     for (const channel of this.#all) channel.close()
     this.#all.clear()
   }
@@ -245,6 +249,21 @@ export class Channels implements Agents {
 
   loads(watchMs?: number): Promise<Map<number, Load>> {
     return this.#questions.loads([...this.#all], watchMs)
+  }
+
+  /** Loaded only when it is asked for. */
+  measure(tell: (told: Told) => void): void {
+    const { FigureFiles } = require('./figure-files.js') as typeof import('./figure-files.js')
+    this.#figures = new FigureFiles(this.#pending, tell)
+    for (const channel of this.#joined()) this.#figures.begin(channel)
+  }
+
+  async look(withinMs: number): Promise<number> {
+    return (await this.#figures?.look(this.#joined(), withinMs)) ?? 0
+  }
+
+  #joined(): WorkerChannel[] {
+    return [...this.#all].filter(({ process }) => process !== null)
   }
 
   shutdown(worker: number, answered: (heard: boolean) => void): void {
@@ -434,6 +453,7 @@ export class Channels implements Agents {
       },
       lend && owner.stderrReader !== null ? [owner.stderrReader, 2] : [],
     )
+    this.#figures?.begin(channel)
     this.#post({ type: 'hello', worker: owner.worker, pid })
     if (hello.rejoin !== undefined) this.#rejoined(channel, owner.worker, hello.rejoin)
     // It may have lost its channel while it was stuck.
@@ -464,6 +484,7 @@ export class Channels implements Agents {
       channel.offer = null
       channel.process = process
       noteClaims(channel, rejoin)
+      this.#figures?.begin(channel)
     }
     for (const { channel, report } of offer.early) if (this.#all.has(channel)) this.#receive(channel, report, [])
   }
@@ -491,6 +512,7 @@ export class Channels implements Agents {
     else channel.heartbeat.end()
     this.#pending.closed(channel)
     if (process === null) return
+    this.#figures?.closed(channel)
     const left = this.#leftBehind.get(process.worker)
     if (channel.held !== null) this.#leftBehind.set(process.worker, addHeld([left ?? {}, channel.heldNow()]))
     if (channel.claims.size === 0) return

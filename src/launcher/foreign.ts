@@ -161,6 +161,13 @@ export class Foreign implements Agents {
     return Promise.resolve(new Map())
   }
 
+  /** They know nothing of us. */
+  measure(): void {}
+
+  look(): Promise<number> {
+    return Promise.resolve(0)
+  }
+
   /**
    * By its door. Its kernel takes the connection at once, so what shows that the program has it is that it waits no more. What it speaks is not
    * known: HTTP/1.1 is what is asked.

@@ -284,7 +284,7 @@ export class Launcher {
     if (before.phase === 'starting' && queue.state.phase === 'running') this.#isUp()
     if (event.type === 'settings' || event.type === 'upgraded') this.#parts.watchLimits()
     service?.stepped(queue.state, verdicts.last)
-    http?.stepped(queue.state)
+    http?.stepped(event, before, queue.state)
     // Nothing that was decided before its end was known may outlast it: nobody else would stop its timers.
     if (event.type !== 'exited') return
     prober?.stop(event.worker)

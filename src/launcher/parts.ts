@@ -141,7 +141,7 @@ export class Parts {
     this.warmUps = options.warmup && new WarmUps(options.warmup, this.agents, (event) => this.queue.post(event))
     this.control = new ControlServer(whole.orders)
     const { status } = whole.orders
-    this.http = makeHttp(options, { status, state: this.queue.state, events: given.events })
+    this.http = makeHttp(options, { ...this, status, events: given.events })
     this.hands = new Hands({ ...this, options, upgrade: whole.upgrade, end: whole.end })
   }
 

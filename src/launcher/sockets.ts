@@ -300,11 +300,20 @@ export class Sockets {
 
   /** Connections that wait in this socket's queue, of UDP bytes; null when it does not listen, or is a unix socket. */
   queue(name: SocketName): number | null {
-    const fd = this.fd(name)
+    if (!isDatagram(name.listener)) return this.room(name)?.length ?? null
     try {
-      if (isDatagram(name.listener)) return native().receiveQueue(fd).bytes
-      if (native().getOption(fd, 'acceptConnections') !== 1 || name.listener.startsWith('unix ')) return null
-      return native().acceptQueue(fd).length
+      return native().receiveQueue(this.fd(name)).bytes
+    } catch {
+      return null
+    }
+  }
+
+  /** How many connections wait in a TCP socket that listens, and how many may; null of any other one. */
+  room(name: SocketName): { readonly length: number; readonly limit: number } | null {
+    try {
+      const fd = this.fd(name)
+      if (!name.listener.startsWith('tcp ') || native().getOption(fd, 'acceptConnections') !== 1) return null
+      return native().acceptQueue(fd)
     } catch {
       return null
     }

@@ -24,6 +24,11 @@ export interface Config {
    * Default: there is none
    */
   readonly statusPage?: number | string
+  /**
+   * metrics for Prometheus at /metrics, of the launcher, its workers and their prom-client; /livez and /readyz; a port alone is for
+   * this machine only; 0.0.0.0:9400, unix:/run/metrics.sock. Default: nothing is counted
+   */
+  readonly metrics?: number | string
   /** a worker whose launcher is gone, and that no other one has taken over by then, drains and ends. Default: never */
   readonly orphanTimeout?: string | 0
   /** workers are killed when their launcher dies, instead of serving on until the next one takes them over */

@@ -28,7 +28,7 @@ import type { Handed } from './environment.js'
 import { LauncherLink } from './launcher-link.js'
 import type { OpenPlace } from './library-servers.js'
 import { Meter } from './meter.js'
-import { heldSockets, type OrderWorld, obey } from './orders.js'
+import { heldSockets, type OrderWorld, obey, serversOf } from './orders.js'
 import { Orphan } from './orphan.js'
 import { Spares } from './spares.js'
 import { guardPath } from './unlink-guard.js'
@@ -55,6 +55,7 @@ export class Agent implements OrderWorld {
   readonly adopted: Adopted
   answers: OrderWorld['answers']
   readonly meter: Meter = new Meter()
+  figures: OrderWorld['figures']
   stderr: OrderWorld['stderr']
   readonly #handed: Handed
   readonly #link: LauncherLink
@@ -118,6 +119,7 @@ export class Agent implements OrderWorld {
     setImmediate(() => {
       if (claim.state === 'released') return
       this.send({ type: 'listening', id: claim.facts.id })
+      this.figures?.follow(serversOf(this))
       const [own] = claim.sockets()
       if (claim.state === 'held' && own !== undefined) makeRoom(this.native, own.fd)
     })

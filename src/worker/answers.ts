@@ -20,6 +20,7 @@ export class Answers {
   readonly #began = new WeakMap<object, number>()
   readonly #times: number[] = []
   #connections = 0
+  #ms = 0
   #responses = 0
   #errors = 0
   #said = 0
@@ -45,6 +46,11 @@ export class Answers {
     // Of buckets that nothing has fallen into yet there are holes.
     const times = Array.from(this.#times, (count = 0) => count)
     return { connections: this.#connections, responses: this.#responses, errors: this.#errors, times }
+  }
+
+  /** How long all answers took together. */
+  get ms(): number {
+    return this.#ms
   }
 
   stop(): void {
@@ -90,7 +96,9 @@ export class Answers {
     this.#responses += 1
     if (status >= 500) this.#errors += 1
     if (began === undefined) return
-    const bucket = bucketOfTime(performance.now() - began)
+    const ms = performance.now() - began
+    this.#ms += ms
+    const bucket = bucketOfTime(ms)
     this.#times[bucket] = (this.#times[bucket] ?? 0) + 1
   }
 }

@@ -5,6 +5,7 @@ import { acceptTheRest } from '../serving/accept-the-rest.js'
 import { Claim } from '../serving/claim.js'
 import { DatagramClaim } from '../serving/datagrams.js'
 import { Drain, type DrainEvents, type Draining } from '../serving/drain/drain.js'
+import type { Server } from '../serving/handles.js'
 import type { Incoming } from '../serving/incoming.js'
 import type { Adopted } from '../serving/migrate/adopted.js'
 import { Receiver } from '../serving/migrate/receiver.js'
@@ -14,12 +15,18 @@ import { speaks } from '../serving/speaks.js'
 import { Answers } from './answers.js'
 import { childrenOf, openIn, speaksOf } from './cluster/children.js'
 import { ClusterDrain } from './cluster/drain.js'
+import type { Figures } from './figures.js'
 import type { Meter } from './meter.js'
 import { type Spares, textOf } from './spares.js'
 import { replaceStderr } from './stderr.js'
 
 /** Below SCM_MAX_FD (253), as a sum of descriptors in flight counts against RLIMIT_NOFILE (kernel.md §7). */
 const SOCKETS_PER_MESSAGE = 200
+
+/** A `collect()` of the program's metrics that asks a database is waited for this long; whoever scrapes waits with it. */
+const COLLECT_MS = 1_500
+/** At the end of a drain, which has a deadline of its own. */
+const LAST_COLLECT_MS = 500
 
 /** What the orders act on. */
 export interface OrderWorld {
@@ -41,6 +48,8 @@ export interface OrderWorld {
   answers: Answers | undefined
   /** While somebody watches. */
   readonly meter: Meter
+  /** Once the launcher has asked for them. */
+  figures: Figures | undefined
   /**
    * While fd 2 is a pipe to the launcher: its read end, without which a write would be EPIPE once the launcher is dead, and what fd 2 is to be
    * after it.
@@ -101,8 +110,7 @@ const handlers = {
     world.answers?.stop()
     world.answers = undefined
     if (everyMs === 0) return undefined
-    const servers = [...world.claims.values()].flatMap((claim) => (claim instanceof Claim ? claim.facts.server : []))
-    world.answers = new Answers(servers, everyMs, (answered) => world.send({ type: 'answered', ...answered }))
+    world.answers = new Answers(serversOf(world), everyMs, (answered) => world.send({ type: 'answered', ...answered }))
     return undefined
   },
   async stderr(world, _order, fds) {
@@ -131,9 +139,11 @@ const handlers = {
     }
     const events: DrainEvents = {
       done: (outcome, goesOn) => {
-        // After the program: the launcher's answer is the stop signal.
-        if (goesOn && fates.length > 0) setImmediate(() => world.send({ type: 'drained', outcome }))
-        else world.send({ type: 'drained', outcome })
+        const say = (): boolean => world.send({ type: 'drained', outcome })
+        // After the program: the launcher's answer is the stop signal. And after the last figures.
+        if (goesOn && (fates.length > 0 || world.figures !== undefined))
+          setImmediate(() => lastFigures(world).then(say))
+        else say()
         world.drained?.()
         const { moved = 0, ended, closed, cut } = outcome
         for (const fate of fates) fate.drained({ moved, ended, closed, cut })
@@ -187,9 +197,18 @@ const handlers = {
   connections(world, { watchMs }) {
     const connections = openConnections(world)
     // The answers of node:cluster children are not seen here.
-    if (watchMs === undefined || childrenOf().length > 0) return withChildren(connections)
+    if (childrenOf().length > 0) return withChildren(connections)
+    if (world.figures !== undefined) return { connections, requests: world.figures.responses }
+    if (watchMs === undefined) return { connections }
     const servers = [...world.claims.values()].map((claim) => claim.facts.server)
     return { connections, requests: world.meter.look(servers, watchMs) }
+  },
+  async figures(world, { fds: [isNew] }, fds) {
+    world.figures ??= makeFigures(world.native)
+    if (isNew !== undefined) world.figures.into(fds.take(0))
+    world.figures.follow(serversOf(world))
+    await world.figures.write(COLLECT_MS)
+    return undefined
   },
   ping() {
     return undefined
@@ -255,6 +274,7 @@ function serve(world: OrderWorld, { except = [] }: { readonly except?: readonly 
     claim.accept()
   }
   world.state = 'serving'
+  world.figures?.follow(serversOf(world))
   return undefined
 }
 
@@ -289,6 +309,24 @@ function drop(world: OrderWorld, name: SocketName): void {
 function claimOf(world: OrderWorld, listener: string): Claim | DatagramClaim | undefined {
   for (const claim of world.claims.values()) if (claim.facts.listener === listener) return claim
   return undefined
+}
+
+/** Those with connections. */
+export function serversOf({ claims }: Pick<OrderWorld, 'claims'>): Server[] {
+  return [...claims.values()].flatMap((claim) => (claim instanceof Claim ? claim.facts.server : []))
+}
+
+/** Loaded only when they are asked for. */
+function makeFigures(addon: Native): Figures {
+  const { Figures } = require('./figures.js') as typeof import('./figures.js')
+  return new Figures(addon)
+}
+
+/** What the program's registries cannot say now they will not say any more: then it is what they said last. */
+async function lastFigures({ figures }: OrderWorld): Promise<void> {
+  try {
+    await figures?.write(LAST_COLLECT_MS)
+  } catch {}
 }
 
 /** One with connections. */

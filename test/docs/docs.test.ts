@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { OPTIONS, VERBS } from '../../src/cli/option-table'
 import { parseCommandLine } from '../../src/cli/parse'
 import { type ErrorCode, ReuseportError } from '../../src/errors'
+import { METRICS } from '../../src/launcher/metrics/table'
 import { BUCKETS } from '../../src/verify/load/buckets'
 import { KINDS } from '../../src/verify/load/kinds'
 import { ROOT, TEST_NODE } from '../support/paths'
@@ -270,6 +271,22 @@ describe('doctor', () => {
       rows.flatMap(([cell]) => [...(cell as string).matchAll(/`([^`]+)`/g)].map(([, name]) => name as string)),
       [...new Set(made)],
     )
+  })
+})
+
+describe('metrics', () => {
+  it('metrics.md has every metric, as the table has it', () => {
+    const written = page('docs/metrics.md')
+      .table('metric')
+      .map((cells) => cells.map((cell) => cell.replaceAll('`', '').trim()))
+    const real = Object.entries(METRICS).map(([name, { type, labels, help }]) => [name, type, labels.join(', '), help])
+    expect(written).toEqual(real)
+  })
+
+  it('exist wherever an example names one', () => {
+    for (const path of filesBelow('examples/prometheus'))
+      for (const [name] of read(path).matchAll(/\b(?:reuseport|process|nodejs)_\w+/g))
+        expect(Object.keys(METRICS), path).toContain(name)
   })
 })
 

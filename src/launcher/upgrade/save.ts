@@ -4,9 +4,10 @@ import type { Parts } from '../parts.js'
 import { stderr } from '../stderr.js'
 import { IMAGE_VERSION, type Image, saveOptions } from './image.js'
 
-/** Everything that a launcher is, for another image of its process (Launcher.resume). Changes nothing. */
+/** Everything that a launcher is, for another image of its process (Launcher.resume). */
 export function save(parts: Parts): Image {
   const { runtime, renewals } = parts
+  parts.http?.keep()
   return {
     version: IMAGE_VERSION,
     pid: process.pid,
