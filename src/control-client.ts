@@ -47,7 +47,7 @@ export class ControlClient {
     return this.#ask<Status>('GET', watchMs === undefined ? '/status' : `/status?watch=${watchMs}`)
   }
 
-  /** Orders a reload and waits for its verdict (default: until the bake has ended). Throws ERR_CANARY when there can be no canary. */
+  /** Orders a reload and waits for its verdict (default: until the bake has ended). Throws ERR_CANARY when there can be no canary, ERR_MEMORY when there is not enough. */
   reload({ wait = 'baked', canary }: { wait?: ReloadWait; canary?: CanaryPlan | undefined } = {}): Promise<Verdict> {
     return this.#ask<Verdict>('POST', `/reload?wait=${wait}${queryOf(canary)}`)
   }
@@ -108,8 +108,8 @@ export class ControlClient {
             const answer = JSON.parse(Buffer.concat(chunks).toString('utf8')) as T & {
               message?: string
             } & Partial<Refusal>
-            const { message = '', facts = {}, next = '' } = answer
-            if (response.statusCode === 409) reject(new ReuseportError('ERR_CANARY', message, { facts, next }))
+            const { code = 'ERR_CANARY', message = '', facts = {}, next = '' } = answer
+            if (response.statusCode === 409) reject(new ReuseportError(code, message, { facts, next }))
             else if (response.statusCode !== 200) failed(answer.message ?? `status ${response.statusCode}`)
             else resolve(answer)
           } catch (cause) {

@@ -240,6 +240,8 @@ export interface Served {
 
 /** Why something cannot be done, and what to do about it. */
 export interface Refusal {
+  /** Absent: ERR_CANARY. */
+  readonly code?: 'ERR_MEMORY'
   readonly reason: string
   readonly facts: Readonly<Record<string, string | number | boolean>>
   readonly next: string

@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'ERR_HANDOVER'
   | 'ERR_HANDOVER_BUSY'
   | 'ERR_LOG_FILE'
+  | 'ERR_MEMORY'
   | 'ERR_NAME_TAKEN'
   | 'ERR_NO_LAUNCHER'
   | 'ERR_ORPHANS'
@@ -70,6 +71,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   ERR_HANDOVER: 1,
   ERR_HANDOVER_BUSY: 75,
   ERR_LOG_FILE: 1,
+  ERR_MEMORY: 4,
   ERR_NAME_TAKEN: 75,
   ERR_NO_LAUNCHER: 3,
   ERR_ORPHANS: 75,

@@ -65,6 +65,8 @@ export interface LauncherOptions {
   readonly hangTimeoutMs: number
   /** So long before it is killed, if another worker is well; 0: never. */
   readonly hangKillMs: number
+  /** A reload whose workers would not fit beside the old ones is refused. */
+  readonly memoryCheck: boolean
   /** A worker with more resident memory (bytes) is relieved by another one; undefined: it may have any. */
   readonly maxMemory: number | undefined
   /** One that is older, too; undefined: it may get as old as it likes. */
@@ -224,6 +226,7 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   hangTimeoutMs: 2_000,
   // gunicorn's; what an honest long computation may take is the program's to know.
   hangKillMs: 30_000,
+  memoryCheck: false,
   maxMemory: undefined,
   maxAgeMs: undefined,
   // A worker that leaks 10 MB a second is 100 MB above its limit then; a look costs microseconds per worker.

@@ -55,6 +55,7 @@ export function launcherOptions(
     udpLingerMs: udpLinger(time('udp-linger', DEFAULTS.udpLingerMs), time('drain-timeout', DEFAULTS.drainTimeoutMs)),
     hangTimeoutMs: time('hang-timeout', DEFAULTS.hangTimeoutMs),
     hangKillMs: time('hang-kill', DEFAULTS.hangKillMs),
+    memoryCheck: values['memory-check'] === true,
     maxMemory: size(text(values, 'max-memory'), 'max-memory'),
     maxAgeMs: timeOr(values, 'max-age', DEFAULTS.maxAgeMs),
     limitIntervalMs: Math.max(time('limit-interval', DEFAULTS.limitIntervalMs), SHORTEST_INTERVAL_MS),

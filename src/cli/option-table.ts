@@ -465,6 +465,13 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'rolling: at most so many workers more than usual; all: so many start at one time',
   },
   {
+    name: 'memory-check',
+    group: 'reload',
+    verbs: RUNS,
+    help: 'refuse a reload whose new workers would not fit into the memory that is left beside the old ones, or while processes wait for memory',
+    see: 'limits.md#memory-for-two-generations',
+  },
+  {
     name: 'bake',
     value: 'TIME',
     group: 'reload',

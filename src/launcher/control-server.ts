@@ -146,9 +146,9 @@ export class ControlServer {
     for (const caller of callers) this.#answer(caller, verdict)
   }
 
-  refuse(caller: number, { reason, facts, next }: Refusal): void {
+  refuse(caller: number, { code, reason, facts, next }: Refusal): void {
     const response = this.#callers.get(caller)
-    if (response !== undefined) send(response, 409, { code: 'ERR_CANARY', message: reason, facts, next })
+    if (response !== undefined) send(response, 409, { code: code ?? 'ERR_CANARY', message: reason, facts, next })
     this.#callers.delete(caller)
   }
 

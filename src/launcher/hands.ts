@@ -1,3 +1,4 @@
+import type { Refusal } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
 import type { Log } from '../log.js'
 import type { LauncherOptions } from '../options.js'
@@ -12,6 +13,7 @@ import { OneByOne } from './one-by-one.js'
 import { holdersOf } from './port-holder.js'
 import type { Prober } from './probe/prober.js'
 import type { Processes } from './processes.js'
+import type { Renewals } from './renewals.js'
 import { type Check, fieldsOf, isFlag, isText, isWhole, listOf, oneOf } from './shape.js'
 import type { Sockets } from './sockets.js'
 import type { Specs } from './specs.js'
@@ -50,6 +52,7 @@ interface Parts {
   /** In their place, with `--listen`. */
   readonly foreign: Foreign | undefined
   readonly specs: Specs
+  readonly renewals: Renewals
   readonly verdicts: Verdicts
   readonly prober: Prober | undefined
   readonly warmUps: WarmUps | undefined
@@ -69,6 +72,7 @@ export class Hands {
   readonly #agents: Agents
   readonly #foreign: Foreign | undefined
   readonly #specs: Specs
+  readonly #renewals: Renewals
   readonly #verdicts: Verdicts
   readonly #prober: Prober | undefined
   readonly #warmUps: WarmUps | undefined
@@ -88,6 +92,7 @@ export class Hands {
     this.#agents = parts.agents
     this.#foreign = parts.foreign
     this.#specs = parts.specs
+    this.#renewals = parts.renewals
     this.#verdicts = parts.verdicts
     this.#prober = parts.prober
     this.#warmUps = parts.warmUps
@@ -167,10 +172,18 @@ export class Hands {
       this.#specs.resolve(generation)
       this.#specs.tellShadowed(generation)
       const changes = this.#specs.changes(this.#queue.state.run?.from ?? 0, generation)
-      this.#queue.outcome({ type: 'resolved', run, error: null, changes })
+      const refusal = this.#memoryRefusal()
+      this.#queue.outcome({ type: 'resolved', run, error: null, changes, ...(refusal === null ? {} : { refusal }) })
     } catch (error) {
       this.#queue.outcome({ type: 'resolved', run, error: describe(error), changes: [] })
     }
+  }
+
+  /** Loaded only when it is asked for. */
+  #memoryRefusal(): Refusal | null {
+    if (!this.#renewals.options.memoryCheck) return null
+    const { memoryRefusal } = require('./memory-check.js') as typeof import('./memory-check.js')
+    return memoryRefusal(this.#queue.state)
   }
 
   /** There may be hundreds: each takes as long as an exec, and those that are there already wait for answers. */

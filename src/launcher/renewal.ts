@@ -20,6 +20,7 @@ const RENEWABLE = [
   'migrate',
   'bakeMigrate',
   'parkMs',
+  'memoryCheck',
   'maxMemory',
   'maxAgeMs',
   'limitIntervalMs',

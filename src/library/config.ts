@@ -135,6 +135,11 @@ export interface Config {
   /** rolling: at most so many workers more than usual; all: so many start at one time. Default: rolling: 1; all: all */
   readonly surge?: number
   /**
+   * refuse a reload whose new workers would not fit into the memory that is left beside the old ones, or while processes wait for
+   * memory
+   */
+  readonly memoryCheck?: boolean
+  /**
    * keep the old version this long after the handover, and go back to it if the new one fails. Default: 5s; verify, and with --watch:
    * 0
    */

@@ -1,6 +1,8 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ask, Clients } from '../support/clients'
-import { startLauncher, type TestLauncher } from '../support/launcher'
+import { startLauncher, type TestLauncher, temporaryDirectory } from '../support/launcher'
 import { fixture } from '../support/paths'
 import { freePort } from '../support/ports'
 import { isAlive } from '../support/processes'
@@ -74,5 +76,39 @@ test('a limit that is too low from the start is said once, and does not make wor
   expect(Number(again['time']) - Number(first?.['time'])).toBeGreaterThanOrEqual(1_150)
   expect(launcher.events.filter(({ msg }) => msg === 'worker.too-big')).toHaveLength(1)
   expect((await launcher.status()).warnings.map(({ code }) => code)).toContain('max-memory-too-low')
+  await launcher.stop()
+})
+
+test('--memory-check: a reload that would not fit is refused, and starts nothing; slot by slot it goes', async () => {
+  const port = await freePort()
+  const directory = temporaryDirectory()
+  const [meminfo, config] = ['meminfo', 'reuseport-run.config.json'].map((name) => join(directory, name)) as [
+    string,
+    string,
+  ]
+  writeFileSync(meminfo, `MemAvailable: ${200 * 1024} kB\n`)
+  writeFileSync(config, '{ "memoryCheck": true }')
+  const launcher = await startLauncher({
+    command: grows(port, '100'),
+    options: ['-n', '2'],
+    cwd: directory,
+    under: ['unshare', '-m', 'sh', '-c', `mount --bind ${meminfo} /proc/meminfo; exec "$@"`, 'sh'],
+  })
+  const pids = await launcher.pids()
+  const refused = await launcher.run('reload')
+  expect(refused.code).toBe(4)
+  expect(refused.stderr).toMatch(
+    /ERR_MEMORY: 2 more workers need \d+ MB, and 200 MB are left \(MemAvailable\)\n.*--surge 1/,
+  )
+  expect(await launcher.event('reload.refused')).toMatchObject({ workers: 2, limit: 'MemAvailable' })
+  // Nobody waits for the answer.
+  const seen = launcher.events.length
+  launcher.kill('SIGHUP')
+  await launcher.event('reload.refused', undefined, seen)
+  expect(await launcher.pids()).toEqual(pids)
+  expect(launcher.events.filter(({ msg }) => msg === 'worker.spawned')).toHaveLength(2)
+
+  writeFileSync(config, '{ "memoryCheck": true, "strategy": "rolling", "surge": 1 }')
+  expect((await launcher.reload()).result).toBe('done')
   await launcher.stop()
 })

@@ -36,6 +36,8 @@ export interface Schedule {
   readonly settings: Partial<Settings>
   readonly order: 'up' | 'down'
   readonly refusesProgram: boolean
+  /** Every third reload finds no memory. */
+  readonly lacksMemory: boolean
 }
 
 /** Never admitted, whatever the settings. */
@@ -86,6 +88,7 @@ export function schedules(faults: boolean): fc.Arbitrary<Schedule> {
     settings,
     order: fc.constantFrom('up' as const, 'down' as const),
     refusesProgram: fc.constantFrom(false, false, false, true),
+    lacksMemory: fc.constantFrom(false, false, false, true),
   })
 }
 
@@ -108,12 +111,13 @@ export function foreignSchedules(faults: boolean): fc.Arbitrary<Schedule> {
     settings: foreign,
     order: fc.constantFrom('up' as const, 'down' as const),
     refusesProgram: fc.constantFrom(false, false, false, true),
+    lacksMemory: fc.constantFrom(false, false, false, true),
   })
 }
 
 /** Runs it to the end of all things. Throws at the first step after which something is not as promised. */
 export function run(
-  { moves, versions, settings: chosen, order, refusesProgram }: Schedule,
+  { moves, versions, settings: chosen, order, refusesProgram, lacksMemory }: Schedule,
   faults: boolean,
   brain?: Step,
 ): World {
@@ -131,6 +135,7 @@ export function run(
   // Without agents nobody adopts: the queue of a version that dies when the old one has gone waits for its next start.
   const isBare = chosen.agent === false && (chosen.strategy === 'rolling' || chosen.bakeMs === 0)
   world.refusesProgram = refusesProgram
+  world.lacksMemory = (id) => lacksMemory && id % 3 === 0
   world.start(order)
   let caller = 0
   let scalers = 0

@@ -1,4 +1,4 @@
-import type { WarmupReport } from '../../src/control-protocol.js'
+import type { Refusal, WarmupReport } from '../../src/control-protocol.js'
 import { orderOf } from '../../src/launcher/adoption.js'
 import type { BrainOrder, Effect, Event } from '../../src/launcher/brain/events.js'
 import { initialState, NO_SLOT, type Settings, type State, type Worker } from '../../src/launcher/brain/state.js'
@@ -32,6 +32,8 @@ export type Conduct =
   | 'stands-still'
   | 'errs'
   | 'never-resumes'
+
+const NO_MEMORY: Refusal = { code: 'ERR_MEMORY', reason: 'no room', facts: { needed: 2, available: 1 }, next: 'less' }
 
 /** Not of a worker. */
 const NOBODY: number = Number.MIN_SAFE_INTEGER
@@ -71,6 +73,8 @@ export class World {
   /** Connections that wait in a socket that is looked at; whether others are in its group. */
   queued = 0
   isShared = false
+  /** There is no room for the new workers of this reload. */
+  lacksMemory: (run: number) => boolean = () => false
   /** Why nobody can say who holds it. */
   unseen: string | null = null
   /** Copies that living workers have: "own", "spare" or "adopted", and the slot. */
@@ -276,7 +280,13 @@ export class World {
   #perform(effect: Effect, outcomes: Unstamped[]): void {
     switch (effect.do) {
       case 'resolve':
-        outcomes.push({ type: 'resolved', run: effect.run, error: null, changes: [] })
+        outcomes.push({
+          type: 'resolved',
+          run: effect.run,
+          error: null,
+          changes: [],
+          ...(this.lacksMemory(effect.run) ? { refusal: NO_MEMORY } : {}),
+        })
         return
       case 'spawn':
         this.alive.add(effect.worker)

@@ -121,7 +121,7 @@ describe('the source tree', () => {
     const [files, modules] = JSON.parse(execFileSync(TEST_NODE, ['-e', script], { encoding: 'utf8' })) as string[][]
     expect(
       files?.filter((file) =>
-        /\/launcher\/probe\/|\/launcher\/limits|notify-socket|service-|fd-store|heritage|stored-name|\/status-page\/|\/http\/servers?\.js$/.test(
+        /\/launcher\/probe\/|\/launcher\/limits|memory-check|notify-socket|service-|fd-store|heritage|stored-name|\/status-page\/|\/http\/servers?\.js$/.test(
           file,
         ),
       ),

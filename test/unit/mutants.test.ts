@@ -239,6 +239,12 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
   ['forgets which slots were being added', 'adopt.ts', '  resumeScale(draft)\n', ''],
   ['lets a latecomer stay', 'step.ts', '  settleLatecomers(draft)\n', ''],
   ['gives a latecomer a place', 'draft.ts', " && role !== 'latecomer'", ''],
+  [
+    'refuses a reload and tells nobody',
+    'reload.ts',
+    'for (const { id: caller } of run.callers)',
+    'for (const { id: caller } of draft.at < 0 ? run.callers : [])',
+  ],
   ['relieves two workers at once', 'relief.ts', '|| relief !== undefined ||', '||'],
   [
     'relieves a worker in a reload',

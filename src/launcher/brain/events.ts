@@ -30,12 +30,13 @@ export type Event = { readonly at: number } & (
   /** One more, when all others are ours already. */
   | { readonly type: 'latecomer'; readonly offered: Offered }
   | WorkerEvent
-  /** Answer to `resolve`: what the candidates will run is known, and how it differs from the old; or it cannot be had. */
+  /** Answer to `resolve`: what the candidates will run is known, and how it differs from the old; or it cannot be had; or there is no room for it. */
   | {
       readonly type: 'resolved'
       readonly run: number
       readonly error: string | null
       readonly changes: readonly Change[]
+      readonly refusal?: Refusal
     }
   /** `canary`: it is to begin with one. `isShared`: others are in one of our groups. */
   | {

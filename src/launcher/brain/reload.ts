@@ -1,8 +1,9 @@
-import type { Change } from '../../control-protocol.js'
+import type { Refusal } from '../../control-protocol.js'
 import { isDatagram } from '../../protocol.js'
 import { bakeMsOf, beginBake, endBake, fail, giveUp, inBatch, settleUndo } from './bake.js'
 import { beginCanary, newCanary, whyNoCanary } from './canary.js'
 import type { Draft } from './draft.js'
+import type { Event } from './events.js'
 import { leave } from './lanes.js'
 import { admit, forgetAdoptions } from './listeners.js'
 import { isRelieving } from './relief.js'
@@ -128,13 +129,26 @@ function batchSize({ state }: Draft): number {
   return strategy === 'all' ? state.slots.length : (surge ?? 1)
 }
 
-export function resolved(draft: Draft, id: number, error: string | null, changes: readonly Change[]): void {
+export function resolved(
+  draft: Draft,
+  { run: id, error, changes, refusal }: Extract<Event, { type: 'resolved' }>,
+): void {
   const { run } = draft.state
   if (run === null || run.id !== id) return
   run.changes = changes
+  if (refusal !== undefined) return turnAway(draft, run, refusal)
   if (error !== null) return fail(draft, run, error, [])
   cutOldest(draft)
   beginBatch(run)
+}
+
+/** It cannot begin, and nothing of it has. */
+function turnAway(draft: Draft, run: Run, refusal: Refusal): void {
+  const { reason, facts, next } = refusal
+  draft.state.run = null
+  draft.generation(run.to).state = 'aborted'
+  draft.log('error', 'reload.refused', { id: run.id, reason, ...facts, text: next })
+  for (const { id: caller } of run.callers) draft.do({ do: 'refuse', caller, refusal })
 }
 
 function beginBatch(run: Run): void {

@@ -59,7 +59,7 @@ function note(draft: Draft, event: Event): void {
     case 'abort':
       return orderReload(draft, event)
     case 'resolved':
-      return resolved(draft, event.run, event.error, event.changes)
+      return resolved(draft, event)
     case 'stop':
       return event.pressure === 'drain' ? beginStop(draft, event) : pressStop(draft, event.pressure, event.exitCode)
     case 'scale':
