@@ -17,6 +17,7 @@ import { type Command, type Part, patternOf, scriptOf } from './page-script'
 
 /** These pages are run in their own way. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
+  'docs/fleet.md': 'test/process/fleet.test.ts',
   'docs/migrating-from-pm2.md': 'test/process/migrating.test.ts',
   'docs/migrating.md': 'test/process/migrating.test.ts',
 }

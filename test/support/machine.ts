@@ -30,7 +30,7 @@ export class Machine {
 
   private constructor(env: Readonly<Record<string, string>>) {
     const user = process.getuid?.() === 0 ? [] : ['--map-root-user']
-    const words = [...user, '--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc']
+    const words = [...user, '--net', '--mount', '--uts', '--pid', '--fork', '--kill-child', '--mount-proc']
     this.#child = spawn('unshare', [...words, 'bash', fixture('machine/shell.sh')], {
       env: userEnv(env),
       stdio: ['ignore', 'inherit', 'inherit', 'pipe', 'pipe'],
