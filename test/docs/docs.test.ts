@@ -358,6 +358,15 @@ describe('pages', () => {
     same(line?.slice(2) ?? [], packages)
   })
 
+  it('the README leads to every page, by its list of them', () => {
+    const list = page('README.md').section('Documents')
+    const listed = [...list.matchAll(/\]\((docs\/[\w-]+\.md)\)/g)].map(([, path]) => path as string)
+    same(
+      listed,
+      filesBelow('docs').filter((path) => path.endsWith('.md')),
+    )
+  })
+
   it('the README shows every verb', () => {
     const shown = page('README.md').code.flatMap(commandsOf)
     for (const verb of VERBS.filter((one) => one !== 'start'))

@@ -93,7 +93,8 @@ test('GitHub: the jobs run what CI runs, on every Node that is supported, and ne
   expect(text).not.toContain('secrets')
   const [{ jobs }] = yaml('.github/workflows/ci.yml') as [Tree]
   const { SUPPORTED } = (await import(join(ROOT, 'scripts', 'nodes.mjs'))) as { SUPPORTED: string[] }
-  expect((jobs?.['test']?.['strategy']?.['matrix']?.['node'] as unknown as number[]).map(String)).toEqual(SUPPORTED)
+  const nodes = jobs?.['test']?.['strategy']?.['matrix']?.['node'] as unknown as number[]
+  expect(nodes.map(String)).toEqual(SUPPORTED)
   const runs = Object.values(jobs as Tree).flatMap(({ steps }) =>
     (steps as unknown as { run?: string }[]).flatMap(({ run }) => run ?? []),
   )
