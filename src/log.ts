@@ -44,7 +44,10 @@ function text(value: unknown): string {
   return plain === '' || /[\s"=]/.test(plain) ? JSON.stringify(plain) : plain
 }
 
-/** Nobody forges a line of ours: control bytes are shown, not written. */
-function visible(line: string): string {
-  return line.replace(/[\x00-\x08\x0a-\x1f\x7f]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
+/** Nobody forges a line of ours, nor speaks to the terminal through it: control characters are shown, not written. */
+export function visible(line: string): string {
+  return line.replace(
+    /[\x00-\x08\x0a-\x1f\x7f-\x9f]/g,
+    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  )
 }

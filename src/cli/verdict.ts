@@ -8,6 +8,7 @@ import type {
   WorkerStatus,
   WorkerVerdict,
 } from '../control-protocol.js'
+import { visible } from '../log.js'
 import { describeAge, printable } from './words.js'
 
 /** The verdict for a person: what happened, per worker too, and what to think of it. `status`: of the launcher after it, if it still tells. */
@@ -33,7 +34,10 @@ export function headline({ result, step, reason, stderr, from, to, undo }: Verdi
   if (result === 'done' && step !== 'retire')
     return [`generation ${to} serves; generation ${from} is kept until the bake has passed`]
   if (result === 'done') return [`generation ${to} serves; generation ${from} has handed over`]
-  const lines = [`reload ${result} in step ${step}: ${reason}`, ...stderr.map((line) => `    | ${line}`)]
+  const lines = [
+    `reload ${result} in step ${step}: ${visible(`${reason}`)}`,
+    ...stderr.map((line) => `    | ${visible(line)}`),
+  ]
   if (undo?.ms === 0) lines.push(describeOld(from, status))
   else if (undo !== null)
     lines.push(
