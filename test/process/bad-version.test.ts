@@ -96,6 +96,24 @@ test('a version that is no JavaScript (A-02)', async () => {
   })
 })
 
+test('a version that writes what is no text, in lines without an end: its last words are kept (L-06)', async () => {
+  const scene = await start()
+  scene.versions.deploy('babbles')
+  const clients = new Clients(scene.port)
+  const { code, stderr } = await scene.launcher.run('reload')
+  expect(code).toBe(4)
+  const lines = stderr.split('\n').filter((line) => line.startsWith('    | '))
+  expect(lines).toEqual([
+    `    | ${'x'.repeat(1_000)}`,
+    expect.stringMatching(/^ {4}\| [^\x00-\x1f]*\\x00\\x1b\[2J$/),
+    '    | the last words',
+  ])
+  const { stderr: kept } = await scene.launcher.event('reload.aborted')
+  expect(kept).toEqual(['x'.repeat(1_000), expect.any(String), 'the last words'])
+  expect((await clients.stop()).failures).toEqual([])
+  await scene.launcher.stop()
+})
+
 test('a version that gives a port up (D-08)', async () => {
   const [port, other, versions] = [await freePort(), await freePort(), new Versions()]
   const launcher = await startLauncher({

@@ -89,6 +89,23 @@ test('with one worker the queue waits for the respawn (A-08)', async () => {
   await launcher.stop()
 })
 
+test('a queue that is full is shown; who was not let in comes in when there is room (N-11)', async () => {
+  const port = await freePort()
+  const script = `require('http').createServer((_, response) => response.end('here')).listen({ port: ${port}, backlog: 4 })`
+  const launcher = await startLauncher({ command: ['node', '-e', script] })
+  const [pid] = (await launcher.pids()) as [number]
+  process.kill(pid, 'SIGSTOP')
+  // The kernel takes one more than was asked for, and drops the first packets of the others: they try again (tcp(7)).
+  const answers = Promise.all(Array.from({ length: 12 }, () => ask(port)))
+  answers.catch(() => {})
+  await launcher.when('it is full', ({ listeners: [one] }) => one?.sockets[0]?.queue === 5)
+  expect((await launcher.status()).listeners[0]).toMatchObject({ backlog: 4 })
+  process.kill(pid, 'SIGCONT')
+  expect(await answers).toEqual(Array(12).fill('here'))
+  expect(await launcher.pids()).toEqual([pid])
+  await launcher.stop()
+})
+
 test('a crash loop is answered with growing pauses, and the sibling serves all (A-24)', async () => {
   const port = await freePort()
   const versions = new Versions()

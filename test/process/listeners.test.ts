@@ -6,11 +6,12 @@ import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ask, Clients, tryConnect } from '../support/clients'
-import { startLauncher, type TestLauncher, temporaryDirectory } from '../support/launcher'
-import { fixture } from '../support/paths'
+import { runCli, startLauncher, type TestLauncher, temporaryDirectory } from '../support/launcher'
+import { fixture, TEST_NODE } from '../support/paths'
 import { freePort } from '../support/ports'
 import { listeningInodes } from '../support/processes'
 import { until } from '../support/until'
+import { Versions } from '../support/versions'
 
 const many = (...words: string[]): string[] => ['node', fixture('servers/many.cjs'), ...words]
 
@@ -208,6 +209,34 @@ test('a unix path that is somebody else’s is refused and stays what it is; a d
   await launcher.stop()
   expect(existsSync(path)).toBe(false)
 })
+
+test.runIf(process.geteuid?.() === 0)(
+  'without IPv6: a program that names no host listens, and ::1 is refused in words (M-06)',
+  async () => {
+    const [port, versions] = [await freePort(), new Versions()]
+    const off = 'ip link set lo up; echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; exec "$@"'
+    const under = ['unshare', '--net', 'sh', '-c', off, 'sh']
+    const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory, under })
+    const asked = (): string => {
+      const script = `fetch('http://127.0.0.1:${port}/version').then((answer) => answer.text()).then(console.log)`
+      return spawnSync('nsenter', ['-t', String(launcher.pid), '-n', TEST_NODE, '-e', script], { encoding: 'utf8' })
+        .stdout
+    }
+    expect(asked()).toBe('one\n')
+    versions.deploy('two')
+    expect(await launcher.reload()).toMatchObject({ result: 'done' })
+    expect(asked()).toBe('two\n')
+    await launcher.stop()
+
+    const program = 'require("node:http").createServer().listen(8123, "::1")'
+    const words = ['--runtime-dir', join(temporaryDirectory(), 'run'), '--', TEST_NODE, '-e', program]
+    const refused = await runCli(words, { cwd: versions.directory, under })
+    expect(refused).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/\[::1\]:8123.*EADDRNOTAVAIL|EADDRNOTAVAIL.*::1/),
+    })
+  },
+)
 
 test('TLS, HTTP/2 and plain TCP servers reload', async () => {
   for (const [file, speak] of [

@@ -3,11 +3,13 @@ import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync 
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { ask, askJson, Clients } from '../support/clients'
+import { wasInHand } from '../support/bad-version'
+import { ask, askJson, Clients, tryConnect } from '../support/clients'
 import { runCli, startLauncher, type TestLauncher, temporaryDirectory } from '../support/launcher'
 import { asNobody, UNDER_NOBODY } from '../support/nobody'
 import { TEST_NODE } from '../support/paths'
 import { freePort } from '../support/ports'
+import { isAlive } from '../support/processes'
 import { until } from '../support/until'
 
 /*
@@ -230,6 +232,17 @@ test.runIf(isRoot)('by number, with another group, and in no group but that', as
   await launcher.stop()
 })
 
+test.runIf(isRoot)(
+  '--die-with-launcher: they do, though another uid takes the kernel’s signal away (B-12)',
+  async () => {
+    const { launcher, port } = await start(['--die-with-launcher'])
+    const pids = await launcher.pids()
+    await launcher.die()
+    await until('they have gone', () => !pids.some(isAlive))
+    await until('their sockets are closed', async () => (await tryConnect(port)) === 'ECONNREFUSED')
+  },
+)
+
 test.runIf(isRoot)('who is not that user and not root does not speak as a worker (I-08)', async () => {
   const { launcher, place } = await start()
   const script = `
@@ -263,6 +276,27 @@ test.runIf(isRoot)('a launcher without root’s rights may open a port of root�
   })
   expect(await ask(port, '/version')).toBe('one')
   expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  await launcher.stop()
+})
+
+test('in a user namespace, as a rootless container has it (M-09)', async () => {
+  const port = await freePort()
+  const { place, main, server, runtime } = asNobody()
+  const launcher = await startLauncher({
+    command: ['node', server, String(port)],
+    cwd: place,
+    main,
+    runtimeDir: runtime,
+    under: [...UNDER_NOBODY, 'unshare', '--user', '--map-root-user'],
+    options: ['-n', '2'],
+  })
+  const clients = new Clients(port)
+  const [pid] = (await launcher.pids()) as [number]
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  process.kill((await launcher.pids())[0] as number, 'SIGKILL')
+  await launcher.when('it is whole again', ({ state, slots }) => state === 'serving' && slots[0]?.worker?.pid !== pid)
+  const { failures } = await clients.stop()
+  expect(failures.filter((failure) => !wasInHand(failure))).toEqual([])
   await launcher.stop()
 })
 

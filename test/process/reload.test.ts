@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { expect, test } from 'vitest'
@@ -207,6 +209,32 @@ test.each([1, 3, 6])('message %i that the kernel has no memory for is sent a mom
   await strace.end()
   await clients.more(50)
   expect((await clients.stop()).failures).toEqual([])
+  await launcher.stop()
+})
+
+test('clients that reset their connections all the time disturb nobody (N-13)', async () => {
+  const { launcher, port } = await start()
+  const clients = new Clients(port)
+  let isOver = false
+  let resets = 0
+  const storm = Array.from({ length: 8 }, async () => {
+    while (!isOver) {
+      const socket = connect(port, '127.0.0.1')
+      socket.on('error', () => {})
+      await once(socket, 'connect')
+      // Half of them in the middle of a request.
+      if (resets % 2 === 0) socket.write('GET / HTTP/1.1\r\nHost:')
+      socket.resetAndDestroy()
+      resets += 1
+    }
+  })
+  for (const id of [1, 2, 3]) expect(await launcher.reload()).toMatchObject({ id, result: 'done' })
+  await until('there were many', () => resets > 500)
+  isOver = true
+  await Promise.all(storm)
+  await clients.more(20)
+  expect((await clients.stop()).failures).toEqual([])
+  expect(launcher.events.filter(({ level }) => level > 30)).toEqual([])
   await launcher.stop()
 })
 

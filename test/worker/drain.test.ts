@@ -1,5 +1,7 @@
 import { connect as connectHttp2 } from 'node:http2'
 import { connect } from 'node:net'
+import { Duplex } from 'node:stream'
+import { connect as connectTls } from 'node:tls'
 import { afterEach, describe, expect, test } from 'vitest'
 import { freePort } from '../support/ports.js'
 import { until } from '../support/until.js'
@@ -346,6 +348,35 @@ describe('others', () => {
       expect(wrong).toEqual([])
     },
   )
+
+  test('a TLS handshake that is under way is finished, and its request answered (N-10)', async () => {
+    const { worker, port, program } = await serving('https.cjs')
+    const raw = connect(port)
+    // What the server says is held back: it waits for the client's part of the handshake.
+    const waiting: Buffer[] = []
+    let isHeld = true
+    const wire = new Duplex({
+      read: () => {},
+      write: (chunk, _encoding, done) => void raw.write(chunk, done),
+    })
+    raw.on('data', (data) => (isHeld ? waiting.push(data) : wire.push(data)))
+    raw.on('end', () => wire.push(null))
+    const client = connectTls({ socket: wire, rejectUnauthorized: false })
+    await until('the server has answered', () => waiting.length > 0)
+    await drain(worker)
+    isHeld = false
+    for (const data of waiting) wire.push(data)
+    let text = ''
+    client.on('data', (data) => {
+      text += data
+    })
+    client.write(requestText())
+    await until('the answer', () => text.endsWith(String(program.pid)))
+    expect(text).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
+    expect(text).toMatch(/^Connection: close\r$/m)
+    expect(await outcome(worker)).toEqual({ ended: 1, closed: 0, cut: 0 })
+    raw.destroy()
+  })
 
   test('a TLS connection that never speaks is closed after the linger', async () => {
     const { worker, port, program } = await serving('https.cjs', { KEEP_ALIVE_TIMEOUT: '100' })

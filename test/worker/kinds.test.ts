@@ -11,6 +11,7 @@ afterEach(() => launcher.end())
 
 const kinds: [string, Ask][] = [
   ['http.cjs', askHttp],
+  ['own-process.cjs', askHttp],
   ['https.cjs', askHttps],
   ['http2-secure.cjs', askH2],
   ['http2-secure.cjs', askHttps],
@@ -22,7 +23,7 @@ const kinds: [string, Ask][] = [
   ['websocket.cjs', askWebSocket],
 ]
 
-test.each(kinds)('%s lives through hold, admit, pause, resume, adopt and drain (N-14)', async (file, ask) => {
+test.each(kinds)('%s lives through hold, admit, pause, resume, adopt and drain (A-21, N-14)', async (file, ask) => {
   launcher = new FakeLauncher()
   const port = await freePort()
   const address = { kind: 'tcp', host: file === 'fastify.cjs' ? '::' : null, port, ipv6Only: false } as const
