@@ -48,6 +48,8 @@ export interface Status {
     /** Slot of the worker that accepts from this slot's sockets meanwhile. */
     readonly adoptedBy: number | null
   }[]
+  /** Workers that are not (any more, or yet) the one of their slot: candidates, old ones that are kept paused, and those that leave. */
+  readonly beside: readonly (WorkerStatus & { readonly slot: number })[]
   /** Warm spares. `isReady`: it can take a slot now. */
   readonly standby: readonly { readonly pid: number; readonly generation: number; readonly isReady: boolean }[]
   /** Workers that finish what they have, or have got the stop signal. */

@@ -108,6 +108,7 @@ function composed(name: string, notes: Notes, pids: readonly number[], visited: 
       const found = visited.find(({ rejoin }) => rejoin.slot === slot && isWorking(rejoin.generation))
       return { slot, worker: found === undefined ? null : workerOf(found), adoptedBy: null }
     }),
+    beside: [],
     standby: [],
     leaving: visited
       .filter(({ rejoin }) => rejoin.state === 'draining')

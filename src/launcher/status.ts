@@ -71,6 +71,11 @@ export function statusOf(
         adoptedBy: adopterOf(state, slot),
       }
     }),
+    beside: workers.flatMap((worker) =>
+      worker.slot === NO_SLOT || worker.pid === null || worker === shown(worker.slot)
+        ? []
+        : { slot: worker.slot, ...workerOf({ ...worker, pid: worker.pid }, facts) },
+    ),
     standby: workers
       .filter(({ slot, pid }) => slot === NO_SLOT && pid !== null)
       .map(({ pid, generation, state: workerState, proof }) => ({

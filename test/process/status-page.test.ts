@@ -67,6 +67,12 @@ test('in a browser, while a reload runs: both generations, no error, nothing fro
   expect(both).toMatchObject({ 1: expect.arrayContaining(['serving', 'paused']) })
   await until('the reload', async () => /Generation 1 → 2.*4 baking/.test(await textOf(page, '#reload')))
   expect(await textOf(page, '#readout')).toBe('Now: gen 1: 4 paused · gen 2: 4 serving')
+  // What the old ones still answer is theirs.
+  const { beside } = await launcher.status()
+  expect(beside.map(({ slot, generation, state }) => [slot, generation, state])).toEqual(
+    [0, 1, 2, 3].map((slot) => [slot, 1, 'paused']),
+  )
+  expect(await page.$$eval('#workers tbody tr', (rows) => rows.length)).toBe(8)
   const place = process.env['SCREENSHOTS'] ?? temporaryDirectory()
   mkdirSync(place, { recursive: true })
   const shot = join(place, 'status-page.png')
@@ -82,7 +88,7 @@ test('in a browser, while a reload runs: both generations, no error, nothing fro
   // By keyboard: a look back.
   await page.evaluate("document.getElementById('timeline').focus()")
   for (let n = 0; n < 60; n++) await page.keyboard.press('ArrowLeft')
-  await until('a look back', async () => /^\d\d:\d\d:\d\d: not known$/.test(await textOf(page, '#readout')))
+  await until('a look back', async () => /^\d\d:\d\d:\d\d: (not known|gen 1: .*)$/.test(await textOf(page, '#readout')))
   await page.keyboard.press('Tab')
   await page.keyboard.press('Tab')
   await page.keyboard.press('Enter')
