@@ -86,6 +86,8 @@ export interface LauncherOptions {
   readonly logFormat: 'text' | 'json'
   /** Where the launcher's own lines go; undefined: to stderr. */
   readonly logFile: string | undefined
+  /** Lines of workers come to us, and get their names. */
+  readonly logPrefix: boolean
   /** Reload when these change; undefined: when it is told to. */
   readonly watch: WatchOptions | undefined
   /** Where metrics are shown to Prometheus; undefined: nowhere. */
@@ -238,6 +240,7 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   statusPage: undefined,
   logFormat: 'text',
   logFile: undefined,
+  logPrefix: false,
   watch: undefined,
   metrics: undefined,
 }

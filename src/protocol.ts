@@ -240,16 +240,18 @@ export type Reply =
       readonly slot: number
       readonly term: number
       readonly working: number
-      /** 'first' channel of the process gets spares and stderr; both descriptors are attached when the launcher pipes fd 2. */
+      /** 'first' channel of the process gets spares and what it writes to: two descriptors are attached for each of these that is a pipe to the launcher. */
       readonly first: boolean
       /** What it does when its launcher is gone. Absent: it serves on until the next one comes. */
       readonly orphan?: OrphanTerms
-      readonly fds: readonly ['stderr-reader', 'stderr'] | readonly []
+      readonly fds: readonly (OutputStream | `${OutputStream}-reader`)[]
     }
   /** The launcher does not take this process as its worker: the agent leaves it alone for good and says why on stderr. */
   | { readonly type: 'refused'; readonly code: RefusalCode; readonly message: string }
   | Claimed
   | { readonly type: 'unknown'; readonly of: string }
+
+export type OutputStream = 'stdout' | 'stderr'
 
 /** 'kill': it dies with it. Else it ends by itself when none has come for so long: drains, and gets the stop signal. */
 export type OrphanTerms =
@@ -316,6 +318,15 @@ export type Order =
   | { readonly type: 'term'; readonly seq: number; readonly term: number; readonly working: number }
   /** From now on fd 2 is the attached descriptor. */
   | { readonly type: 'stderr'; readonly seq: number; readonly fds: readonly ['stderr'] }
+  /**
+   * From now on fd 1 and fd 2 are pipes to the launcher: for each the end to write to, the end that it reads, and what the fd is to be when
+   * nobody reads that any more.
+   */
+  | {
+      readonly type: 'output'
+      readonly seq: number
+      readonly fds: readonly (OutputStream | `${OutputStream}-reader` | `${OutputStream}-writer`)[]
+    }
   /** Say how many HTTP answers were given, and how many were 5xx, from now on and every so many ms; 0: no more. */
   | { readonly type: 'count'; readonly seq: number; readonly everyMs: number }
   /** Finish what is open and report `drained`; at the deadline report what is left. Implies pause. `last`: accept until the queue is empty first. */

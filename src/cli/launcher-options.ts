@@ -67,6 +67,7 @@ export function launcherOptions(
     statusPage: httpOption(values, 'status-page'),
     logFormat,
     logFile: logFile(text(values, 'log-file'), directory),
+    logPrefix: logPrefix(values, listen.length > 0),
     watch,
     metrics: httpOption(values, 'metrics'),
   }
@@ -75,6 +76,16 @@ export function launcherOptions(
 /** The launcher may go to another directory than it was started from. */
 function logFile(given: string | undefined, directory: string): string | undefined {
   return given === undefined ? undefined : resolve(directory, given)
+}
+
+/** Without the agent nobody could give it its own output back when the launcher dies: the next line would end it. */
+function logPrefix(values: CommandLine['values'], isForeign: boolean): boolean {
+  if (values['log-prefix'] !== true) return false
+  if (!isForeign || values['die-with-launcher'] === true) return true
+  throw usage(
+    '--log-prefix with --listen needs --die-with-launcher',
+    'The lines go through the launcher: a program without our agent would be ended by its next one if the launcher died.',
+  )
 }
 
 /** To name a path is to ask for it. */

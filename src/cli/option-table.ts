@@ -146,6 +146,13 @@ export const OPTIONS: readonly OptionRow[] = [
     see: 'metrics.md',
   },
   {
+    name: 'log-prefix',
+    group: 'launcher',
+    verbs: ['start'],
+    help: 'what workers print gets their slot and generation in front of each line; with --log-file it goes there, too',
+    see: 'log.md#what-workers-print',
+  },
+  {
     name: 'orphan-timeout',
     value: 'TIME',
     group: 'launcher',

@@ -3,12 +3,13 @@ import { logicalDirectory } from '../launcher/command.js'
 import { EventStream } from '../launcher/event-stream.js'
 import { Launcher } from '../launcher/launcher.js'
 import { catchSignals } from '../launcher/signals.js'
-import { openLog, stderr } from '../launcher/stderr.js'
+import { stderr, stdout } from '../launcher/stderr.js'
 import { letGoOfClosedTerminals } from '../launcher/terminal.js'
 import type { Image } from '../launcher/upgrade/image.js'
 import type { Log } from '../log.js'
 import { native } from '../native.js'
 import type { LauncherOptions, WatchOptions } from '../options.js'
+import { openLogs } from './logs.js'
 import { nearestVerb } from './parse.js'
 import { type Settled, settle } from './settle.js'
 import { settledOptions } from './settled-options.js'
@@ -19,20 +20,21 @@ export async function start(line: Settled, before?: Image): Promise<number> {
   const directory = before?.specs.directory ?? logicalDirectory()
   const options = settledOptions(line, directory)
   const events = new EventStream()
-  const own = options.logFile === undefined ? { log: openLog(options.logFormat) } : openFile(options.logFile, options)
+  const logs = openLogs(options)
   const dev =
     options.watch === undefined
       ? undefined
-      : watchedBy({ ...options, watch: options.watch }, directory, line, own.log, events)
-  const log = dev?.log ?? events.beside(own.log)
-  const signals = catchSignals(log, 'reopen' in own ? own.reopen : undefined, before?.signals)
+      : watchedBy({ ...options, watch: options.watch }, directory, line, logs.log, events)
+  const log = dev?.log ?? events.beside(logs.log)
+  const signals = catchSignals(log, logs.reopen, before?.signals)
   if (before !== undefined) {
     // Those that came meanwhile come now.
     native().lowerShield()
     stderr.write(Buffer.from(before.stderr, 'base64'))
+    stdout.write(Buffer.from(before.stdout ?? '', 'base64'))
   }
   const reread = async (): Promise<LauncherOptions> => settledOptions(await settle(line.asGiven, directory), directory)
-  const told = { log, events, saveSignals: signals.save, reread }
+  const told = { log, events, output: logs.output, saveSignals: signals.save, reread }
   const launcher =
     before === undefined
       ? await Launcher.start(options, told).catch((error: unknown) => {
@@ -42,7 +44,7 @@ export async function start(line: Settled, before?: Image): Promise<number> {
   signals.obey(launcher)
   dev?.obey(launcher)
   const code = await launcher.ended
-  await stderr.flushed()
+  await Promise.all([stdout.flushed(), stderr.flushed()])
   letGoOfClosedTerminals()
   // Not by an empty event loop: on that way out Node takes its signal handlers away first, and a second SIGTERM in those milliseconds
   // would make a stop in good order an end by a signal.
@@ -61,12 +63,6 @@ function watchedBy(
   // Who reads by eye sees little; who reads by program, or later, all.
   const isBrief = options.logFormat === 'text' && options.logFile === undefined
   return watched(options, { directory, file, log: events.beside(isBrief ? quiet(own) : own) })
-}
-
-/** Loaded only when it is asked for. */
-function openFile(path: string, { logFormat }: LauncherOptions): { log: Log; reopen: () => void } {
-  const { openLogFile } = require('../launcher/log-file.js') as typeof import('../launcher/log-file.js')
-  return openLogFile(path, logFormat)
 }
 
 /** "relaod" was taken for a program. If there is none, the verb may have been meant. */

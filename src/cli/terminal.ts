@@ -1,4 +1,5 @@
 import { isatty } from 'node:tty'
+import { isColoured } from '../colour.js'
 
 /** What of a terminal a text is made for. */
 export interface Look {
@@ -10,18 +11,12 @@ const [NARROWEST, WIDEST] = [40, 120] as const
 /** Where nobody says how wide it is: a file, a pipe. */
 const USUAL = 100
 
-/** Of descriptor 1 or 2. NO_COLOR and FORCE_COLOR as at no-color.org and force-color.org. Does not touch the stream itself. */
+/** Of descriptor 1 or 2. Does not touch the stream itself. */
 export function lookOf(fd: 1 | 2, env: NodeJS.ProcessEnv = process.env): Look {
   const isTerminal = isatty(fd)
   // The stream of a terminal may be made: only of a pipe that would change what others see of it.
   const known = Number(env['COLUMNS']) || (isTerminal ? (fd === 1 ? process.stdout : process.stderr).columns : 0)
-  return { columns: Math.min(Math.max(known || USUAL, NARROWEST), WIDEST), colour: isColoured(isTerminal, env) }
-}
-
-function isColoured(isTerminal: boolean, { NO_COLOR, FORCE_COLOR, TERM }: NodeJS.ProcessEnv): boolean {
-  if (NO_COLOR !== undefined && NO_COLOR !== '') return false
-  if (FORCE_COLOR !== undefined && FORCE_COLOR !== '') return FORCE_COLOR !== '0' && FORCE_COLOR !== 'false'
-  return isTerminal && TERM !== 'dumb'
+  return { columns: Math.min(Math.max(known || USUAL, NARROWEST), WIDEST), colour: isColoured(fd, env) }
 }
 
 /** SGR codes, and the end of each (ECMA-48). */

@@ -211,6 +211,7 @@ export class Channels implements Agents {
 
   /** Gives an order to the channels of a worker that it concerns. */
   order(worker: number, seq: number, order: BrainOrder): void {
+    if (order.type === 'stderr' && this.#processes.readsAll) return this.#post({ type: 'acked', worker, seq })
     const [message, fds] = this.#compose(seq, order)
     const channels = this.#of(worker).filter((channel) => concerns(order, channel))
     this.#pending.give(worker, message, channels, fds)
@@ -440,7 +441,8 @@ export class Channels implements Agents {
     const others = this.#of(owner.worker)
     channel.process = owner
     const isFirst = others.length === 0
-    const lend = isFirst && owner.hasStderr
+    const isBack = hello.rejoin !== undefined
+    const lent = isFirst && !(isBack && this.#processes.readsAll) ? owner.lent() : []
     channel.isFirst = isFirst
     channel.send(
       {
@@ -449,11 +451,13 @@ export class Channels implements Agents {
         ...standing,
         first: isFirst,
         ...(this.#terms === undefined ? {} : { orphan: this.#terms }),
-        fds: lend ? ['stderr-reader', 'stderr'] : [],
+        fds: lent.flatMap(({ stream }) => [`${stream}-reader`, stream] as const),
       },
-      lend && owner.stderrReader !== null ? [owner.stderrReader, 2] : [],
+      lent.flatMap(({ reader, real }) => [reader, real]),
     )
     this.#figures?.begin(channel)
+    // It has given the others up.
+    if (isFirst && isBack) this.#readOutput(channel, owner)
     this.#post({ type: 'hello', worker: owner.worker, pid })
     if (hello.rejoin !== undefined) this.#rejoined(channel, owner.worker, hello.rejoin)
     // It may have lost its channel while it was stuck.
@@ -486,7 +490,25 @@ export class Channels implements Agents {
       noteClaims(channel, rejoin)
       this.#figures?.begin(channel)
     }
+    const [first] = offer.channels
+    if (first !== undefined) this.#readOutput(first.channel, process)
     for (const { channel, report } of offer.early) if (this.#all.has(channel)) this.#receive(channel, report, [])
+  }
+
+  /** What it writes comes to us from here on, if that is asked for. */
+  #readOutput(channel: WorkerChannel, process: WorkerProcess): void {
+    if (!this.#processes.readsAll) return
+    let pipes: ReturnType<WorkerProcess['readAll']>
+    try {
+      pipes = process.readAll()
+    } catch (error) {
+      // No descriptor is left: its lines go without a name.
+      return this.#log('warn', 'output.unnamed', { pid: channel.peer.pid, reason: (error as Error).message })
+    }
+    const fds = pipes.flatMap(({ stream }) => [`${stream}-writer`, `${stream}-reader`, stream] as const)
+    const given = pipes.flatMap(({ writer, reader, real }) => [writer, reader, real])
+    this.#pending.ask(channel, { type: 'output', fds }, given, () => {})
+    for (const { writer } of pipes) this.#native.close(writer)
   }
 
   /** From a stranger it is the end. A worker keeps its channel: without it the next reload could not tell it to pause. */

@@ -1,6 +1,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { ReuseportError } from '../errors.js'
 import { createLog, type Log } from '../log.js'
+import { linesIn, NEWLINE } from './outlet.js'
 
 /** Read by its owner and group: what a program says of itself may be nobody else's. */
 const MODE = 0o640
@@ -24,15 +25,16 @@ export class LogFile {
     this.#fd = this.#open()
   }
 
-  write(line: string): void {
-    const data = Buffer.from(this.#isCut ? `\n${line}` : line)
+  /** A line, or several. */
+  write(lines: string | Buffer): void {
+    const data = Buffer.concat([Buffer.from(this.#isCut ? '\n' : ''), Buffer.from(lines)])
     let written = 0
     try {
       while (written < data.length) written += writeSync(this.#fd, data, written)
     } catch {
       // ENOSPC, EDQUOT, EIO.
       if (written > 0) this.#isCut = data[written - 1] !== NEWLINE
-      this.#dropped++
+      this.#dropped += Math.max(1, linesIn(data.subarray(written)))
       return
     }
     this.#isCut = false
@@ -62,16 +64,18 @@ export class LogFile {
   }
 }
 
-const NEWLINE = 10
-
-/** The launcher's log in a file; `reopen`: what SIGUSR1 asks for. Throws ERR_LOG_FILE. */
-export function openLogFile(path: string, format: 'text' | 'json'): { log: Log; reopen: () => void } {
+/** The launcher's log in a file; `write`: lines of others; `reopen`: what SIGUSR1 asks for. Throws ERR_LOG_FILE. */
+export function openLogFile(
+  path: string,
+  format: 'text' | 'json',
+): { log: Log; write: (lines: Buffer) => void; reopen: () => void } {
   const file = new LogFile(path)
   // Lines of a file have nobody else to stamp them.
   const log = createLog(format, (line) => file.write(line), true)
   file.tellDropped = (lines) => log('warn', 'log.dropped', { lines })
   return {
     log,
+    write: (lines) => file.write(lines),
     reopen: () => {
       try {
         file.reopen()

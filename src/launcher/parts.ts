@@ -7,6 +7,7 @@ import type { RuntimeDir } from '../runtime-dir.js'
 import type { Agents } from './agents.js'
 import type { Event, WorkerEvent } from './brain/events.js'
 import { initialState, type State } from './brain/state.js'
+import { facts } from './brain/workers.js'
 import { Channels } from './channels.js'
 import { ControlServer, type Orders } from './control-server.js'
 import { EventQueue } from './event-queue.js'
@@ -19,6 +20,7 @@ import type { Limits } from './limits.js'
 import type { Activation, NamedSocket } from './listen-fds.js'
 import { Notebook, type Notes } from './notebook.js'
 import type { NotifySocket } from './notify-socket.js'
+import type { Output, Speaker } from './output.js'
 import type { Prober } from './probe/prober.js'
 import { Processes } from './processes.js'
 import { Renewals } from './renewals.js'
@@ -41,6 +43,8 @@ export interface Told {
   readonly log: Log
   readonly events: EventStream
   readonly saveSignals: () => SavedSignals
+  /** What names the lines of workers; without it they go past us. */
+  readonly output?: Output | undefined
   /** What the options are meant to be by now: asked before each reload. Without it they stay. */
   readonly reread?: () => Promise<LauncherOptions>
 }
@@ -131,6 +135,7 @@ export class Parts {
       begins: (token) => this.notebook.begins(token),
       ended: (token) => this.notebook.ended(token),
       post: (event) => this.queue.post(this.#withLastWords(event)),
+      lines: given.output && ((...of) => (given.output as Output).sink(...of, () => this.#speaker(of[0]))),
       saved: before?.processes,
     })
     this.foreign = options.listen.length > 0 ? this.#makeForeign(options, before) : undefined
@@ -143,6 +148,11 @@ export class Parts {
     const { status } = whole.orders
     this.http = makeHttp(options, { ...this, status, events: given.events })
     this.hands = new Hands({ ...this, options, upgrade: whole.upgrade, end: whole.end })
+  }
+
+  #speaker(worker: number): Speaker | null {
+    const record = this.queue.state.workers[worker]
+    return record === undefined ? null : facts(record)
   }
 
   #firstState(options: LauncherOptions): State {

@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { ReadySignal } from '../control-protocol.js'
 import { type Identity, type Native, native, type Poller, READABLE } from '../native.js'
 import type { WorkerEvent } from './brain/events.js'
 import { foreignEnvironment, type Spec, workerEnvironment } from './command.js'
 import { readOomKills } from './oom-kills.js'
-import { type Check, fieldsOf, isFd, isText, isWhole, listOf, orNull } from './shape.js'
-import { stderr } from './stderr.js'
+import type { Stream } from './output.js'
+import { OutputPipe, type Sink } from './output-pipe.js'
+import { type Check, fieldsOf, isFd, isText, isWhole, listOf, orAbsent, orNull } from './shape.js'
+import { stderr, stdout } from './stderr.js'
 
 /** What a worker's process tells: posted to the launcher's queue. */
 type Post = (event: WorkerEvent) => void
@@ -31,11 +33,10 @@ interface Handing {
   /** Before the process is there. */
   readonly begins: (token: string) => void
   readonly ended: (token: string) => void
+  /** Where the lines of a worker go, if they come to us for as long as it lives. */
+  readonly lines?: ((worker: number, stream: Stream) => Sink) | undefined
 }
 
-/** Lines of stderr that are kept of a candidate: what is shown when it fails. */
-const STDERR_LINES = 20
-const LONGEST_LINE = 1_000
 /** Generations of processes below a worker that are looked through for one that speaks: no wrapper nests deeper. */
 const DEEPEST = 64
 /** Raised for processes that serve nobody yet: when memory runs out, the new goes before the old (reliability.md D-18). */
@@ -59,6 +60,8 @@ export interface SavedProcess {
   readonly stderr: number | null
   readonly tail: readonly string[]
   readonly partial: string
+  /** The same of its stdout, if that comes to us. */
+  readonly stdout?: { readonly reader: number; readonly partial: string } | null
 }
 export const SAVED_PROCESSES: Check = fieldsOf({
   oomKills: orNull(isWhole),
@@ -75,6 +78,7 @@ export const SAVED_PROCESSES: Check = fieldsOf({
       stderr: orNull(isFd),
       tail: listOf(isText),
       partial: isText,
+      stdout: orAbsent(orNull(fieldsOf({ reader: isFd, partial: isText }))),
     }),
   ),
 })
@@ -144,6 +148,7 @@ export class Processes {
       token,
       { ...spec, env, fds: handed?.fds, identity: this.#handed.identity, diesWithUs: this.#handed.diesWithUs },
       (event) => this.#tell(event, token),
+      this.#handed.lines,
     )
     this.#add(started)
     // What a program without our agent has forked by the time it serves would keep it.
@@ -162,7 +167,7 @@ export class Processes {
 
   #resume(saved: SavedProcess): void {
     this.#handed.begins(saved.token)
-    this.#add(WorkerProcess.resume(saved, (event) => this.#tell(event, saved.token)))
+    this.#add(WorkerProcess.resume(saved, (event) => this.#tell(event, saved.token), this.#handed.lines))
   }
 
   #add(started: WorkerProcess): void {
@@ -182,6 +187,11 @@ export class Processes {
     const before = this.#oomKills
     this.#oomKills = readOomKills()
     return this.#oomKills !== null && before !== null && this.#oomKills > before
+  }
+
+  /** What workers write comes to us for as long as they live. */
+  get readsAll(): boolean {
+    return this.#handed.lines !== undefined
   }
 
   get(worker: number): WorkerProcess | undefined {
@@ -235,34 +245,48 @@ export class WorkerProcess {
   readonly startedAt: Date
   /** What the program said of itself last, by sd_notify's STATUS. */
   statusText: string | null
-  /** Read end of the pipe that is the worker's stderr until it serves; null: it has ours from the start, for nobody could give it that later. */
-  readonly stderrReader: number | null
   readonly #native: Native = native()
   readonly #post: Post
-  readonly #tail: string[]
-  #partial: string
+  readonly #lines: Handing['lines']
+  /**
+   * What it writes and we read: its stderr until it serves, or both for as long as it lives. None: it has ours from the start, for nobody could
+   * give it those later.
+   */
+  readonly #outputs: Partial<Record<Stream, OutputPipe>> = {}
   #spawned: Watched | null
   #agent: Watched | null
   #ending: { code: number | null; signal: string | null } | null
-  #stderr: Poller | null = null
 
-  private constructor(known: SavedProcess, post: Post) {
+  private constructor(known: SavedProcess, post: Post, lines: Handing['lines']) {
     this.worker = known.worker
     this.token = known.token
     this.pid = known.pid
     this.startedAt = new Date(known.startedAt)
     this.statusText = known.statusText
-    this.stderrReader = known.stderr
     this.#post = post
-    this.#tail = [...known.tail]
-    this.#partial = known.partial
+    this.#lines = lines
     this.#ending = known.ending
     const { spawned, agent } = known
     // Not watched before everything else is: what throws leaves nothing behind.
-    this.#stderr = known.stderr === null ? null : new this.#native.Poller(known.stderr, () => this.#copyStderr())
+    try {
+      if (known.stderr !== null) this.#pipe('stderr', known.stderr, { partial: known.partial, last: known.tail })
+      if (known.stdout != null) this.#pipe('stdout', known.stdout.reader, { partial: known.stdout.partial, last: [] })
+    } catch (error) {
+      for (const pidfd of [spawned, agent?.pidfd]) if (pidfd != null) this.#native.close(pidfd)
+      throw error
+    }
     this.#spawned = spawned === null ? null : this.#watch(known.pid, spawned, () => this.#spawnedEnded())
     this.#agent = agent === null ? null : this.#watch(agent.pid, agent.pidfd, () => this.#agentEnded())
-    this.#stderr?.start(READABLE)
+    for (const pipe of Object.values(this.#outputs)) pipe.start()
+  }
+
+  /** Not begun. */
+  #pipe(stream: Stream, reader: number, before?: { partial: string; last: readonly string[] }): OutputPipe {
+    const outlet = stream === 'stdout' ? stdout : stderr
+    const sink = this.#lines?.(this.worker, stream) ?? { by: 'bytes', write: (data) => outlet.write(data, this.worker) }
+    const pipe = new OutputPipe(reader, sink, before)
+    this.#outputs[stream] = pipe
+    return pipe
   }
 
   static start(
@@ -275,17 +299,27 @@ export class WorkerProcess {
       diesWithUs: boolean
     },
     post: Post,
+    lines: Handing['lines'],
   ): WorkerProcess {
-    const [reader, writer] = spec.fds === undefined ? native().pipe(true) : [null, null]
-    const nothing = openSync('/dev/null', 'r')
+    const [ours, theirs]: [number[], number[]] = [[], []]
+    const pipe = (): { reader: number; writer: number } => {
+      const [reader, writer] = native().pipe(true)
+      ours.push(reader)
+      theirs.push(writer)
+      return { reader, writer }
+    }
     let pid: number | null = null
     try {
+      const errors = spec.fds === undefined || lines !== undefined ? pipe() : null
+      const output = lines === undefined ? null : pipe()
+      const nothing = openSync('/dev/null', 'r')
+      theirs.push(nothing)
       const child = native().spawn({
         file: spec.file,
         argv: spec.argv,
         env: spec.env,
         cwd: spec.cwd,
-        stdio: [nothing, 1, writer ?? 2],
+        stdio: [nothing, output?.writer ?? 1, errors?.writer ?? 2],
         ...(spec.identity === undefined ? {} : { identity: spec.identity }),
         ...(spec.fds === undefined ? {} : { fds: spec.fds, pidVariable: 'LISTEN_PID' }),
         ...(spec.diesWithUs ? { diesWithParent: true } : {}),
@@ -293,24 +327,26 @@ export class WorkerProcess {
       pid = child.pid
       const startedAt = new Date().toISOString()
       const known = { worker, token, pid, startedAt, statusText: null, spawned: child.pidfd, agent: null, ending: null }
-      return new WorkerProcess({ ...known, stderr: reader, tail: [], partial: '' }, post)
+      const stdout = output === null ? null : { reader: output.reader, partial: '' }
+      const stderr = errors?.reader ?? null
+      return new WorkerProcess({ ...known, stderr, tail: [], partial: '', stdout }, post, lines)
     } catch (error) {
       // It runs and cannot be watched: nobody would ever end it.
       if (pid !== null) native().signalGroup(pid, constants.signals.SIGKILL)
-      if (reader !== null) closeSync(reader)
+      for (const fd of ours) closeSync(fd)
       throw error
     } finally {
-      closeSync(nothing)
-      if (writer !== null) closeSync(writer)
+      for (const fd of theirs) closeSync(fd)
     }
   }
 
   /** One that another image of this process has started. */
-  static resume(saved: SavedProcess, post: Post): WorkerProcess {
-    return new WorkerProcess(saved, post)
+  static resume(saved: SavedProcess, post: Post, lines: Handing['lines']): WorkerProcess {
+    return new WorkerProcess(saved, post, lines)
   }
 
   save(): SavedProcess {
+    const { stdout, stderr: errors } = this.#outputs
     return {
       worker: this.worker,
       token: this.token,
@@ -320,9 +356,10 @@ export class WorkerProcess {
       spawned: this.#spawned?.pidfd ?? null,
       agent: this.#agent === null ? null : { pid: this.#agent.pid, pidfd: this.#agent.pidfd },
       ending: this.#ending,
-      stderr: this.#stderr === null ? null : this.stderrReader,
-      tail: this.#tail,
-      partial: this.#partial,
+      stderr: errors?.isOpen ? errors.reader : null,
+      tail: errors?.last ?? [],
+      partial: errors?.partial ?? '',
+      stdout: stdout?.isOpen ? { reader: stdout.reader, partial: stdout.partial } : null,
     }
   }
 
@@ -381,7 +418,7 @@ export class WorkerProcess {
     if (this.#agent !== null) this.#native.close(this.#agent.pidfd)
     this.#spawned = null
     this.#agent = null
-    this.#closeStderr()
+    for (const pipe of Object.values(this.#outputs)) pipe.close()
   }
 
   #watch(pid: number, pidfd: number, ended: () => void): Watched {
@@ -430,48 +467,41 @@ export class WorkerProcess {
   }
 
   #exited(): void {
-    this.#copyStderr()
-    if (this.#partial !== '') this.#tail.push(this.#partial)
+    for (const pipe of Object.values(this.#outputs)) pipe.finish()
     const { code, signal } = this.#ending ?? { code: null, signal: null }
-    const stderr = this.#tail.slice(-STDERR_LINES)
-    this.#post({ type: 'exited', worker: this.worker, code, signal, stderr })
+    this.#post({ type: 'exited', worker: this.worker, code, signal, stderr: this.#outputs.stderr?.last ?? [] })
   }
 
-  /** Passes on what the worker wrote, and keeps its last lines. Ends with the last process that holds the pipe. */
-  #copyStderr(): void {
-    const reader = this.stderrReader
-    if (this.#stderr === null || reader === null) return
-    const chunk = Buffer.allocUnsafe(65_536)
-    for (;;) {
-      let length: number
-      try {
-        length = readSync(reader, chunk)
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return
-        length = 0
-      }
-      if (length === 0) return this.#closeStderr()
-      const data = Buffer.from(chunk.subarray(0, length))
-      stderr.write(data)
-      const lines = (this.#partial + data.toString('utf8')).split('\n')
-      this.#partial = (lines.pop() as string).slice(0, LONGEST_LINE)
-      this.#tail.push(...lines.map((line) => line.slice(0, LONGEST_LINE)))
-      this.#tail.splice(0, this.#tail.length - STDERR_LINES)
+  /** Read ends that are there to be lent, each with what the stream is to be once nobody reads it: ours. */
+  lent(): { readonly stream: Stream; readonly reader: number; readonly real: number }[] {
+    return STREAMS.flatMap(({ stream, fd }) => {
+      const pipe = this.#outputs[stream]
+      return pipe?.isOpen ? { stream, reader: pipe.reader, real: fd } : []
+    })
+  }
+
+  /** It was started by another launcher, or has given its pipes up: two new ones, whose ends are the caller's. Throws what pipe(2) says. */
+  readAll(): { readonly stream: Stream; readonly reader: number; readonly real: number; readonly writer: number }[] {
+    const first = this.#native.pipe(true)
+    let second: [number, number]
+    try {
+      second = this.#native.pipe(true)
+    } catch (error) {
+      for (const fd of first) closeSync(fd)
+      throw error
     }
-  }
-
-  #closeStderr(): void {
-    if (this.#stderr === null || this.stderrReader === null) return
-    this.#stderr.close()
-    this.#stderr = null
-    closeSync(this.stderrReader)
-  }
-
-  /** Whether the pipe is still there to be lent. */
-  get hasStderr(): boolean {
-    return this.#stderr !== null
+    return STREAMS.map(({ stream, fd }, index) => {
+      const [reader, writer] = index === 0 ? first : second
+      this.#pipe(stream, reader).start()
+      return { stream, reader, real: fd, writer }
+    })
   }
 }
+
+const STREAMS = [
+  { stream: 'stdout', fd: 1 },
+  { stream: 'stderr', fd: 2 },
+] as const
 
 /** Parent and process group, from /proc (proc(5)); undefined when it has ended. */
 function placeOf(pid: number): { parent: number; group: number } | undefined {

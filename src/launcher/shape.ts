@@ -25,6 +25,11 @@ export function orNull(check: Check): Check {
   return (value, path) => (value === null ? null : check(value, path))
 }
 
+/** Of what older versions do not write. */
+export function orAbsent(check: Check): Check {
+  return (value, path) => (value === undefined ? null : check(value, path))
+}
+
 export function listOf(check: Check): Check {
   return (value, path) =>
     Array.isArray(value) ? firstOf(value.map((one, index) => () => check(one, `${path}[${index}]`))) : path

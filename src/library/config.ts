@@ -29,6 +29,8 @@ export interface Config {
    * this machine only; 0.0.0.0:9400, unix:/run/metrics.sock. Default: nothing is counted
    */
   readonly metrics?: number | string
+  /** what workers print gets their slot and generation in front of each line; with --log-file it goes there, too */
+  readonly logPrefix?: boolean
   /** a worker whose launcher is gone, and that no other one has taken over by then, drains and ends. Default: never */
   readonly orphanTimeout?: string | 0
   /** workers are killed when their launcher dies, instead of serving on until the next one takes them over */

@@ -30,6 +30,7 @@ import type { OpenPlace } from './library-servers.js'
 import { Meter } from './meter.js'
 import { heldSockets, type OrderWorld, obey, serversOf } from './orders.js'
 import { Orphan } from './orphan.js'
+import { Output } from './output.js'
 import { Spares } from './spares.js'
 import { guardPath } from './unlink-guard.js'
 
@@ -56,7 +57,7 @@ export class Agent implements OrderWorld {
   answers: OrderWorld['answers']
   readonly meter: Meter = new Meter()
   figures: OrderWorld['figures']
-  stderr: OrderWorld['stderr']
+  readonly output: Output
   readonly #handed: Handed
   readonly #link: LauncherLink
   readonly #world: ClaimWorld & DatagramWorld
@@ -74,6 +75,7 @@ export class Agent implements OrderWorld {
     }
     this.spares = new Spares(this.native)
     this.adopted = new Adopted(this.native)
+    this.output = new Output(this.native)
     this.#orphan = new Orphan(this, handed.thread)
     this.#link = new LauncherLink(this.native, handed.channel, {
       hello: () => this.#hello(),
@@ -191,9 +193,9 @@ export class Agent implements OrderWorld {
     const { generation, slot, term, working } = welcome
     this.place = { generation, slot, term, working }
     this.#orphan.found(welcome.first, welcome.orphan)
-    if (welcome.fds[0] === 'stderr-reader') {
-      for (const fd of Object.values(this.stderr ?? {})) this.native.close(fd)
-      this.stderr = { reader: fds.take(0), real: fds.take(1) }
+    for (const stream of ['stdout', 'stderr'] as const) {
+      const at = welcome.fds.indexOf(`${stream}-reader`)
+      if (at !== -1) this.output.isPiped(stream, fds.take(at), fds.take(welcome.fds.indexOf(stream)))
     }
     // It may have ended while there was no launcher to hear it.
     if (this.drain?.outcome !== undefined) this.send({ type: 'drained', outcome: this.drain.outcome })

@@ -17,8 +17,8 @@ import { childrenOf, openIn, speaksOf } from './cluster/children.js'
 import { ClusterDrain } from './cluster/drain.js'
 import type { Figures } from './figures.js'
 import type { Meter } from './meter.js'
+import type { Output } from './output.js'
 import { type Spares, textOf } from './spares.js'
-import { replaceStderr } from './stderr.js'
 
 /** Below SCM_MAX_FD (253), as a sum of descriptors in flight counts against RLIMIT_NOFILE (kernel.md §7). */
 const SOCKETS_PER_MESSAGE = 200
@@ -50,11 +50,7 @@ export interface OrderWorld {
   readonly meter: Meter
   /** Once the launcher has asked for them. */
   figures: Figures | undefined
-  /**
-   * While fd 2 is a pipe to the launcher: its read end, without which a write would be EPIPE once the launcher is dead, and what fd 2 is to be
-   * after it.
-   */
-  stderr: { readonly reader: number; readonly real: number } | undefined
+  readonly output: Output
   send(message: ToLauncher, fds?: readonly number[]): boolean
 }
 
@@ -114,9 +110,16 @@ const handlers = {
     return undefined
   },
   async stderr(world, _order, fds) {
-    await replaceStderr(world.native, fds.take(0))
-    for (const fd of Object.values(world.stderr ?? {})) world.native.close(fd)
-    world.stderr = undefined
+    await world.output.become('stderr', fds.take(0))
+    return undefined
+  },
+  async output(world, { fds: names }, fds) {
+    const at = (name: (typeof names)[number]): number => fds.take(names.indexOf(name))
+    const pipes = (['stdout', 'stderr'] as const).map((stream) => {
+      const ends = { writer: at(`${stream}-writer`), reader: at(`${stream}-reader`), real: at(stream) }
+      return world.output.pipe(stream, ends)
+    })
+    await Promise.all(pipes)
     return undefined
   },
   async drain(world, { deadlineMs, last, websocket, spreadMs }) {

@@ -1,8 +1,6 @@
-import { readSync, writeSync } from 'node:fs'
 import type { OrphanTerms } from '../protocol.js'
 import { endService, type OrderWorld } from './orders.js'
 import { say } from './say.js'
-import { replaceStderr } from './stderr.js'
 
 /** What nobody reads any more is lost, and that is all. EIO: the terminal is gone. */
 const UNREAD: readonly (string | undefined)[] = ['EPIPE', 'EIO']
@@ -33,29 +31,13 @@ export class Orphan {
 
   lost(): void {
     if (this.#terms === 'kill') process.kill(process.pid, 'SIGKILL')
-    void this.#keepStderr()
+    this.#world.output.leave()
     this.#guardOutput()
     if (this.#isFirst)
       say(`pid ${process.pid}: the launcher is gone; this worker serves on, and waits for the next one`)
     const terms = this.#terms
     if (typeof terms !== 'object') return
     this.#timer = setTimeout(() => void this.#end(terms), terms.afterMs).unref()
-  }
-
-  /** Its pipe would be full some day, and a write to it wait for ever. What is in it is for whom the launcher wrote. */
-  async #keepStderr(): Promise<void> {
-    const { stderr, native } = this.#world
-    if (stderr === undefined) return
-    this.#world.stderr = undefined
-    // With a queue that cannot be written it stays as it is: the reader is open, so nothing fails.
-    await replaceStderr(native, stderr.real).catch(() => {})
-    const rest = Buffer.allocUnsafe(65_536)
-    try {
-      for (let length = readSync(stderr.reader, rest); length > 0; length = readSync(stderr.reader, rest))
-        writeSync(2, rest, 0, length)
-    } catch {
-      // EAGAIN: it is empty. The reader stays open for who has inherited the other end.
-    }
   }
 
   /** Without a reader a write is an error, and an error that nobody handles is the end of the program. */

@@ -23,11 +23,14 @@ export class InTerminal {
       return new InTerminal(launcher, Number(launcher.events[0]?.['pid']))
     }
     const launcher = new TestLauncher(given)
+    // Its log may be text.
+    const said = (event: string): string | undefined =>
+      launcher.output.find((line) => new RegExp(`[" ]${event}[" ]`).test(line))
     const first = await until(
       () => `it serves\n${launcher.output.join('\n')}\n${launcher.story}`,
-      () => launcher.output.find((line) => line.includes('"launcher.serving"')),
+      () => said('launcher.serving') && said('launcher.started'),
     )
-    return new InTerminal(launcher, Number((JSON.parse(first) as { pid: number }).pid))
+    return new InTerminal(launcher, Number(/pid"?[:=](\d+)/.exec(first)?.[1]))
   }
 
   type(key: 'Ctrl-C' | 'Ctrl-Z' | 'Ctrl-S' | 'Ctrl-Q'): void {

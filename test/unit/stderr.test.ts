@@ -1,8 +1,8 @@
 import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { Stderr } from '../../src/launcher/stderr'
+import { Outlet } from '../../src/launcher/outlet'
 import { native } from '../../src/native'
 import { flagsOf } from '../native/support/open-files'
 import { until } from '../support/until'
@@ -45,7 +45,7 @@ test.each(['pipe', 'socket'] as const)(
   'a %s that nobody reads: it does not wait, and goes on when it is read (L-01)',
   async (kind) => {
     const [reader, writer] = ends(kind)
-    const stderr = new Stderr(writer, 100_000)
+    const stderr = new Outlet(writer, 100_000)
     const dropped: number[] = []
     stderr.tellDropped = (lines) => dropped.push(lines)
     const LINES = 2_000
@@ -74,7 +74,7 @@ test.each(['pipe', 'socket'] as const)(
 
 test('nobody can read it any more: nothing waits', async () => {
   const [reader, writer] = ends('pipe')
-  const stderr = new Stderr(writer, 1_000)
+  const stderr = new Outlet(writer, 1_000)
   for (let number = 0; number < 200; number++) stderr.write(line(number))
   closeSync(reader)
   await until('nothing waits', async () => {
@@ -89,8 +89,66 @@ test('a file gets everything at once', () => {
   onTestFinished(() => rmSync(directory, { recursive: true }))
   const path = join(directory, 'log')
   const fd = openSync(path, 'a')
-  const stderr = new Stderr(fd)
+  const stderr = new Outlet(fd)
   for (let number = 0; number < 2_000; number++) stderr.write(line(number))
   closeSync(fd)
   expect(readFileSync(path)).toHaveLength(2_000_000)
+})
+
+test('who says too much loses of its own, not of the others', async () => {
+  const [reader, writer] = ends('pipe')
+  const outlet = new Outlet(writer, 100_000)
+  const dropped: number[] = []
+  outlet.tellDropped = (lines) => dropped.push(lines)
+  const QUIET = 20
+  for (let number = 0; number < 4_000; number++) {
+    outlet.write(line(number), 1)
+    if (number % 200 === 0) outlet.write(`quiet ${number}\n`, 2)
+  }
+  let text = ''
+  await until('it has told what it dropped', () => {
+    text += available(reader)
+    return dropped.length > 0
+  })
+  text += available(reader)
+  expect(text.split('\n').filter((one) => one.startsWith('quiet'))).toHaveLength(QUIET)
+  expect(dropped).toEqual([4_000 + QUIET - text.split('\n').length + 1])
+})
+
+test('whoever reads gets more at once, not after a while', async () => {
+  const [reader, writer] = ends('pipe')
+  const outlet = new Outlet(writer)
+  for (let number = 0; number < 900; number++) outlet.write(line(number))
+  let [bytes, turns] = [0, 0]
+  for (; bytes < 900_000 && turns < 10_000; turns++) {
+    bytes += available(reader).length
+    await new Promise((done) => setImmediate(done))
+  }
+  // A pipe holds 64 KiB: 14 times, each seen in the next turn of the loop or in that after it.
+  expect(turns).toBeLessThan(60)
+})
+
+test('a full disk costs lines, which are counted, and said when there is room again', () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'rrt-')), 'log')
+  onTestFinished(() => rmSync(dirname(path), { recursive: true }))
+  const addon = native()
+  const full = openSync('/dev/full', 'w')
+  const fd = openSync(path, 'a')
+  onTestFinished(() => [full, fd].forEach(closeQuietly))
+  const outlet = new Outlet(fd)
+  const dropped: number[] = []
+  outlet.tellDropped = (lines) => {
+    dropped.push(lines)
+    outlet.write(`${lines} lost\n`)
+  }
+  outlet.write('one\n')
+  const disk = addon.dup(fd)
+  addon.dup2(full, fd)
+  for (let n = 0; n < 3; n++) outlet.write('two\nthree\n')
+  expect(dropped).toEqual([])
+  addon.dup2(disk, fd)
+  addon.close(disk)
+  outlet.write('four\n')
+  expect(dropped).toEqual([6])
+  expect(readFileSync(path, 'utf8')).toBe('one\nfour\n6 lost\n')
 })

@@ -23,6 +23,7 @@ import {
   isWhole,
   listOf,
   oneOf,
+  orAbsent,
   orNull,
   pairsOf,
   recordOf,
@@ -76,6 +77,8 @@ export interface Image {
   readonly signals: SavedSignals
   /** What is still to be written to stderr, in base64. */
   readonly stderr: string
+  /** The same of stdout, where the lines of workers go through us. */
+  readonly stdout?: string
 }
 
 // Here, since only some options load what is saved by them.
@@ -169,6 +172,7 @@ const IMAGE: Check = fieldsOf({
   http: orNull(SAVED_HTTP),
   signals: fieldsOf({ hadTerminal: isFlag, interrupts: isWhole }),
   stderr: isText,
+  stdout: orAbsent(isText),
 })
 
 /** JSON has no undefined. */
@@ -217,7 +221,9 @@ export function descriptorsOf(image: Image): number[] {
     lock,
     ...[...sockets.given, ...sockets.stored].map(({ fd }) => fd),
     ...sockets.owned.map(([, { fd }]) => fd),
-    ...processes.all.flatMap(({ spawned, agent, stderr }) => [spawned, agent?.pidfd, stderr].flatMap((fd) => fd ?? [])),
+    ...processes.all.flatMap(({ spawned, agent, stderr, stdout }) =>
+      [spawned, agent?.pidfd, stderr, stdout?.reader].flatMap((fd) => fd ?? []),
+    ),
     ...(channels === null
       ? []
       : [channels.fd, ...channels.all.flatMap(({ fd, unsent }) => [fd, ...unsent.flatMap(({ fds }) => fds)])]),

@@ -1,7 +1,7 @@
 import { VERSION } from '../../version.js'
 import { now } from '../clock.js'
 import type { Parts } from '../parts.js'
-import { stderr } from '../stderr.js'
+import { stderr, stdout } from '../stderr.js'
 import { IMAGE_VERSION, type Image, saveOptions } from './image.js'
 
 /** Everything that a launcher is, for another image of its process (Launcher.resume). */
@@ -36,5 +36,6 @@ export function save(parts: Parts): Image {
     http: parts.http?.servers.save() ?? null,
     signals: parts.saveSignals(),
     stderr: stderr.unwritten.toString('base64'),
+    stdout: stdout.unwritten.toString('base64'),
   }
 }
