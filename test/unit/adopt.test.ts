@@ -63,6 +63,19 @@ describe('a launcher that takes over', () => {
     expect(state).toMatchObject({ working: 1, term: 1, run: null })
   })
 
+  it('none has been told a term, and one is a canary: that leaves, and nobody pauses for it', () => {
+    const { state, did } = adopted({ term: 0 }, { generation: 2, slot: 2, term: 0 })
+    expect(did).toContain('drain 2')
+    expect(did).not.toContain('pause 1')
+    expect(state).toMatchObject({ working: 1, run: null })
+  })
+
+  it('two serve in one slot, of which one was to relieve the other: one stays', () => {
+    const { state, did } = adopted({}, {}, { slot: 0 })
+    expect(did.filter((what) => what.startsWith('drain'))).toEqual(['drain 3'])
+    expect(state).toMatchObject({ working: 1, run: null })
+  })
+
   it('one knows of the handover: it is told to all, and baked', () => {
     const { state, did } = adopted(
       { state: 'paused' },

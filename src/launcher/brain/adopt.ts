@@ -66,7 +66,8 @@ function newestOf(workers: readonly Offered[]): number | null {
   const told = workers.filter(({ term }) => term > 0).sort((a, b) => b.term - a.term)
   const [last] = told
   if (last !== undefined) return last.working
-  const serving = workers.filter(({ state }) => state !== 'held').map(({ generation }) => generation)
+  // A canary, and a spare that has just been given a slot, have been told no term; but they know for whom they came.
+  const serving = workers.filter(({ state }) => state !== 'held').map(({ working }) => working)
   return serving.length === 0 ? null : Math.max(...serving)
 }
 
