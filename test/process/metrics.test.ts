@@ -11,19 +11,25 @@ import { Versions } from '../support/versions'
 
 interface Scene {
   readonly launcher: TestLauncher
-  /** Of the program, and of the metrics. */
+  /** Of the program (two), and of the metrics. */
   readonly port: number
+  readonly other: number
   readonly metrics: number
 }
 
+/** What looks at each request, and at each connection: Node's own is one. */
+async function hooksOf(port: number): Promise<{ isCounted: boolean; listeners: number }> {
+  return JSON.parse(await ask(port, '/hooks'))
+}
+
 async function start(options: readonly string[] = ['-n', '2'], more: Partial<StartOptions> = {}): Promise<Scene> {
-  const [port, metrics] = [await freePort(), await freePort()]
+  const [port, other, metrics] = [await freePort(), await freePort(), await freePort()]
   const launcher = await startLauncher({
-    command: ['node', fixture('servers/counted.cjs'), String(port)],
+    command: ['node', fixture('servers/counted.cjs'), String(port), String(other)],
     options: [...options, '--metrics', String(metrics)],
     ...more,
   })
-  return { launcher, port, metrics }
+  return { launcher, port, other, metrics }
 }
 
 /** Status and text of what is there. */
@@ -154,12 +160,24 @@ test('over an upgrade, and the death of a launcher, nothing falls', async () => 
   await next.stop()
 })
 
-test('a registry that is shared by the library is the one that is shown; with --metrics the table shows the requests since the start', async () => {
-  const { launcher, port, metrics } = await start([], { env: { SHARES: 'yes' } })
-  for (let i = 0; i < 3; i++) await ask(port)
+test('a registry that is shared by the library is the one that is shown; every listener is counted, and the table has it from the start on', async () => {
+  const { launcher, port, other, metrics } = await start([], { env: { SHARES: 'yes' } })
+  await scrape(metrics)
+  await ask(port, '/listen')
+  for (let i = 0; i < 3; i++) await ask(other)
   await until('all are counted', async () => (await scrape(metrics)).sum('app_answers_total') === 3)
   const { slots } = await launcher.status()
-  expect(slots[0]?.worker?.requests).toBe(3)
+  // And that which opened the other one.
+  expect(slots[0]?.worker?.requests).toBe(4)
   expect((await launcher.run('status')).stdout).toMatch(/conns +req\/s +queue/)
+  expect(await hooksOf(other)).toEqual({ isCounted: true, listeners: 2 })
+  await launcher.stop()
+})
+
+test('without the option nothing looks at a request', async () => {
+  const port = await freePort()
+  const launcher = await startLauncher({ command: ['node', fixture('servers/counted.cjs'), String(port)] })
+  await launcher.status()
+  expect(await hooksOf(port)).toEqual({ isCounted: false, listeners: 1 })
   await launcher.stop()
 })

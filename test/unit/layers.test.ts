@@ -114,6 +114,15 @@ describe('the source tree', () => {
     expect(files.filter((file) => /\.node$|\/(serving|handover|worker)\//.test(file))).toEqual([])
   })
 
+  it('a worker has nothing that only --metrics needs', () => {
+    const built = join(SRC, '..', 'dist', 'worker', 'agent.js')
+    const script = `require(${JSON.stringify(built)})
+      console.log(JSON.stringify(Object.keys(require.cache)))`
+    const files = JSON.parse(execFileSync(TEST_NODE, ['-e', script], { encoding: 'utf8' })) as string[]
+    expect(files.filter((file) => /\/worker\//.test(file))).not.toEqual([])
+    expect(files.filter((file) => /\/(figures|registries)\.js$/.test(file))).toEqual([])
+  })
+
   it('loads what only some options need when they are given', () => {
     const built = join(SRC, '..', 'dist', 'launcher', 'launcher.js')
     const script = `require(${JSON.stringify(built)})
@@ -121,7 +130,7 @@ describe('the source tree', () => {
     const [files, modules] = JSON.parse(execFileSync(TEST_NODE, ['-e', script], { encoding: 'utf8' })) as string[][]
     expect(
       files?.filter((file) =>
-        /\/launcher\/probe\/|\/launcher\/limits|memory-check|notify-socket|service-|fd-store|heritage|stored-name|\/status-page\/|\/http\/servers?\.js$/.test(
+        /\/launcher\/probe\/|\/launcher\/limits|memory-check|notify-socket|service-|fd-store|heritage|stored-name|\/status-page\/|\/metrics\/|figure-files|\/http\/servers?\.js$/.test(
           file,
         ),
       ),
