@@ -11,6 +11,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmdirSync,
   rmSync,
@@ -250,7 +251,10 @@ function checkLength(socket: string): void {
 export function findLauncher(name: string, runtimeDir?: string): FoundLauncher {
   const places = placesFor(runtimeDir)
   const searched = places.map((place) => join(place, name))
-  const notFound = (next = 'Give --name or --runtime-dir as at its start.', cause?: unknown): ReuseportError =>
+  const notFound = (
+    next = `${othersIn(places, name)}Give --name or --runtime-dir as at its start.`,
+    cause?: unknown,
+  ): ReuseportError =>
     new ReuseportError('ERR_NO_LAUNCHER', `no launcher called ${JSON.stringify(name)} runs here`, {
       facts: { name, searched },
       next: `Looked in ${searched.join(', ')}. ${next}`,
@@ -268,6 +272,21 @@ export function findLauncher(name: string, runtimeDir?: string): FoundLauncher {
     }
   }
   throw notFound()
+}
+
+/** The others who are, or were, there: whoever is in the wrong directory has meant one of them. */
+function othersIn(places: readonly string[], than: string): string {
+  const others = places.flatMap(namesIn).filter((name) => name !== than)
+  return others.length === 0 ? '' : `There ${others.length === 1 ? 'is' : 'are'}: ${others.sort().join(', ')}. `
+}
+
+function namesIn(place: string): string[] {
+  try {
+    return readdirSync(place).filter((name) => NAME_PATTERN.test(name) && existsSync(join(place, name, 'control.sock')))
+  } catch {
+    // It is not there, or somebody else's.
+    return []
+  }
 }
 
 /** Where a launcher of this name that was killed may have left word of itself. */

@@ -199,8 +199,14 @@ function searchPath(name: string, cwd: string, path: string | undefined): string
   if (found !== undefined) return checkProgram(found, name)
   throw new ReuseportError('ERR_COMMAND_NOT_FOUND', `${name}: command not found`, {
     facts: { command: name, path: places },
-    next: `Looked in ${places.join(', ')}.`,
+    next: `${hintAt(resolve(cwd, name), name)}Looked in ${places.join(', ')}.`,
   })
+}
+
+/** A file that lies in the directory is no command: what it would take to run it. */
+function hintAt(path: string, name: string): string {
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return ''
+  return `For the file that lies here: ${/\.[cm]?[jt]s$/.test(name) ? `node ${name}` : `./${name}`}. `
 }
 
 function checkProgram(path: string, name: string): string {

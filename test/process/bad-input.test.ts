@@ -84,7 +84,7 @@ test('WEB_CONCURRENCY that is no number is a usage error too', async () => {
 
 test('a command that is not found is 127, one that cannot be executed 126, both with the path (A-01)', async () => {
   const cwd = temporaryDirectory()
-  writeFileSync(join(cwd, 'plain'), 'text')
+  for (const name of ['plain', 'server.js']) writeFileSync(join(cwd, name), 'text')
   mkdirSync(join(cwd, 'bin'))
   writeFileSync(join(cwd, 'bin', 'tool'), 'text')
   writeFileSync(join(cwd, 'orphan'), '#!/no/such/interpreter\n')
@@ -94,6 +94,9 @@ test('a command that is not found is 127, one that cannot be executed 126, both 
   const PATH = `${join(cwd, 'bin')}:/usr/bin:/bin`
   for (const [command, code, ...parts] of [
     ['no-such-program', 127, 'command not found', join(cwd, 'bin'), '/usr/bin'],
+    // Named as if it were one: what would run it.
+    ['server.js', 127, 'command not found\n  For the file that lies here: node server.js. Looked in '],
+    ['plain', 127, 'For the file that lies here: ./plain. '],
     ['./missing', 127, join(cwd, 'missing')],
     ['/no/where/node', 127, '/no/where/node'],
     // As a shell would take it: a verb's name after -- is a program.

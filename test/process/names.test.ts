@@ -131,6 +131,8 @@ test('the default name is taken by a launcher of another directory: both are nam
     for (const part of [one.directory, two.directory, '--name shop-web']) expect(run.stderr).toContain(part)
     expect(run.stdout).toBe('')
   }
+  const elsewhere = await runCli(['reload', ...runtime, '--name', 'web'], { cwd: one.directory })
+  expect(elsewhere).toMatchObject({ code: 3, stderr: expect.stringContaining('There is: shop-web. Give --name ') })
   expect((await runCli(['status', ...runtime], { cwd: one.directory })).code).toBe(0)
   expect((await runCli(['reload', ...runtime, '--name', 'shop-web'], { cwd: two.directory })).code).toBe(0)
   expect((await runCli(['stop', ...runtime], { cwd: one.directory })).code).toBe(0)
