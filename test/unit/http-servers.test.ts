@@ -124,6 +124,17 @@ test.each([
   expect(answer.headers['access-control-allow-origin']).toBeUndefined()
 })
 
+test('pages of other sites get nothing, whoever follows their links does', async () => {
+  const { port } = await serve()
+  const from = async (site: string, mode: string): Promise<number | undefined> =>
+    (await ask(port, '/', { headers: { 'sec-fetch-site': site, 'sec-fetch-mode': mode } })).status
+  expect(await from('cross-site', 'cors')).toBe(403)
+  expect(await from('same-site', 'no-cors')).toBe(403)
+  expect(await from('cross-site', 'navigate')).toBe(200)
+  expect(await from('same-origin', 'cors')).toBe(200)
+  expect(await from('none', 'navigate')).toBe(200)
+})
+
 test('a Host is looked at where a browser could have been tricked', () => {
   expect(isMeant('evil.example', '::1')).toBe(false)
   expect(isMeant('evil.example', '::ffff:127.0.0.1')).toBe(false)

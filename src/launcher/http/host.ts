@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { isIP } from 'node:net'
 
 /**
@@ -12,6 +13,14 @@ export function isMeant(host: string | undefined, localAddress: string | undefin
     .replace(/^\[(.*)\]$/, '$1')
     .toLowerCase()
   return isIP(name) !== 0 || name === 'localhost' || name.endsWith('.localhost')
+}
+
+/**
+ * Whether a page of another site asks, and not a person who follows its link. It could not read the answer, but it could take all the places.
+ * A browser says so of what it asks of the loopback (Fetch Metadata).
+ */
+export function isOfAnotherSite({ 'sec-fetch-site': site, 'sec-fetch-mode': mode }: IncomingHttpHeaders): boolean {
+  return (site === 'cross-site' || site === 'same-site') && mode !== 'navigate'
 }
 
 function isLoopback(address: string): boolean {

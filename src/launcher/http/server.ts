@@ -7,7 +7,7 @@ import { native } from '../../native.js'
 import type { HttpAddress } from '../../options.js'
 import { addressError } from '../address-error.js'
 import { fdOf } from '../fd-of.js'
-import { isMeant } from './host.js'
+import { isMeant, isOfAnotherSite } from './host.js'
 import { parseTarget } from './target.js'
 
 /** What is answered at one path, to GET and HEAD. What it throws, or rejects with, is a 500. */
@@ -149,6 +149,7 @@ export class HttpServer {
     const route = path === null ? undefined : this.#routes.get(path)
     if (!isMeant(headers.host, socket.localAddress))
       return refuse(response, 403, `nobody here is called ${headers.host}: ask for localhost, or by address`)
+    if (isOfAnotherSite(headers)) return refuse(response, 403, 'this is not for other sites')
     if (path === null) return refuse(response, 400, 'no path')
     if (route === undefined)
       return refuse(response, 404, `there is nothing at ${path}, only at ${[...this.#routes.keys()].join(', ')}`)
