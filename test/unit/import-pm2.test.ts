@@ -56,6 +56,7 @@ describe('fields', () => {
     [{ listen_timeout: 90_000 }, { readyTimeout: '90000ms' }],
     [{ instance_var: 'ID' }, { instanceVar: 'ID' }],
     [{ watch: true }, { watch: true }],
+    [{ log: '/var/log/x.log' }, { logFile: '/var/log/x.log', logPrefix: true }],
     [{ script: 'app.mjs', node_args: '--a --b="c d"' }, { command: ['node', '--a', '--b=c d', 'app.mjs'] }],
     [{ script: 'npm', args: ['run', 'serve'] }, { command: ['npm', 'run', 'serve'] }],
     [{ script: './server', interpreter: 'none' }, { command: ['./server'] }],

@@ -59,8 +59,19 @@ const log: Rule = (app, value, field) =>
         app,
         field,
         'left-out',
-        'in the unit: StandardOutput=append:FILE, StandardError=append:FILE; or leave it to journald',
+        'one file has both streams: logFile, with logPrefix; or in the unit StandardOutput=append:FILE, StandardError=append:FILE',
       )
+/** The one that has both streams in PM2, too. */
+const logFile: Rule = (app, value, field) => {
+  if (typeof value !== 'string' || value === '/dev/null') return log(app, false, field)
+  Object.assign(app.config, { logFile: value, logPrefix: true })
+  say(
+    app,
+    field,
+    'differently',
+    'logFile, logPrefix: with the lines of the launcher; SIGUSR1 opens it again after logrotate',
+  )
+}
 const PLUS = 'of PM2 Plus, whose agent is not there'
 const RESTARTS = 'a worker that ends is started again, later each time, and never given up (docs/limits.md)'
 
@@ -181,7 +192,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
   out_file: log,
   error_file: log,
-  log_file: log,
+  log_file: logFile,
   disable_logs: onlyIf(true, log, 'off unless asked for'),
   merge_logs: needless('all workers write to one stdout, and one stderr'),
   log_date_format: needless('journald notes the time of each line'),
