@@ -137,6 +137,9 @@ test('a flood that nobody reads stalls nothing: it costs lines, which are counte
   expect(launcher.output.filter((line) => !PREFIX.test(line))).toEqual([])
   expect((await clients.stop()).failures).toEqual([])
   expect(most - before).toBeLessThan(60)
+  // As it was: blocking, for whoever else has it open (O_NONBLOCK is 0o4000).
+  const flags = /flags:\s+(\d+)/.exec(readFileSync(`/proc/${launcher.pid}/fdinfo/1`, 'utf8'))?.[1] as string
+  expect(Number.parseInt(flags, 8) & 0o4000).toBe(0)
   await launcher.stop()
 })
 

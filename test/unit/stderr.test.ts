@@ -1,8 +1,9 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { Outlet } from '../../src/launcher/outlet'
+import { OutputPipe } from '../../src/launcher/output-pipe'
 import { native } from '../../src/native'
 import { flagsOf } from '../native/support/open-files'
 import { until } from '../support/until'
@@ -151,4 +152,22 @@ test('a full disk costs lines, which are counted, and said when there is room ag
   outlet.write('four\n')
   expect(dropped).toEqual([6])
   expect(readFileSync(path, 'utf8')).toBe('one\nfour\n6 lost\n')
+})
+
+test('who ends has said all that it wrote, though others still have the pipe, and go on', async () => {
+  const [reader, writer] = ends('pipe')
+  const lines: string[] = []
+  const pipe = new OutputPipe(reader, { by: 'lines', write: (more) => lines.push(...more.map(({ bytes }) => bytes)) })
+  onTestFinished(() => pipe.close())
+  pipe.start()
+  writeSync(writer, 'one\nno end')
+  pipe.finish()
+  expect(lines).toEqual(['one', 'no end'])
+  expect(pipe.last).toEqual(['one', 'no end'])
+  writeSync(writer, 'a child\n')
+  await until('it is read', () => lines.length === 3)
+  expect(pipe.isOpen).toBe(true)
+  closeSync(writer)
+  await until('nobody has it any more', () => !pipe.isOpen)
+  expect(lines).toEqual(['one', 'no end', 'a child'])
 })
