@@ -28,7 +28,8 @@ export function strangersBeside(own: readonly number[]): Stranger[] {
 
 /** For a person: who it is, and what it gets. */
 export function describeStranger({ port, inode, isMember }: Stranger): string {
-  const who = describeHolders(holdersOfInodes([inode]))
-  const what = isMember ? 'gets a share of the new connections' : 'gets every connection to the address that it names'
-  return `${who} listens on port ${port}, too, and ${what}`
+  const holders = holdersOfInodes([inode])
+  const one = holders.length === 1
+  const what = isMember ? 'a share of the new connections' : 'every connection to the address that is named there'
+  return `${describeHolders(holders)} ${one ? 'listens' : 'listen'} on port ${port}, too, and ${one ? 'gets' : 'get'} ${what}`
 }

@@ -20,7 +20,9 @@ export function warningsOf(
 }
 
 export function strangerWarnings(inodes: readonly number[]): Status['warnings'] {
-  return strangersBeside(inodes).map((stranger) => ({ code: 'port-shared', text: describeStranger(stranger) }))
+  // A process may have several sockets there: another launcher has one for each worker.
+  const texts = new Set(strangersBeside(inodes).map(describeStranger))
+  return [...texts].map((text) => ({ code: 'port-shared', text }))
 }
 
 /** The kernel cuts a backlog to somaxconn without a word (listen(2)). */

@@ -87,7 +87,7 @@ async function type(machine: Machine, { text, prints, stays }: Command, mayFail:
     await machine.stays(text, (output) => pattern?.test(output) ?? serves(output))
     return
   }
-  const { code, output } = await machine.run(text, 100_000)
+  const { code, output } = await machine.run(text, 240_000)
   if (!mayFail) expect({ text, code, output: code === 0 ? '' : output }).toEqual({ text, code: 0, output: '' })
   // The pattern says what is meant; the difference of the two texts, where it is not met.
   if (pattern !== undefined && !pattern.test(`${output.trimEnd()}\n`)) expect(output).toBe(prints)
@@ -103,7 +103,7 @@ const scripts = paths.map((path) => ({ path, parts: scriptOf(path) }))
 const withCommands = scripts.filter(({ parts }) => parts.some((part) => part.do === 'run'))
 
 describe.concurrent('what a page tells to type does what the page says', () => {
-  test.for(withCommands)('$path', { timeout: 240_000 }, async ({ path, parts }) => {
+  test.for(withCommands)('$path', { timeout: 400_000 }, async ({ path, parts }) => {
     const machine = await shop(path)
     try {
       for (const part of parts)

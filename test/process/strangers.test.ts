@@ -39,15 +39,15 @@ test('who listens beside us is named in status, for as long as it does (E-08, F-
   const codes = async (): Promise<string[]> => (await launcher.status()).warnings.map(({ code }) => code)
   expect(await codes()).toEqual(['readiness-weak'])
   const member = listenBeside('::', port)
+  const another = listenBeside('::', port)
   const inside = listenBeside('127.0.0.1', port)
   const warnings = (await launcher.status()).warnings.filter(({ code }) => code !== 'readiness-weak')
   expect(warnings.map(({ code }) => code)).toEqual(['port-shared', 'port-shared'])
   expect(warnings.map(({ text }) => text).sort()).toEqual([
     expect.stringMatching(new RegExp(`${me} gets a share of the new connections`)),
-    expect.stringMatching(new RegExp(`${me} gets every connection to the address that it names`)),
+    expect.stringMatching(new RegExp(`${me} gets every connection to the address that is named there`)),
   ])
-  member.leave()
-  inside.leave()
+  for (const { leave } of [member, another, inside]) leave()
   expect(await codes()).toEqual(['readiness-weak'])
   await launcher.stop()
   expect(launcher.events.filter(({ msg }) => msg === 'port.shared')).toEqual([])
