@@ -441,8 +441,12 @@ export class WorkerProcess {
 
   #spawnedEnded(): void {
     const spawned = this.#spawned as Watched
-    this.#ending = this.#native.pidfdWait(spawned.pidfd)
-    if (this.#ending === null) return
+    try {
+      this.#ending = this.#native.pidfdWait(spawned.pidfd)
+      if (this.#ending === null) return
+    } catch {
+      this.#ending = { code: null, signal: null } // ECHILD: somebody else here has collected it, and how it ended is not known.
+    }
     this.#unwatch(spawned)
     this.#spawned = null
     // A wrapper that leaves its program behind: the worker is the program, which is our child now.

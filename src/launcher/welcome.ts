@@ -51,7 +51,9 @@ export function judge(
   }
   const owner = typeof hello.token === 'string' ? processes.withToken(hello.token) : undefined
   const standing = owner === undefined ? null : standingOf(owner.worker)
-  if (owner === undefined && isOffer(hello, knownTokens)) return { orphan: hello.rejoin }
+  // What our own workers have started, or are, is no worker of a launcher before us, whatever it says.
+  if (owner === undefined && isOffer(hello, knownTokens) && processes.ownerOf(peer.pid) === undefined)
+    return { orphan: hello.rejoin }
   if (owner === undefined && knownTokens?.has(hello.token) === true) {
     endHalfStarted({ pid: peer.pid, token: hello.token })
     return { drop: 'the launcher that started it was killed before it served' }
