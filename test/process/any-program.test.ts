@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +13,7 @@ import { freePort } from '../support/ports'
 import { listeningInodes } from '../support/processes'
 import { until } from '../support/until'
 import { Versions } from '../support/versions'
+import { native } from '../support/worker/addon'
 
 /** A program in C that knows nothing of us but the protocol. */
 let given: string
@@ -451,6 +452,28 @@ test('sockets that are meant for another process are said to be of no use (F-10,
   expect(await launcher.event('activation.refused')).toMatchObject({
     reason: expect.stringContaining('LISTEN_PID is 1'),
   })
+  await launcher.stop()
+})
+
+test('what was given and is no listening socket is said to be of no use (F-10)', async () => {
+  const file = openSync('/dev/null', 'r')
+  const bound = native.socket('inet', 'stream')
+  native.bindInet(bound, '127.0.0.1', 0)
+  onTestFinished(() => {
+    closeSync(file)
+    native.close(bound)
+  })
+  const launcher = await startLauncher({
+    command: [given],
+    options: ['--listen', `tcp:${await freePort()}`, ...READY],
+    cwd: new Versions('good').directory,
+    under: ['sh', '-c', 'LISTEN_FDS=2 LISTEN_PID=$$ exec "$@"', 'sh'],
+    fds: [file, bound],
+  })
+  const refused = ['ENOTSOCK', 'it does not listen'].map((reason) =>
+    launcher.event('activation.refused', (event) => String(event['reason']).includes(reason)),
+  )
+  expect(await Promise.all(refused)).toHaveLength(2)
   await launcher.stop()
 })
 

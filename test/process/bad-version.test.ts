@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 import type { Verdict } from '../../src/control-protocol'
 import { bothAnswer, expectRefused, expectUndone, type Scene } from '../support/bad-version'
 import { ask, Clients, type InHand, inHand, tryConnect } from '../support/clients'
-import { runCli, startLauncher, temporaryDirectory } from '../support/launcher'
+import { runCli, startLauncher, TestLauncher, temporaryDirectory } from '../support/launcher'
 import { fixture, TEST_NODE } from '../support/paths'
 import { freePort } from '../support/ports'
 import { childrenOf, descriptorsOf } from '../support/processes'
@@ -373,6 +373,18 @@ test('the first start: the reason, the last lines, and the exit code of a single
     expect(run).toMatchObject({ code, stderr: expect.stringContaining('start.failed') })
     expect(run.stderr).toContain(version === 'throws-later' ? '| Error: this version is broken' : '| bad version: exit')
   }
+})
+
+test('a program that leaves its parent, and goes on by itself: refused, and it does not live on (A-22)', async () => {
+  const [port, versions] = [await freePort(), new Versions()]
+  const launcher = new TestLauncher({
+    command: ['sh', '-c', `setsid ${versions.command(port).join(' ')} & exit 0`],
+    cwd: versions.directory,
+    exitCode: 1,
+  })
+  expect(await launcher.event('start.failed')).toMatchObject({ reason: expect.stringContaining('exited with code 0') })
+  await launcher.leavesNothing()
+  expect(await tryConnect(port)).toBe('ECONNREFUSED')
 })
 
 test('a first start with two workers of which one fails ends the other', async () => {

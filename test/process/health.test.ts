@@ -30,8 +30,10 @@ async function start(options: readonly string[] = [], more: readonly string[] = 
   return { launcher, port, versions, health }
 }
 
-test('a held version is asked until it is well, and gets no public connection before (E-03)', async () => {
+test('a held version is asked until it is well, and gets no public connection before (E-03, E-08)', async () => {
   const { launcher, port, versions, health } = await start()
+  // Without a health check there is one that says so.
+  expect((await launcher.status()).warnings).toEqual([])
   const clients = new Clients(port)
   const old = await launcher.pids()
   versions.deploy('two')

@@ -1,8 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { Agent } from 'node:http'
 import { createRequire } from 'node:module'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import type { Status } from '../../src/control-protocol'
 import type { Native } from '../../src/native'
 import { ask, Clients } from '../support/clients'
 import { startLauncher, type TestLauncher } from '../support/launcher'
@@ -244,6 +246,68 @@ test('a worker whose program speaks nonsense in its name (I-05)', async () => {
   expect(await ask(port)).toMatch(/^\d+$/)
   await launcher.stop()
 })
+
+test('a worker whose program talks without a pause: the launcher hears the others all the time, and does not grow (I-18)', async () => {
+  const port = await freePort()
+  const launcher = await startLauncher({
+    command: ['node', fixture('servers/evil-worker.cjs'), String(port)],
+    options: ['-n', '2'],
+  })
+  const before = residentBytes(launcher.pid)
+  let isOver = false
+  const flooded = ask(port, '/flood').finally(() => {
+    isOver = true
+  })
+  await launcher.event('worker.warning')
+  let looks = 0
+  let slowest = 0
+  let most = 0
+  while (!isOver) {
+    const began = performance.now()
+    await launcher.status()
+    slowest = Math.max(slowest, performance.now() - began)
+    most = Math.max(most, residentBytes(launcher.pid))
+    looks += 1
+  }
+  expect(await flooded).toBe('beginsover')
+  expect(looks).toBeGreaterThan(5)
+  expect(slowest).toBeLessThan(1_500)
+  expect(most - before).toBeLessThan(64e6)
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  await launcher.stop()
+})
+
+test('a worker that says it is of another slot and generation, by its own token or by its sibling’s: it stays what it is (I-19)', async () => {
+  const port = await freePort()
+  const launcher = await startLauncher({
+    command: ['node', fixture('servers/evil-worker.cjs'), String(port)],
+    options: ['-n', '2'],
+  })
+  const before = await launcher.status()
+  const evil = new Agent({ keepAlive: true, maxSockets: 1 })
+  const own = await ask(port, '/token', { agent: evil })
+  const other = await until('the sibling answers', async () => {
+    const token = await ask(port, '/token')
+    return token !== own && token
+  })
+  const claim = async (token: string): Promise<unknown> =>
+    JSON.parse(await ask(port, `/claim?token=${token}`, { agent: evil }))
+  const pid = Number(await ask(port, '/', { agent: evil }))
+  const slot = before.slots.find(({ worker }) => worker?.pid === pid)?.slot
+  expect(await claim(own)).toMatchObject({ type: 'welcome', slot, generation: 1, term: 1, working: 1 })
+  expect(await claim(other)).toMatchObject({ type: 'refused', code: 'not-the-worker' })
+  expect(await claim('0'.repeat(other.length))).toMatchObject({ type: 'refused', code: 'token' })
+  evil.destroy()
+  const { slots, term, working } = await launcher.status()
+  const places = (all: Status['slots']): unknown[] => all.map(({ worker }) => [worker?.pid, worker?.generation])
+  expect([places(slots), term, working]).toEqual([places(before.slots), 1, 1])
+  expect(await launcher.reload()).toMatchObject({ result: 'done', from: 1, to: 2 })
+  await launcher.stop()
+})
+
+function residentBytes(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
+}
 
 test('a worker that is gone before its greeting is read (A-03, I-16)', async () => {
   const port = await freePort()
