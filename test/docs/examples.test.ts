@@ -63,10 +63,20 @@ test('Kubernetes: objects that belong together, a command that the launcher take
   const [container] = pod['containers'] as unknown as [Tree]
   const args = container['args'] as unknown as string[]
   expect(parseCommandLine(args)).toMatchObject(isStart)
-  const liveness = container['livenessProbe']?.['exec']?.['command'] as unknown as string[]
-  const [program, ...asked] = liveness
-  expect(program).toBe(PROGRAM)
-  expect(parseCommandLine(asked)).toMatchObject({ verb: 'status' })
+  // Each probe goes to a port that is there; those of the launcher to the one that it is told to open.
+  const ports = new Map(
+    (container['ports'] as unknown as { name: string; containerPort: number }[]).map((one) => [
+      one.name,
+      one.containerPort,
+    ]),
+  )
+  for (const probe of ['readinessProbe', 'startupProbe', 'livenessProbe']) {
+    const asked = container[probe]?.['httpGet'] as unknown as { path: string; port: string }
+    const { path, port } = asked
+    const where = args[args.indexOf(path === '/healthz' ? '--health' : '--metrics') + 1]
+    expect(path === '/healthz' ? path : `0.0.0.0:${ports.get(port)}`, probe).toBe(where)
+    expect(ports.get(port), probe).toBeDefined()
+  }
   const preStop = container['lifecycle']?.['preStop']?.['exec']?.['command'] as unknown as [string, string]
   const [, seconds] = preStop
   expect(Number(pod['terminationGracePeriodSeconds'])).toBeGreaterThan(Number(seconds) + STOP_S)
