@@ -25,7 +25,7 @@ import { type Beat, type Patience, pingEveryMs, WakingClock } from './heartbeat.
 import { claimsOf, Offers, offeredOf } from './offers.js'
 import { Pending, SAVED_PENDING, type SavedPending } from './pending.js'
 import { doingOf } from './process-state.js'
-import type { Processes, WorkerProcess } from './processes.js'
+import type { PipedOutput, Processes, WorkerProcess } from './processes.js'
 import { Questions } from './questions.js'
 import { isRejoin, parseReport } from './report.js'
 import { type Check, fieldsOf, isAnything, isFd, isWhole, listOf, pairsOf, recordOf } from './shape.js'
@@ -498,9 +498,9 @@ export class Channels implements Agents {
   /** What it writes comes to us from here on, if that is asked for. */
   #readOutput(channel: WorkerChannel, process: WorkerProcess): void {
     if (!this.#processes.readsAll) return
-    let pipes: ReturnType<WorkerProcess['readAll']>
+    let pipes: PipedOutput[]
     try {
-      pipes = process.readAll()
+      pipes = this.#processes.readAll(process)
     } catch (error) {
       // No descriptor is left: its lines go without a name.
       return this.#log('warn', 'output.unnamed', { pid: channel.peer.pid, reason: (error as Error).message })

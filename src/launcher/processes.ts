@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, fchownSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { ReadySignal } from '../control-protocol.js'
 import { type Identity, type Native, native, type Poller, READABLE } from '../native.js'
@@ -18,6 +18,14 @@ type Post = (event: WorkerEvent) => void
 export interface Handed {
   readonly fds: readonly number[]
   readonly variables: Readonly<Record<string, string>>
+}
+
+/** Both ends of a pipe that a worker is to write to, and what it writes to when nobody reads that. */
+export interface PipedOutput {
+  readonly stream: Stream
+  readonly reader: number
+  readonly writer: number
+  readonly real: number
 }
 
 /** What every spawn is given, and who notes that there is one. */
@@ -194,6 +202,11 @@ export class Processes {
     return this.#handed.lines !== undefined
   }
 
+  /** From here on it comes to us. Throws what pipe(2) says. */
+  readAll(process: WorkerProcess): PipedOutput[] {
+    return process.readAll(this.#handed.identity)
+  }
+
   get(worker: number): WorkerProcess | undefined {
     return this.#byWorker.get(worker)
   }
@@ -303,7 +316,7 @@ export class WorkerProcess {
   ): WorkerProcess {
     const [ours, theirs]: [number[], number[]] = [[], []]
     const pipe = (): { reader: number; writer: number } => {
-      const [reader, writer] = native().pipe(true)
+      const [reader, writer] = pipeOf(spec.identity)
       ours.push(reader)
       theirs.push(writer)
       return { reader, writer }
@@ -485,11 +498,11 @@ export class WorkerProcess {
   }
 
   /** It was started by another launcher, or has given its pipes up: two new ones, whose ends are the caller's. Throws what pipe(2) says. */
-  readAll(): { readonly stream: Stream; readonly reader: number; readonly real: number; readonly writer: number }[] {
-    const first = this.#native.pipe(true)
+  readAll(identity: Identity | undefined): PipedOutput[] {
+    const first = pipeOf(identity)
     let second: [number, number]
     try {
-      second = this.#native.pipe(true)
+      second = pipeOf(identity)
     } catch (error) {
       for (const fd of first) closeSync(fd)
       throw error
@@ -500,6 +513,17 @@ export class WorkerProcess {
       return { stream, reader, real: fd, writer }
     })
   }
+}
+
+/** Of whoever runs the program, who may open it by its name then (/dev/stdout). */
+function pipeOf(identity: Identity | undefined): [reader: number, writer: number] {
+  const ends = native().pipe(true)
+  try {
+    if (identity !== undefined) fchownSync(ends[1], identity.uid, identity.gid)
+  } catch {
+    // Without CAP_CHOWN: most programs write to what they have.
+  }
+  return ends
 }
 
 const STREAMS = [

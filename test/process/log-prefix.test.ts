@@ -1,8 +1,9 @@
-import { readFileSync, renameSync } from 'node:fs'
+import { chmodSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ask, Clients } from '../support/clients'
 import { runCli, type StartOptions, TestLauncher, temporaryDirectory } from '../support/launcher'
+import { asNobody } from '../support/nobody'
 import { fixture } from '../support/paths'
 import { freePort } from '../support/ports'
 import { InTerminal } from '../support/terminal'
@@ -234,5 +235,24 @@ test('a program without our agent has nobody who could give it its output back',
   })
   expect(await ask(port)).toBe('here')
   await said(launcher.output, /^0\.1 \| asked$/)
+  await launcher.stop()
+})
+
+test.runIf(process.getuid?.() === 0)('under another user a program may open its output by name, too', async () => {
+  const { place, main } = asNobody()
+  const directory = temporaryDirectory()
+  chmodSync(directory, 0o755)
+  const script =
+    "require('fs').writeFileSync('/dev/stdout', 'by name\\n'); require('http').createServer().listen(process.env.PORT)"
+  const launcher = new TestLauncher({
+    command: ['node', '-e', script],
+    cwd: place,
+    main,
+    runtimeDir: join(directory, 'run'),
+    options: ['--log-prefix', '--log-format', 'text', '--user', 'nobody'],
+    env: { PORT: String(await freePort()) },
+  })
+  await said(launcher.errors, / launcher\.serving /)
+  await said(launcher.output, /^0\.1 \| by name$/)
   await launcher.stop()
 })
