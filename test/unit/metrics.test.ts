@@ -1,9 +1,11 @@
+import { Counter, Registry } from 'prom-client'
 import { expect, test } from 'vitest'
 import type { Figures } from '../../src/figures'
 import { render, seriesOf } from '../../src/launcher/metrics/exposition'
 import { notReady } from '../../src/launcher/metrics/readiness'
 import { appFamilies } from '../../src/launcher/metrics/registry-families'
 import { WorkerFigures } from '../../src/launcher/metrics/worker-figures'
+import type { MetricsRegistry } from '../../src/meeting'
 import { readMetrics } from '../support/scrape'
 
 const figures = (more: Partial<Figures> = {}): string =>
@@ -68,6 +70,21 @@ test('what a program calls its metrics is believed as far as it is a metric', ()
         { series: 'app_total{a="x\\"\\n"}', value: 2, grows: true },
         { series: 'app_total', value: 3, grows: true },
       ],
+    },
+  ])
+})
+
+test('a registry of prom-client is one, with the labels that all of its metrics have', async () => {
+  const registry = new Registry()
+  registry.setDefaultLabels({ app: 'shop' })
+  new Counter({ name: 'hits', help: 'all', labelNames: ['path'], registers: [registry] }).inc({ path: '/' }, 2)
+  const shared: MetricsRegistry = registry
+  expect(appFamilies(await shared.getMetricsAsJSON(), 0)).toEqual([
+    {
+      name: 'hits',
+      type: 'counter',
+      help: 'all',
+      values: [{ series: 'hits{path="/",app="shop"}', value: 2, grows: true }],
     },
   ])
 })
