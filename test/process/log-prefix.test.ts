@@ -73,7 +73,7 @@ test('why a version fails is still known by its last lines', async () => {
   })
 })
 
-test('the launcher dies: nobody is harmed, what is printed meanwhile is seen, and under the next one it has its name again', async () => {
+test('the launcher dies: nobody is harmed, what is printed meanwhile is seen, and under the next one it has its name again (L-07)', async () => {
   const { launcher, port, tell } = await start()
   const [pid] = await launcher.pids()
   const clients = new Clients(port, 1)
@@ -117,7 +117,7 @@ test('a launcher that dies in a flood: the worker, and what waits in it to be wr
   expect((await launcher.run('stop')).code).toBe(0)
 })
 
-test('a flood that nobody reads stalls nothing: it costs lines, which are counted, and hardly any memory; others are heard', async () => {
+test('a flood that nobody reads stalls nothing: it costs lines, which are counted, and hardly any memory; others are heard (L-05)', async () => {
   const { launcher, port, tell } = await start({ options: ['-n', '2'] })
   const memory = (): number =>
     Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${launcher.pid}/status`, 'utf8'))?.[1]) / 1_024
@@ -144,7 +144,7 @@ test('a flood that nobody reads stalls nothing: it costs lines, which are counte
   await launcher.stop()
 })
 
-test('an output that is closed, or a disk that is full, ends nothing', async () => {
+test('an output that is closed, or a disk that is full, ends nothing (L-09)', async () => {
   const full = ['sh', '-c', 'exec "$@" > /dev/full', '-']
   const [closed, onFull] = [await start(), await start({ under: full })]
   closed.launcher.child.stdout?.destroy()

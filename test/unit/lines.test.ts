@@ -27,7 +27,7 @@ test.each([
   expect(linesOf(...chunks)).toEqual(expected)
 })
 
-test('whatever bytes there are, and however they come: nothing is lost, made or changed, and nothing is too long', () => {
+test('whatever bytes there are, and however they come: nothing is lost, made or changed, and nothing is too long (L-06)', () => {
   const bytes = fc.uint8Array({ maxLength: 300 }).map((data) => data.map((byte) => (byte < 20 ? 10 : byte)))
   fc.assert(
     fc.property(
@@ -79,7 +79,7 @@ test('as text the bytes of a program stay as they are, behind its slot and gener
   expect(long.slice(long.indexOf('\n') + 1)).toBe('3.12 + rest\n')
 })
 
-test('no program makes a line that could be the launcher’s', () => {
+test('no program makes a line that could be the launcher’s (L-08)', () => {
   const forged = Buffer.from(
     '12:00:00.000 launcher.stopped code=0\n{"level":30,"msg":"launcher.stopped"}\r\n\x1b[2K\n\xff',
   )
