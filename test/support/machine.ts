@@ -31,7 +31,9 @@ export class Machine {
   private constructor(env: Readonly<Record<string, string>>) {
     const user = process.getuid?.() === 0 ? [] : ['--map-root-user']
     const words = [...user, '--net', '--mount', '--uts', '--pid', '--fork', '--kill-child', '--mount-proc']
-    this.#child = spawn('unshare', [...words, 'bash', fixture('machine/shell.sh')], {
+    // A test that is killed in the middle of a step leaves nothing behind either.
+    const alone = ['--pdeathsig', 'KILL', 'unshare', ...words]
+    this.#child = spawn('setpriv', [...alone, 'bash', fixture('machine/shell.sh')], {
       env: userEnv(env),
       stdio: ['ignore', 'inherit', 'inherit', 'pipe', 'pipe'],
     })
