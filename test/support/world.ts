@@ -470,8 +470,11 @@ export class World {
 
   /** A worker that hangs is the last hope where no other is well. */
   #faultOfKill(id: number): string | null {
-    const { workers, slots } = this.state
+    const { workers, slots, stop } = this.state
     const killed = workers[id]
+    const accepts = [...this.acceptors.values()].some((accepting) => accepting.has(id))
+    if (accepts && killed !== undefined && killed.hung === null && killed.failure === null && stop === null)
+      return `a worker that accepts was killed`
     if (killed?.hung == null || killed.failure !== killed.hung || killed.slot === NO_SLOT) return null
     const isWell = ({ generation, slot, state, proof, stuck }: Worker): boolean =>
       (state === 'serving' || (state === 'ready' && proof === 'proven')) &&

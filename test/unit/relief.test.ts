@@ -75,6 +75,19 @@ describe('a worn worker', () => {
     }
   })
 
+  test('waits until it has done what an undo asked of it: it is about to pause, and to serve again', () => {
+    const world = new World({ slots: 1 }).start()
+    world.tell({ type: 'reload', caller: 1, wait: 'baked' })
+    while (world.state.run?.step !== 'handover') world.happen(0)
+    world.tell({ type: 'abort', caller: 2, wait: 'baked' })
+    const worn = wear(world, 0)
+    expect(inSlot(world, 0).filter(({ generation }) => generation === worn.generation)).toHaveLength(1)
+    world.settle()
+    expect(inSlot(world, 0)).toMatchObject([{ id: worn.id, state: 'serving' }])
+    wear(world, 0)
+    expect(inSlot(world, 0)).toHaveLength(2)
+  })
+
   test('a reload that comes meanwhile is more important: the relief is given up', () => {
     const world = new World().start()
     const old = wear(world, 0)

@@ -216,6 +216,24 @@ describe('a crash', () => {
     expect(world.did('close')).toEqual([])
   })
 
+  it('whose respawn may serve already in the moment of a handover, though it has not said so, costs no connection of that one', () => {
+    const world = new World({ slots: 1 }).start()
+    const next = (worker: number): void =>
+      world.happen(world.pending.findIndex((one) => one.worker === worker && one.event !== 'crash'))
+    world.tell({ type: 'reload', caller: null, wait: 'retired' })
+    const [candidate] = Object.values(world.state.workers).filter(({ role }) => role === 'candidate')
+    world.crash(1)
+    next(1)
+    const [respawn] = Object.values(world.state.workers).filter(({ role }) => role === 'respawn')
+    while (world.acceptors.get(0)?.has(respawn?.id as number) !== true) next(respawn?.id as number)
+    while (world.state.run?.step !== 'handover') next(candidate?.id as number)
+    expect(world.state.workers[respawn?.id as number]?.state).toBe('ready')
+    world.settle()
+    expect(world.did('kill')).toEqual([])
+    expect(world.verdicts.at(-1)).toMatchObject({ verdict: { result: 'done' } })
+    expect([...(world.acceptors.get(0) ?? [])]).toEqual([candidate?.id])
+  })
+
   it('leaves the queue waiting when there is no sibling', () => {
     const world = new World({ slots: 1 }).start()
     world.crash(1)

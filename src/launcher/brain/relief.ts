@@ -20,7 +20,9 @@ const MANY_LOOKS = 360
 export function worn(draft: Draft, worker: Worker, event: Extract<WorkerEvent, { type: 'worn' }>): void {
   const { state, at } = draft
   const slot = state.slots[worker.slot]
-  if (slot === undefined || slot.working !== worker.generation || worker.stuck) return
+  // After an undo it may have both orders before it still, and pause once more.
+  const isPausing = draft.awaits(worker, 'pause') || draft.awaits(worker, 'resume')
+  if (slot === undefined || slot.working !== worker.generation || worker.stuck || isPausing) return
   const lived = at - (worker.since ?? Number.NEGATIVE_INFINITY)
   if (event.why === 'memory' && lived < event.everyMs * FEW_LOOKS) tellTooBig(draft, worker, event)
   const { early = 0, until = 0 } = slot.wear ?? {}

@@ -191,8 +191,8 @@ function advance(draft: Draft, run: Run): void {
     if (run.canary?.since === null) return beginCanary(draft, run, run.canary)
     run.step = 'handover'
     for (const old of inBatch(draft, run, run.from)) {
-      // One that has not answered yet to the order to resume of an earlier undo will find both orders, in this order.
-      if (old.state === 'serving' || draft.awaits(old, 'resume')) pause(draft, old)
+      // One that has not answered yet to the order to serve, or to resume after an earlier undo, will find both orders, in this order.
+      if (old.state === 'serving' || draft.awaits(old, 'admit') || draft.awaits(old, 'resume')) pause(draft, old)
       else if (old.state === 'spawned' || old.state === 'claimed' || old.state === 'ready') draft.kill(old, null)
     }
   }
