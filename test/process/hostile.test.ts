@@ -270,7 +270,8 @@ test('a worker whose program talks without a pause: the launcher hears the other
     looks += 1
   }
   expect(await flooded).toBe('beginsover')
-  expect(looks).toBeGreaterThan(5)
+  // Each waits a second for what the one that talks has to say of itself.
+  expect(looks).toBeGreaterThan(1)
   expect(slowest).toBeLessThan(1_500)
   expect(most - before).toBeLessThan(64e6)
   expect(await launcher.reload()).toMatchObject({ result: 'done' })
