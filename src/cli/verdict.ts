@@ -35,7 +35,7 @@ export function headline({ result, step, reason, stderr, from, to, undo }: Verdi
     return [`generation ${to} serves; generation ${from} is kept until the bake has passed`]
   if (result === 'done') return [`generation ${to} serves; generation ${from} has handed over`]
   const lines = [
-    `reload ${result} in step ${step}: ${visible(`${reason}`)}`,
+    `reload ${result} in step ${step}: ${indented(`${reason}`)}`,
     ...stderr.map((line) => `    | ${visible(line)}`),
   ]
   if (undo?.ms === 0) lines.push(describeOld(from, status))
@@ -125,4 +125,12 @@ function leaving({ draining, result, step }: Verdict): string[] {
   if (draining === 0) return []
   const count = `${draining} ${result === 'undone' ? 'new' : 'old'} worker${draining === 1 ? ' is' : 's are'}`
   return [`  ${count} still ${result === 'done' && step !== 'retire' ? 'paused' : 'draining'}: reuseport-run status`]
+}
+
+/** Several lines, each visibly a part of the first. */
+function indented(text: string): string {
+  return text
+    .split('\n')
+    .map((line, index) => (index === 0 || line.startsWith('  ') ? visible(line) : `  ${visible(line)}`))
+    .join('\n')
 }
