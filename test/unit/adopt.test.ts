@@ -90,6 +90,20 @@ describe('a launcher that takes over', () => {
     expect(did).toEqual(expect.arrayContaining(['resume 2', 'drain 4']))
   })
 
+  it('a slot that was taken away and is there again has no word of before: it is of the version that works', () => {
+    const { state, did } = adopted(
+      { generation: 2, slot: 0, term: 3, working: 2 },
+      { slot: 1, state: 'draining', term: 2, working: 1 },
+      { slot: 0, state: 'draining', term: 3, working: 2 },
+    )
+    expect(state).toMatchObject({ working: 2, run: null })
+    expect(state.slots.map(({ working }) => working)).toEqual([2, 2])
+    expect(Object.values(state.workers).filter(({ state: is }) => is === 'spawned')).toMatchObject([
+      { generation: 2, slot: 1 },
+    ])
+    expect(did).not.toContain('resume 2')
+  })
+
   it('the undo has a higher term than the handover: the old ones serve, whatever the new ones believe', () => {
     const { state, did } = adopted(
       { term: 3 },

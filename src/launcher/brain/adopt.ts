@@ -212,8 +212,14 @@ function resumeScale(draft: Draft): void {
   draft.state.scale = { from: slots.length - joining, to: slots.length, callers: [], reason: null }
 }
 
+/**
+ * Whoever drains and thinks that his own generation works there was sent away with his slot, by a scale; or has been relieved, and the other one
+ * knows the same. If there is such a slot again it is another one.
+ */
 function wordOf(workers: readonly Offered[]): Word | null {
-  const [last] = workers.filter(({ term }) => term > 0).sort((a, b) => b.term - a.term)
+  const isOfThisSlot = ({ state, generation, working }: Offered): boolean =>
+    state !== 'draining' || generation !== working
+  const [last] = workers.filter((worker) => worker.term > 0 && isOfThisSlot(worker)).sort((a, b) => b.term - a.term)
   return last ?? null
 }
 
