@@ -2,11 +2,16 @@ import fc from 'fast-check'
 import { describe, it } from 'vitest'
 import { foreignSchedules, run, schedules } from '../support/schedule.js'
 
-/** Of each kind; a nightly run asks for more. */
-const RUNS = Number(process.env['SCHEDULES'] ?? 5_000)
+/** Of each kind, always the same ones; SCHEDULES=20000 tries so many others (docs/testing.md). */
+const ASKED = process.env['SCHEDULES']
+const RUNS = Number(ASKED ?? 5_000)
 
 /** Making a failed schedule shorter takes its time; SHRINK=1 takes it. */
-const OPTIONS = { numRuns: RUNS, endOnFailure: process.env['SHRINK'] === undefined }
+const OPTIONS = {
+  numRuns: RUNS,
+  endOnFailure: process.env['SHRINK'] === undefined,
+  ...(ASKED === undefined ? { seed: 1 } : {}),
+}
 
 describe('any schedule', () => {
   it('with bad versions alone: every slot has an acceptor after every step, and at rest the service is whole', () => {
