@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildTypeScript, root, run } from '../scripts/build.mjs'
 import { bundle } from '../scripts/bundle.mjs'
+import { commit } from '../scripts/piece.mjs'
 import { provide } from './contenders/contenders.mjs'
 import { ratio, tableOf } from './figures.mjs'
 
@@ -67,13 +68,6 @@ function measure(name, part) {
     }
   }
   return { found, versions, rounds, node: process.version, commit: commit() }
-}
-
-/** Of what is measured. */
-function commit() {
-  const git = (...words) => execFileSync('git', words, { cwd: root, encoding: 'utf8' }).trim()
-  const isClean = git('status', '--porcelain', 'src', 'native') === ''
-  return git('log', '-1', '--format=%h') + (isClean ? '' : '-dirty')
 }
 
 function page() {

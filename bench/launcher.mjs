@@ -33,7 +33,7 @@ export async function withLauncher(node, options, program, measure) {
   }
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer().listen(0)
   await once(server, 'listening')
   const { port } = server.address()

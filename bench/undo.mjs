@@ -12,11 +12,11 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { createRequire } from 'node:module'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { root } from '../scripts/build.mjs'
+import { freePort } from './launcher.mjs'
 
 const require = createRequire(import.meta.url)
 const { ControlClient } = require('../dist/control-client.js')
@@ -70,15 +70,6 @@ class Load {
     }
     agent.destroy()
   }
-}
-
-async function freePort() {
-  const server = createServer().listen(0)
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 function ask(agent) {

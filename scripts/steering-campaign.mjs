@@ -3,12 +3,12 @@
  * and that come and go cost, under load of clients that never retry. How it is cut into pieces, and what the options do:
  * scripts/campaign.mjs; what each piece does: scripts/steering. Root only, for the networks that the pieces have of their own.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
 import { availableParallelism, release } from 'node:os'
 import { join } from 'node:path'
 import { root } from './build.mjs'
 import { bold, campaign, number, sections } from './campaign.mjs'
 import { nodeOf, SUPPORTED } from './nodes.mjs'
+import { KERNEL, kernel, ms, passed, runPiece, three } from './piece.mjs'
 
 const PIECE_MS = 175_000
 const directory = join('scripts', 'steering')
@@ -72,36 +72,9 @@ const PIECES = [
   canary('canary-denied', { how: 'refused', rounds: 5, denied: true }),
 ]
 
-const git = (...words) => execFileSync('git', words, { cwd: root, encoding: 'utf8' }).trim()
-/** Of what is measured. */
-const commit = () =>
-  git('log', '-1', '--format=%h') + (git('status', '--porcelain', 'src', 'native') === '' ? '' : '-dirty')
-
-function run({ id, plan, node }) {
-  console.error(`\n=== ${id}: ${JSON.stringify(plan)}`)
-  const argv = [join(root, directory, 'piece.mjs'), JSON.stringify(plan)]
-  const { stdout, signal } = spawnSync(node === undefined ? process.execPath : nodeOf(node), argv, {
-    cwd: root,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: PIECE_MS,
-  })
-  const report =
-    stdout === ''
-      ? { reasons: [`it ended without a result${signal === null ? '' : `, by ${signal}`}`] }
-      : JSON.parse(stdout)
-  const isGood = report.reasons.length === 0
-  console.error(`${isGood ? 'passed' : 'FAILED'}: ${JSON.stringify(report.figures)}`)
-  for (const reason of report.reasons) console.error(`  ${reason}`)
-  return { ...report, commit: commit() }
-}
-
-const passed = ({ reasons }) => reasons.length === 0
-
-const ms = (value) => (value === null || value === undefined ? '–' : number(Math.round(value)))
-const three = (figure) => (figure == null ? '–' : [figure.median, figure.p95, figure.worst].map(ms).join(' / '))
-const KERNEL = 'OutRsts / ListenDrops / ListenOverflows'
-const kernel = ({ OutRsts, ListenDrops, ListenOverflows }) => `+${OutRsts} / +${ListenDrops} / +${ListenOverflows}`
+const SCRIPT = join(root, directory, 'piece.mjs')
+const run = ({ id, plan, node }) =>
+  runPiece({ id, plan, node: node === undefined ? process.execPath : nodeOf(node), script: SCRIPT, timeout: PIECE_MS })
 
 const PARTS = {
   kill: {

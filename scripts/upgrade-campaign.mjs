@@ -3,12 +3,12 @@
  * again, on each Node and from Node to Node. How it is cut into pieces, and what the options do: scripts/campaign.mjs; what each piece
  * does: scripts/upgrade/piece.mjs. Root only, for the networks that the pieces have of their own.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
 import { availableParallelism, release } from 'node:os'
 import { join } from 'node:path'
 import { root } from './build.mjs'
 import { bold, campaign, number, sections } from './campaign.mjs'
 import { nodeOf, SUPPORTED } from './nodes.mjs'
+import { kernel, passed, runPiece, three } from './piece.mjs'
 
 const PIECE_MS = 175_000
 const UPGRADES = 100
@@ -20,34 +20,9 @@ const PIECES = [
   { id: 'switch', part: 'switch', node: SUPPORTED[0], plan: { nodes: SUPPORTED.map(nodeOf) } },
 ]
 
-const git = (...words) => execFileSync('git', words, { cwd: root, encoding: 'utf8' }).trim()
-/** Of what is measured. */
-const commit = () =>
-  git('log', '-1', '--format=%h') + (git('status', '--porcelain', 'src', 'native') === '' ? '' : '-dirty')
-
-function run({ id, plan, node }) {
-  console.error(`\n=== ${id}`)
-  const argv = [join(root, 'scripts', 'upgrade', 'piece.mjs'), JSON.stringify({ upgrades: UPGRADES, ...plan })]
-  const { stdout, signal } = spawnSync(nodeOf(node), argv, {
-    cwd: root,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: PIECE_MS,
-  })
-  const report =
-    stdout === ''
-      ? { reasons: [`it ended without a result${signal === null ? '' : `, by ${signal}`}`] }
-      : JSON.parse(stdout)
-  console.error(`${passed(report) ? 'passed' : 'FAILED'}: ${JSON.stringify(report.figures)}`)
-  for (const reason of report.reasons) console.error(`  ${reason}`)
-  return { ...report, commit: commit() }
-}
-
-const passed = ({ reasons }) => reasons.length === 0
-
-const ms = (value) => number(Math.round(value))
-const three = (figure) => (figure === null ? '–' : [figure.median, figure.p95, figure.worst].map(ms).join(' / '))
-const kernel = ({ OutRsts, ListenDrops, ListenOverflows }) => `+${OutRsts} / +${ListenDrops} / +${ListenOverflows}`
+const SCRIPT = join(root, 'scripts', 'upgrade', 'piece.mjs')
+const run = ({ id, plan, node }) =>
+  runPiece({ id, plan: { upgrades: UPGRADES, ...plan }, node: nodeOf(node), script: SCRIPT, timeout: PIECE_MS })
 
 const PARTS = {
   steady: {
