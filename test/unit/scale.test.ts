@@ -153,6 +153,20 @@ describe('fewer', () => {
   })
 })
 
+test('what is told comes after what was done: who hears of it may rely on it', () => {
+  const started = new World({ slots: 2, alwaysSteers: true }).start()
+  const place = (world: World, fits: (effect: World['effects'][number]) => boolean): number =>
+    world.effects.findIndex(fits)
+  const serving = place(started, (effect) => effect.do === 'log' && effect.event === 'launcher.serving')
+  expect(serving).toBeGreaterThan(place(started, ({ do: what }) => what === 'steer'))
+  const world = new World({ slots: 2 }).start()
+  world.tell(to(1))
+  expect(place(world, ({ do: what }) => what === 'scaled')).toBeGreaterThan(
+    place(world, ({ do: what }) => what === 'steer'),
+  )
+  expect(place(world, ({ do: what }) => what === 'steer')).not.toBe(-1)
+})
+
 describe('listeners that not every worker has', () => {
   const late = { kind: 'tcp', host: null, port: 4000, ipv6Only: false } as const
   const claimed = (world: World, worker: number): void =>

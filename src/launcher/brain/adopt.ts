@@ -45,12 +45,13 @@ export function adopt(draft: Draft, event: Adoption): void {
   resumeScale(draft)
   decide(draft, newest)
   leaveOneEach(draft)
-  draft.log('info', 'launcher.adopted', {
+  const fields = {
     workers: event.workers.length,
     generation: newest,
     term: state.term,
     addresses: Object.keys(state.listeners),
-  })
+  }
+  draft.log('info', 'launcher.adopted', fields, 'last')
   const asked = event.asked ?? state.slots.length
   if (asked !== state.slots.length) requestScale(draft, { caller: null, workers: asked, isRelative: false })
 }

@@ -10,6 +10,7 @@ export class Draft {
   readonly state: State
   readonly at: number
   readonly effects: Effect[] = []
+  readonly last: Effect[] = []
 
   constructor(state: State, at: number) {
     this.state = state
@@ -56,8 +57,16 @@ export class Draft {
     this.effects.push(effect)
   }
 
-  log(level: 'info' | 'warn' | 'error', event: string, fields: LogFields = {}): void {
-    this.do({ do: 'log', level, event, fields })
+  /** When all else of this step is done: whoever hears of it may rely on it. */
+  afterwards(effect: Effect): void {
+    this.last.push(effect)
+  }
+
+  /** `when`: in the order of the effects, or afterwards. */
+  log(level: 'info' | 'warn' | 'error', event: string, fields: LogFields = {}, when: 'now' | 'last' = 'now'): void {
+    const effect: Effect = { do: 'log', level, event, fields }
+    if (when === 'now') this.do(effect)
+    else this.afterwards(effect)
   }
 
   timer(id: TimerId, ms: number): void {

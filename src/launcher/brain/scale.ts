@@ -112,5 +112,5 @@ function tell(draft: Draft, { from, to, callers, reason }: Scale, result: ScaleV
   const { parked, slots, workers } = draft.state
   const draining = Object.values(workers).filter((worker) => worker.slot >= slots.length).length
   const verdict = { result, from, to, reason, draining, parked: Object.keys(parked).map(Number) }
-  draft.do({ do: 'scaled', callers, verdict })
+  draft.afterwards({ do: 'scaled', callers, verdict })
 }

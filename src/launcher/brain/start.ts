@@ -30,7 +30,8 @@ export function settleStart(draft: Draft): void {
     generation.number,
     state.slots.map((_, slot) => slot),
   )
-  draft.log('info', 'launcher.serving', { workers: workers.length, addresses: generation.listeners })
+  const fields = { workers: workers.length, addresses: generation.listeners }
+  draft.log('info', 'launcher.serving', fields, 'last')
 }
 
 export function failStart(draft: Draft, worker: Worker, how: Ending): void {

@@ -39,7 +39,7 @@ export function step(before: State, event: Event): { state: State; effects: Effe
   settleSteering(draft)
   settleLanes(draft)
   settleStop(draft)
-  return { state: draft.state, effects: draft.effects }
+  return { state: draft.state, effects: [...draft.effects, ...draft.last] }
 }
 
 function note(draft: Draft, event: Event): void {

@@ -78,5 +78,5 @@ export function settleStop(draft: Draft): void {
   draft.state.phase = 'stopped'
   stop.step = 'end'
   draft.log('info', 'launcher.stopped', { code: stop.exitCode })
-  draft.do({ do: 'exit', code: stop.exitCode, callers: stop.callers })
+  draft.afterwards({ do: 'exit', code: stop.exitCode, callers: stop.callers })
 }

@@ -30,7 +30,7 @@ export function startUpgrade(draft: Draft): void {
   state.upgrade = state.upgradeWaiting
   state.upgradeWaiting = null
   draft.log('info', 'upgrade.started')
-  draft.do({ do: 'upgrade' })
+  draft.afterwards({ do: 'upgrade' })
 }
 
 /** Nothing has changed; what was to follow does not. */
@@ -85,5 +85,5 @@ function tell(
   verdict: Pick<UpgradeVerdict, 'result'> & Partial<UpgradeVerdict>,
 ): void {
   const rest = { reason: null, stderr: [], from: null, to: null, gapMs: null }
-  draft.do({ do: 'upgraded', callers, verdict: { ...rest, ...verdict } })
+  draft.afterwards({ do: 'upgraded', callers, verdict: { ...rest, ...verdict } })
 }

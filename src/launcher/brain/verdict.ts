@@ -7,7 +7,7 @@ import { type Caller, NO_SLOT, type Run, type Worker } from './state.js'
 /** Tells those who wait. A signal has nobody to be told; the verdict is kept for `status` all the same. */
 export function answer(draft: Draft, run: Run, callers: readonly Caller[], verdict: Omit<Verdict, 'kernel'>): void {
   const ids = callers.flatMap(({ id }) => (id === null ? [] : [id]))
-  draft.do({ do: 'verdict', callers: ids, run: run.id, verdict })
+  draft.afterwards({ do: 'verdict', callers: ids, run: run.id, verdict })
 }
 
 /** What became of a reload so far. `failure`: what it failed of, unless it was undone, which the run knows itself. */
