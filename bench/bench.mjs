@@ -12,6 +12,7 @@ import { buildTypeScript, root, run } from '../scripts/build.mjs'
 import { bundle } from '../scripts/bundle.mjs'
 import { commit } from '../scripts/piece.mjs'
 import { provide } from './contenders/contenders.mjs'
+import { joinGroup } from './cpu-group.mjs'
 import { ratio, tableOf } from './figures.mjs'
 
 const NAMES = ['losses', 'throughput', 'reload', 'launch', 'descriptors']
@@ -39,9 +40,14 @@ if (!values.table) {
   // As it is shipped.
   await bundle(root)
   provide(asked.flatMap((name) => [...parts[name].contenders, ...(parts[name].needs ?? [])]))
-  for (const name of asked) {
-    results[name] = measure(name, parts[name])
-    writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`)
+  const group = joinGroup()
+  try {
+    for (const name of asked) {
+      results[name] = { ...measure(name, parts[name]), grouped: group !== undefined }
+      writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`)
+    }
+  } finally {
+    group?.leave()
   }
   buildTypeScript()
 }
@@ -75,15 +81,18 @@ function page() {
   const goals = there.flatMap((name) => parts[name].goals(results[name].found))
   const rows = goals.map(({ goal, target, value, met }) => [goal, target, ratio(value), met ? 'yes' : '**no**'])
   const sections = there.map((name) => {
-    const { found, versions, rounds, node, commit } = results[name]
+    const { found, versions, rounds, node, commit, grouped } = results[name]
     const who = Object.entries(versions).map(([contender, version]) => `${contender} ${version}`.trim())
-    return `\n## ${parts[name].title}\n\nNode ${node}, commit ${commit}, medians of ${rounds} rounds. ${who.join(', ')}.\n\n${parts[name].page(found)}`
+    const where = grouped ? '' : ' Without a cgroup: each session was scheduled as a group of its own.'
+    return `\n## ${parts[name].title}\n\nNode ${node}, commit ${commit}, medians of ${rounds} rounds. ${who.join(', ')}.${where}\n\n${parts[name].page(found)}`
   })
   return `# Benchmarks
 
 Written by \`npm run bench\` on Linux ${release()}, ${availableParallelism()} processors (${cpus()[0].model}), which the clients share with the contenders. Each contender
 runs [the same program](../examples/http/app.js) in a network namespace of its own, one after the other, again and again, each round in
-another order. Ratios are medians of ratios within a round.
+another order. Ratios are medians of ratios within a round. All of it is in one cgroup with the controller \`cpu\`, as a service is: outside of one the
+kernel schedules each session as a group (autogroup, sched(7)), and whoever gives each worker a session, as this launcher does, is
+scheduled otherwise than who does not.
 
 ## Goals
 
