@@ -1,31 +1,41 @@
-// Writes the tables of docs/reliability.md: for each case of the failure catalogue (test/reliability/cases.json) the tests that show it, which
-// have its id at the end of their titles, or why there is none. With --check it writes nothing. Names what is wrong with the catalogue or out of
-// date, and ends with 1.
+// Writes the tables of docs/reliability.md: for each case of the failure catalogue (test/reliability/cases.json), and each rule of security
+// (rules.json), the tests that show it, which have its id at the end of their titles, or why there is none. With --check it writes nothing.
+// Names what is wrong with them or out of date, and ends with 1.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from './build.mjs'
 
-const CATALOGUE = 'test/reliability/cases.json'
 const PAGE = 'docs/reliability.md'
-const [BEGIN, END] = ['<!-- cases: node scripts/reliability.mjs -->', '<!-- end of the cases -->']
 
 const read = (path) => readFileSync(join(root, path), 'utf8')
-const sections = JSON.parse(read(CATALOGUE))
 const files = filesByCase()
-const cases = sections.flatMap((section) => section.cases.map((one) => ({ ...one, files: files.get(one.id) ?? [] })))
+const catalogues = ['cases', 'rules'].map((name) => {
+  const sections = JSON.parse(read(`test/reliability/${name}.json`))
+  const all = sections.flatMap((section) => section.cases.map((one) => ({ ...one, files: files.get(one.id) ?? [] })))
+  return { name, sections, all }
+})
+const cases = catalogues.flatMap(({ all }) => all)
 const page = read(PAGE)
-const [before, rest] = page.split(BEGIN)
-const after = rest?.split(END)[1]
-const faults = [...faultsOf(), ...(after === undefined ? [`${PAGE} has no place for the cases`] : [])]
-const text = `${before}${BEGIN}\n\n${tables()}\n${END}${after}`
+const faults = faultsOf()
+let text = page
+for (const catalogue of catalogues) {
+  const [begin, end] = [
+    `<!-- ${catalogue.name}: node scripts/reliability.mjs -->`,
+    `<!-- end of the ${catalogue.name} -->`,
+  ]
+  const [before, rest] = text.split(begin)
+  const after = rest?.split(end)[1]
+  if (after === undefined) faults.push(`${PAGE} has no place for the ${catalogue.name}`)
+  text = `${before}${begin}\n\n${tables(catalogue)}\n${end}${after}`
+}
 
 if (faults.length === 0 && text !== page) {
   if (process.argv.includes('--check')) faults.push(`${PAGE} is out of date: node scripts/reliability.mjs`)
   else writeFileSync(join(root, PAGE), text)
 }
 for (const fault of faults) console.error(fault)
-console.log(counts())
+for (const catalogue of catalogues) console.log(counts(catalogue))
 process.exitCode = faults.length === 0 ? 0 : 1
 
 /** The files whose tests name a case: "… (A-01, B-02)" is the end of a title, or of a comment in the units of the addon's core. */
@@ -36,7 +46,7 @@ function filesByCase() {
   ].map((name) => join('test', name))
   const found = new Map()
   for (const path of tests.sort())
-    for (const [, ids] of read(path).matchAll(/ \(([A-O]-\d\d(?:, [A-O]-\d\d)*)\)(?:['"`]|\. \*\/)/g))
+    for (const [, ids] of read(path).matchAll(/ \(([A-OS]-\d\d(?:, [A-OS]-\d\d)*)\)(?:['"`]|\. \*\/)/g))
       for (const id of ids.split(', ')) found.set(id, [...new Set([...(found.get(id) ?? []), path])])
   return found
 }
@@ -58,18 +68,19 @@ function faultsOf() {
   ]
 }
 
-function counts() {
-  const count = (state) => cases.filter((one) => stateOf(one) === state).length
-  return `${cases.length} cases: ${count('shown')} shown by tests, ${count('partly')} partly, ${count('not')} not.`
+function counts({ name, all }) {
+  const count = (state) => all.filter((one) => stateOf(one) === state).length
+  return `${all.length} ${name}: ${count('shown')} shown by tests, ${count('partly')} partly, ${count('not')} not.`
 }
 
-function tables() {
-  const blocks = [counts()]
-  for (const { title, cases: own } of sections) {
-    const rows = cases.filter(({ id }) => own.some((one) => one.id === id)).map(row)
+function tables(catalogue) {
+  const blocks = [counts(catalogue)]
+  for (const { title, cases: own } of catalogue.sections) {
+    const rows = catalogue.all.filter(({ id }) => own.some((one) => one.id === id)).map(row)
+    // Of several, each by the letter of its ids.
+    if (catalogue.sections.length > 1) blocks.push(`### ${own[0].id[0]}: ${title}`)
     blocks.push(
-      `### ${own[0].id[0]}: ${title}`,
-      ['| id | what happens | tests | |', '|---|---|---|---|', ...rows].join('\n'),
+      [`| id | ${title === 'Rules' ? 'rule' : 'what happens'} | tests | |`, '|---|---|---|---|', ...rows].join('\n'),
     )
   }
   return `${blocks.join('\n\n')}\n`

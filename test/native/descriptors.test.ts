@@ -19,7 +19,7 @@ afterEach(async () => {
 })
 
 describe('arguments', () => {
-  it('of the wrong type are TypeErrors, numbers outside their range RangeErrors', () => {
+  it('of the wrong type are TypeErrors, numbers outside their range RangeErrors (S-14)', () => {
     for (const wrong of ['3', null, undefined, {}, 3n, true]) {
       expect(errorOf(() => addon.close(wrong as never))).toBeInstanceOf(TypeError)
     }

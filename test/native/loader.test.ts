@@ -132,7 +132,7 @@ describe('another platform', () => {
   })
 })
 
-it('the addon has the exports of the contract and no others', () => {
+it('the addon has the exports of the contract and no others (S-14)', () => {
   const { exports } = { exports: createRequire(__filename)(built) as object }
   const source = execFileSync('sed', ['-n', '/^export interface Native {/,/^}/p', join(root, 'src', 'native.ts')], {
     encoding: 'utf8',

@@ -38,7 +38,7 @@ function install(): string {
   return folder
 }
 
-it('installs without a script, from the tarball alone, and reloads', { timeout: 120_000 }, async () => {
+it('installs without a script, from the tarball alone, and reloads (S-15)', { timeout: 120_000 }, async () => {
   const folder = install()
   const lock = JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')) as { packages: object }
   expect(Object.keys(lock.packages)).toEqual(['', 'node_modules/reuseport-run'])

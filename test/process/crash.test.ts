@@ -106,7 +106,7 @@ test('a queue that is full is shown; who was not let in comes in when there is r
   await launcher.stop()
 })
 
-test('a crash loop is answered with growing pauses, and the sibling serves all (A-24)', async () => {
+test('a crash loop is answered with growing pauses, and the sibling serves all (A-24, S-17)', async () => {
   const port = await freePort()
   const versions = new Versions()
   const launcher = await startLauncher({

@@ -30,7 +30,7 @@ function environmentOf(pid: number): Record<string, string> {
   return Object.fromEntries(pairs.map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]))
 }
 
-test('a program sees what it sees in plain Node: environment, arguments, directory, input (J-01)', async () => {
+test('a program sees what it sees in plain Node: environment, arguments, directory, input (J-01, S-18)', async () => {
   const directory = temporaryDirectory()
   const [port, path] = [await freePort(), join(directory, 'app.sock')]
   const preload = join(directory, 'my own preload.cjs')

@@ -407,7 +407,7 @@ describe('who may take over', () => {
     return winner
   }
 
-  test.runIf(process.getuid?.() === 0)('no other user (O-06)', async () => {
+  test.runIf(process.getuid?.() === 0)('no other user (O-06, S-16)', async () => {
     const row = new Row()
     const config = { http: await freePort() }
     const old = await row.next(config)

@@ -203,7 +203,7 @@ test('names that cannot name a launcher (H-06)', async () => {
   expect(existsSync(runtime)).toBe(false)
 })
 
-test('a runtime directory that others can write to, or that is none, is refused with the reason (H-07, H-12)', async () => {
+test('a runtime directory that others can write to, or that is none, is refused with the reason (H-07, H-12, S-01)', async () => {
   const versions = new Versions()
   const base = temporaryDirectory()
   const refused = async (place: string, reason: string): Promise<void> => {
@@ -287,7 +287,7 @@ test('a read-only file system for the runtime directory is said so, wherever its
   }
 })
 
-test('the files have their modes whatever the umask (H-09)', async () => {
+test('the files have their modes whatever the umask (H-09, S-02)', async () => {
   const versions = new Versions()
   for (const umask of ['000', '022', '077', '777']) {
     const port = await freePort()
@@ -301,6 +301,8 @@ test('the files have their modes whatever the umask (H-09)', async () => {
       umask,
       modes: ['700', '600', '600', '600', '644'],
     })
+    // Of a umask that takes its owner's rights away it has none.
+    if (umask !== '777') expect(mode('notes')).toBe('600')
     // The program's own is as it was.
     const status = readFileSync(`/proc/${(await launcher.pids())[0]}/status`, 'utf8')
     expect(status).toContain(`Umask:\t0${umask}`)

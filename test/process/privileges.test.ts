@@ -62,7 +62,7 @@ const modeOf = (path: string): string => {
 }
 
 test.runIf(isRoot)(
-  'workers are that user, with its groups and environment, and for good; the launcher is root',
+  'workers are that user, with its groups and environment, and for good; the launcher is root (S-08)',
   async () => {
     const { launcher, port } = await start([], { env: { HOME: '/root', USER: 'root', LOGNAME: 'root', OTHER: 'kept' } })
     expect(statusOf(launcher.pid, 'Uid')).toEqual(['0', '0', '0', '0'])
@@ -152,39 +152,51 @@ test.runIf(isRoot)('--ready notify: the workers reach the socket', async () => {
   await launcher.stop()
 })
 
-test.runIf(isRoot)('a unix path of the program belongs to that user, in a directory of that user too', async () => {
-  const { place, main } = asNobody()
-  const own = join(place, 'own')
-  mkdirSync(own)
-  chownSync(own, NOBODY, NOBODY)
-  const path = join(own, 'app.sock')
-  writeFileSync(
-    join(place, 'unix.cjs'),
-    "require('node:http').createServer((q, s) => s.end('' + process.pid)).listen(process.argv[2])",
-  )
-  const given = {
-    command: ['node', 'unix.cjs', path],
-    cwd: place,
-    main,
-    options: ['--user', 'nobody'],
-    runtimeDir: join(openDirectory(), 'run'),
-  }
-  const launcher = await startLauncher(given)
-  expect(modeOf(path)).toMatch(new RegExp(` ${NOBODY}:${NOBODY}$`))
-  const first = await ask(0, '/', { socketPath: path })
-  expect(await launcher.reload()).toMatchObject({ result: 'done' })
-  expect(await ask(0, '/', { socketPath: path })).not.toBe(first)
-  await launcher.stop()
+test.runIf(isRoot)(
+  'a unix path of the program belongs to that user, in a directory of that user too (S-09)',
+  async () => {
+    const { place, main } = asNobody()
+    const own = join(place, 'own')
+    mkdirSync(own)
+    chownSync(own, NOBODY, NOBODY)
+    const path = join(own, 'app.sock')
+    writeFileSync(
+      join(place, 'unix.cjs'),
+      "require('node:http').createServer((q, s) => s.end('' + process.pid)).listen(process.argv[2])",
+    )
+    const given = {
+      command: ['node', 'unix.cjs', path],
+      cwd: place,
+      main,
+      options: ['--user', 'nobody'],
+      runtimeDir: join(openDirectory(), 'run'),
+    }
+    const launcher = await startLauncher(given)
+    expect(modeOf(path)).toMatch(new RegExp(` ${NOBODY}:${NOBODY}$`))
+    const first = await ask(0, '/', { socketPath: path })
+    expect(await launcher.reload()).toMatchObject({ result: 'done' })
+    expect(await ask(0, '/', { socketPath: path })).not.toBe(first)
+    await launcher.stop()
 
-  // Where the program itself could not, the launcher does not for it.
-  mkdirSync(join(place, 'roots'))
-  const { code, stderr } = await runCli(
-    ['--runtime-dir', given.runtimeDir, '--user', 'nobody', '--', 'node', 'unix.cjs', join(place, 'roots', 'app.sock')],
-    { cwd: place, main },
-  )
-  expect(code).toBe(1)
-  expect(stderr).toMatch(/listener\.failed .*EACCES/)
-})
+    // Where the program itself could not, the launcher does not for it.
+    mkdirSync(join(place, 'roots'))
+    const { code, stderr } = await runCli(
+      [
+        '--runtime-dir',
+        given.runtimeDir,
+        '--user',
+        'nobody',
+        '--',
+        'node',
+        'unix.cjs',
+        join(place, 'roots', 'app.sock'),
+      ],
+      { cwd: place, main },
+    )
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/listener\.failed .*EACCES/)
+  },
+)
 
 test.runIf(isRoot)('a program that is given its sockets, on a port of root’s', async () => {
   const port = await freePrivilegedPort()
@@ -240,7 +252,7 @@ test.runIf(isRoot)('--die-with-launcher: they do, as another user too (B-12)', a
   await until('their sockets are closed', async () => (await tryConnect(port)) === 'ECONNREFUSED')
 })
 
-test.runIf(isRoot)('who is not that user and not root does not speak as a worker (I-08)', async () => {
+test.runIf(isRoot)('who is not that user and not root does not speak as a worker (I-08, S-03)', async () => {
   const { launcher, place } = await start()
   const script = `
     const addon = require(process.argv[1])
@@ -351,7 +363,7 @@ test.runIf(isRoot)('refused: root without the rights to change it', async () => 
   })
 })
 
-test.runIf(isRoot)('refused: a way back that the kernel would leave open', async () => {
+test.runIf(isRoot)('refused: a way back that the kernel would leave open (S-08)', async () => {
   const { place, main, server } = asNobody()
   const { code, stderr } = await runCli(
     ['--runtime-dir', join(openDirectory(), 'run'), '--user', 'nobody', '--', 'node', server, '1'],

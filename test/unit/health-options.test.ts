@@ -89,7 +89,7 @@ describe('the health check on the command line', () => {
     expect(refused(...words)).toBe(message)
   })
 
-  it('never says the value of a header: it may be a secret (E-06, J-09)', () => {
+  it('never says the value of a header: it may be a secret (E-06, J-09, S-12)', () => {
     expect(refused('--health', '/', '--health-header', 'X Token: abc123')).toBe(
       '--health-header "X Token" is no header',
     )

@@ -78,7 +78,7 @@ test('several uses share an address, others have their own', async () => {
   expect(await ask(other)).toMatchObject({ status: 404, body: 'there is nothing at /, only at /metrics\n' })
 })
 
-test('it is for reading only: GET and HEAD, without a body, one request per connection (I-09)', async () => {
+test('it is for reading only: GET and HEAD, without a body, one request per connection (I-09, S-04)', async () => {
   const { port } = await serve({
     '/broken': {
       answer: () => {

@@ -95,6 +95,20 @@ describe('the source tree', () => {
     expect(loaders).toEqual(['native.ts'])
   })
 
+  it('signals others by a descriptor of the process, starts nothing by a shell, and makes no code of text (S-04, S-10)', () => {
+    const where = (pattern: RegExp): string[] =>
+      files.filter((file) => pattern.test(readFileSync(join(SRC, file), 'utf8'))).sort()
+    // Itself by its pid; and verify those that it has started.
+    expect(where(/process\.kill\((?!process\.pid)/)).toEqual(['verify/load/load-main.ts', 'verify/run.ts'])
+    expect(where(/['"](?:node:)?child_process['"]/).filter((file) => !/^(?:doctor|verify)\//.test(file))).toEqual([
+      'library/handover/renewal.ts',
+      'worker/pass-on.ts',
+    ])
+    expect(where(/\bshell: true|\bexec(?:Sync)?\('|\beval\(|new Function\(/)).toEqual([])
+    // A config of PM2 that is a program: its user's own.
+    expect(where(/['"](?:node:)?vm['"]/)).toEqual(['cli/import-pm2/read.ts'])
+  })
+
   it('finds every local import', () => {
     for (const file of files)
       for (const other of localImportsOf(file)) expect(files, `${file} imports ${other}`).toContain(other)

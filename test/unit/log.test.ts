@@ -22,7 +22,7 @@ const written = (format: 'text' | 'json', fields: Readonly<Record<string, unknow
   return all
 }
 
-describe('a line of the log is forged by nobody (L-08)', () => {
+describe('a line of the log is forged by nobody (L-08, S-11)', () => {
   it.each(EVIL)('as text: %j', (evil) => {
     const all = written('text', { reason: evil, list: [evil, evil], stderr: [evil] })
     const lines = all.split('\n')

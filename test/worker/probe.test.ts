@@ -171,7 +171,7 @@ test('a listener that is not there, and one that is closed, are named', async ()
   expect(await ask()).toBe(`no claim on tcp *:${port}`)
 })
 
-test('a thousand checks of two generations on one port reach the process that was meant (E-05)', async () => {
+test('a thousand checks of two generations on one port reach the process that was meant (E-05, S-12)', async () => {
   launcher = new FakeLauncher()
   const port = await freePort()
   const programs = [launcher.node(fixture('http.cjs'), [port]), launcher.node(fixture('http.cjs'), [port])]
@@ -311,7 +311,7 @@ test('a health check resets no connection, by the kernel that counts', async () 
   ])
 })
 
-test('a pair is two ends of one connection, and strangers who were faster get none of it (E-07)', async () => {
+test('a pair is two ends of one connection, and strangers who were faster get none of it (E-07, S-12)', async () => {
   launcher = new FakeLauncher()
   const strangers: number[] = []
   const busy: Native = Object.create(native, {

@@ -83,7 +83,7 @@ describe('behind a wrapper', () => {
 })
 
 describe('what the program sees', () => {
-  test('nothing of us, nor do its threads; children inherit until it has claimed (J-01)', async () => {
+  test('nothing of us, nor do its threads; children inherit until it has claimed (J-01, S-18)', async () => {
     launcher = new FakeLauncher({ claim: () => 'go' })
     const port = await freePort()
     const options = '--max-http-header-size=20000'
