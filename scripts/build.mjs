@@ -89,7 +89,13 @@ export function buildTypeScript() {
   if (existsSync(program)) chmodSync(program, 0o755)
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+/** npm runs `prepare` after `prepack`, over what is about to be packed. */
+function isPacking() {
+  const { npm_lifecycle_event: event, npm_command: command } = process.env
+  return event === 'prepare' && (command === 'pack' || command === 'publish')
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href && !isPacking()) {
   buildAddon()
   buildTypeScript()
 }

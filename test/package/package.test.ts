@@ -38,6 +38,12 @@ function install(): string {
   return folder
 }
 
+it('has the launcher and the agent in one file each', { timeout: 120_000 }, () => {
+  const dist = join(install(), 'node_modules/reuseport-run/dist')
+  for (const path of ['cli/main.js', 'worker/preload.js'])
+    expect(readFileSync(join(dist, path), 'utf8')).not.toMatch(/(?:require|import)\((['"])\.{1,2}\/[^)]*\.js\1\)/)
+})
+
 it('installs without a script, from the tarball alone, and reloads (S-15)', { timeout: 120_000 }, async () => {
   const folder = install()
   const lock = JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')) as { packages: object }
