@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished } from 'vitest'
 import type { ControlClient } from '../../src/control-client'
 import type { Status, Verdict } from '../../src/control-protocol'
+import { violation } from './log-automaton'
 import { ROOT, TEST_NODE } from './paths'
 import { marked, signal } from './processes'
 import { until } from './until'
@@ -297,6 +298,18 @@ export class TestLauncher {
     rmSync(this.runtimeDir, { recursive: true, force: true })
   }
 
+  /** What it has logged may come in this order (docs/log.md). Nothing is said of a log that is elsewhere, or was not read as a whole. */
+  #replay(): void {
+    const pid = this.events.find(({ msg }) => msg === 'launcher.started')?.['pid']
+    const own = this.events.filter((event) => event['pid'] === pid && event['stream'] === undefined)
+    const isTorn = this.errors.some((line) => line.includes('{"level":'))
+    if (isTorn || own.some(({ msg }) => msg === 'log.dropped')) return
+    const wrong = violation(own)
+    if (wrong === null) return
+    const lines = own.map((event, at) => `${at === wrong.at ? '>>> ' : ''}${JSON.stringify(event)}`)
+    throw new Error(`the log of the launcher: ${wrong.why}\n${lines.join('\n')}`)
+  }
+
   async #finish(): Promise<void> {
     try {
       if (this.isRunning) {
@@ -304,6 +317,7 @@ export class TestLauncher {
         this.kill('SIGTERM')
         await this.leavesNothing(15_000)
       }
+      this.#replay()
     } finally {
       await this.destroy()
     }
