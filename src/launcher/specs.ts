@@ -61,9 +61,9 @@ export class Specs {
     return this.#directory
   }
 
-  /** Of a generation whose launcher has left no word of it: as the command is found now. */
+  /** Of a generation whose launcher has left no word of it, and of one that a stranger has made up: as the command was found last. */
   get(generation: number): Spec {
-    return this.#byGeneration.get(generation) ?? (this.#fresh as Spec)
+    return this.#byGeneration.get(generation) ?? this.#fresh ?? ([...this.#byGeneration.values()].at(-1) as Spec)
   }
 
   /** By generation. */

@@ -125,16 +125,24 @@ test('a program that writes all the time to pipes that nobody reads serves on (L
 })
 
 // Their sockets are in one group with the new ones, and what leaves that may take a connection with it (docs/limits.md).
-test('the runtime directory was removed with the launcher: a new one starts beside them, and they leave when that serves (H-08)', async () => {
-  const { launcher, port, pids } = await start()
-  await launcher.die()
-  rmSync(launcher.directory, { recursive: true })
-  const next = await launcher.beside()
-  await next.event('worker.late')
-  await gone(pids)
-  expect(await next.pids()).toHaveLength(2)
-  expect(pids.map(String)).not.toContain(await ask(port))
-})
+test.each([
+  ['its first generation', 0],
+  ['a generation that the new one never had', 1],
+])(
+  'the runtime directory was removed with the launcher: a new one starts beside them, and they leave when that serves: %s (H-08)',
+  async (_, reloads) => {
+    const { launcher, port } = await start()
+    for (let n = 0; n < reloads; n++) expect((await launcher.reload('retired')).result).toBe('done')
+    const pids = await launcher.pids()
+    await launcher.die()
+    rmSync(launcher.directory, { recursive: true })
+    const next = await launcher.beside()
+    await next.event('worker.late')
+    await gone(pids)
+    expect(await next.pids()).toHaveLength(2)
+    expect(pids.map(String)).not.toContain(await ask(port))
+  },
+)
 
 test('whoever offers itself with a token that no spawn had is refused, and changes nothing (B-10)', async () => {
   const { launcher, pids } = await start()
