@@ -43,11 +43,23 @@ std::string toText(const Napi::Value& value, const char* name) {
 }
 
 std::vector<int> toDescriptors(const Napi::Value& value, const char* name, std::size_t max) {
-  const Napi::Array array = toArray(value, name);
-  if (array.Length() > max) {
+  const auto checkCount = [&](std::size_t count) {
+    if (count <= max) return;
     throw Napi::RangeError::New(value.Env(), std::string(name) + " must not have more than " + std::to_string(max) + " elements");
+  };
+  if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_int32_array) {
+    const auto array = value.As<Napi::Int32Array>();
+    checkCount(array.ElementLength());
+    std::vector<int> result(array.Data(), array.Data() + array.ElementLength());
+    for (const int fd : result) {
+      if (fd < 0) throw Napi::RangeError::New(value.Env(), std::string(name) + " must not have negative elements");
+    }
+    return result;
   }
+  const Napi::Array array = toArray(value, name);
+  checkCount(array.Length());
   std::vector<int> result;
+  result.reserve(array.Length());
   for (uint32_t i = 0; i < array.Length(); i++) result.push_back(toDescriptor(array.Get(i), name));
   return result;
 }

@@ -19,6 +19,7 @@ int toDescriptor(const Napi::Value& value, const char* name = "fd");
 bool toBoolean(const Napi::Value& value, const char* name);
 /** Without NUL characters: the kernel would take what stands before them for the whole. */
 std::string toText(const Napi::Value& value, const char* name);
+/** An array, or an Int32Array: at once, not one by one. */
 std::vector<int> toDescriptors(const Napi::Value& value, const char* name, std::size_t max);
 std::vector<std::string> toTexts(const Napi::Value& value, const char* name);
 

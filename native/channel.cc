@@ -71,10 +71,8 @@ Napi::Value receiveMessage(const Napi::CallbackInfo& info) {
   if (result.error() == EAGAIN) return env.Null();
   Received received = unwrap(env, std::move(result), "recvmsg");
 
-  Napi::Array fds = Napi::Array::New(env, received.descriptors.size());
-  for (std::size_t i = 0; i < received.descriptors.size(); i++) {
-    fds.Set(static_cast<uint32_t>(i), received.descriptors[i].get());
-  }
+  Napi::Int32Array fds = Napi::Int32Array::New(env, received.descriptors.size());
+  for (std::size_t i = 0; i < received.descriptors.size(); i++) fds[i] = received.descriptors[i].get();
   Napi::Object message = Napi::Object::New(env);
   message.Set("data", Napi::Buffer<std::uint8_t>::Copy(env, buffer.get(), received.length));
   message.Set("fds", fds);

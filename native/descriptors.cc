@@ -43,6 +43,14 @@ void close(const Napi::CallbackInfo& info) {
   if (error != EINTR) throw systemError(info.Env(), error, "close");
 }
 
+void closeAll(const Napi::CallbackInfo& info) {
+  int first = 0;
+  for (const int fd : toDescriptors(info[0], "fds", INT_MAX)) {
+    if (::close(fd) != 0 && errno != EINTR && first == 0) first = errno;
+  }
+  if (first != 0) throw systemError(info.Env(), first, "close");
+}
+
 Napi::Value pipe(const Napi::CallbackInfo& info) {
   const bool nonBlocking = toBoolean(info[0], "nonBlocking");
   int ends[2];
@@ -155,6 +163,7 @@ void exportDescriptors(Napi::Object exports) {
   define<dup>(exports, "dup");
   define<dup2>(exports, "dup2");
   define<close>(exports, "close");
+  define<closeAll>(exports, "closeAll");
   define<pipe>(exports, "pipe");
   define<setNonBlocking>(exports, "setNonBlocking");
   define<writeNow>(exports, "writeNow");

@@ -118,7 +118,7 @@ export class Channel {
     for (let next = this.#unsent[0]; next !== undefined; next = this.#unsent[0]) {
       if (!this.#trySend(next.data, next.fds)) break
       this.#unsent.shift()
-      this.#closeAll(next.fds)
+      this.#native.closeAll(next.fds)
     }
     if (this.#unsent.length > 0) this.#waitForRoom()
     else this.#watch()
@@ -148,10 +148,6 @@ export class Channel {
 
   #dropUnsent(): void {
     clearTimeout(this.#retry)
-    for (const { fds } of this.#unsent.splice(0)) this.#closeAll(fds)
-  }
-
-  #closeAll(fds: readonly number[]): void {
-    for (const fd of fds) this.#native.close(fd)
+    for (const { fds } of this.#unsent.splice(0)) this.#native.closeAll(fds)
   }
 }

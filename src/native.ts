@@ -15,6 +15,8 @@ export interface Native {
   dup2(fd: number, target: number): void
   /** close(2). EINTR counts as closed (Linux). */
   close(fd: number): void
+  /** All of them, whatever becomes of one; throws the first error then. */
+  closeAll(fds: Fds): void
   /** pipe2(O_CLOEXEC); `nonBlocking` sets O_NONBLOCK on the read end only. Gives [read, write]. */
   pipe(nonBlocking: boolean): [number, number]
   /** fcntl(F_SETFL, O_NONBLOCK), of the open file description: every copy of it changes. */
@@ -64,7 +66,7 @@ export interface Native {
    * when writable (EAGAIN) or later (ETOOMANYREFS: descriptors in flight over RLIMIT_NOFILE, kernel.md §7; ENOBUFS, ENOMEM).
    * MSG_NOSIGNAL: a closed peer is EPIPE, or ECONNRESET when it had not read everything.
    */
-  sendMessage(fd: number, data: Uint8Array, fds: readonly number[]): boolean
+  sendMessage(fd: number, data: Uint8Array, fds: Fds): boolean
   /**
    * recvmsg(2) with MSG_CMSG_CLOEXEC. null on EAGAIN; `data` of length 0 is the end of the channel. `truncated` is MSG_CTRUNC
    * or MSG_TRUNC: then every descriptor that did arrive was closed and `fds` is empty. A peer that closed without having read
@@ -81,7 +83,7 @@ export interface Native {
    * The same of one datagram to a unix path ('@' first = abstract namespace), sd_notify's shape; it may be empty. False on EAGAIN: the
    * receiver's queue is full (net.unix.max_dgram_qlen).
    */
-  sendDatagram(fd: number, path: string, data: Uint8Array, fds: readonly number[]): boolean
+  sendDatagram(fd: number, path: string, data: Uint8Array, fds: Fds): boolean
   /**
    * poll(2) on one descriptor, blocking this thread. Gives the ready subset, 0 on timeout; an error or hang-up makes all of `events`
    * ready. EINTR is retried within `timeoutMs`.
@@ -163,9 +165,11 @@ export interface Native {
   ) => Poller
 }
 
+/** Descriptors of one message. The addon reads and writes an Int32Array at once, an array element by element. */
+export type Fds = readonly number[] | Int32Array
 export interface ReceivedMessage {
   data: Buffer
-  fds: number[]
+  fds: Int32Array
   truncated: boolean
   /** Who sent it, as the kernel vouches for it (SCM_CREDENTIALS). `pid` is 0 for a process of another pid namespace. */
   sender?: { pid: number; uid: number; gid: number }

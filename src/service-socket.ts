@@ -55,7 +55,7 @@ export class ServiceSocket {
   /** What the manager has not taken by now is for nobody. */
   close(): void {
     clearTimeout(this.#retry)
-    for (const { fds } of this.#unsent.splice(0)) this.#closeAll(fds)
+    for (const { fds } of this.#unsent.splice(0)) this.#native.closeAll(fds)
     this.#native.close(this.#fd)
   }
 
@@ -67,7 +67,7 @@ export class ServiceSocket {
         return
       }
       this.#unsent.shift()
-      this.#closeAll(next.fds)
+      this.#native.closeAll(next.fds)
     }
   }
 
@@ -78,9 +78,5 @@ export class ServiceSocket {
     } catch {
       return true // Nobody is there.
     }
-  }
-
-  #closeAll(fds: readonly number[]): void {
-    for (const fd of fds) this.#native.close(fd)
   }
 }

@@ -1,5 +1,5 @@
 import type { Log } from '../log.js'
-import { type Native, native, type Poller, READABLE } from '../native.js'
+import { type Fds, type Native, native, type Poller, READABLE } from '../native.js'
 import { addHeld, addOutcomes } from '../outcomes.js'
 import {
   type Answered,
@@ -147,7 +147,7 @@ export class Channels implements Agents {
     for (const one of all) {
       const process = one.worker === null ? null : this.#processes.get(one.worker)
       // Its worker has ended, and nothing more will come from it.
-      if (process === undefined) closeAll([one.fd, ...one.unsent.flatMap(({ fds }) => fds)])
+      if (process === undefined) native().closeAll([one.fd, ...one.unsent.flatMap(({ fds }) => fds)])
       else this.#add(one.id, one.fd, one).process = process
     }
     this.#pending.resume(pending, [...this.#all])
@@ -310,7 +310,7 @@ export class Channels implements Agents {
         if (packet.truncated) throw new Error('it was too large')
         report = parseReport(packet.data)
       } catch (error) {
-        closeAll(packet.fds)
+        native().closeAll(packet.fds)
         this.#malformed(channel, (error as Error).message)
         continue
       }
@@ -318,11 +318,11 @@ export class Channels implements Agents {
     }
   }
 
-  #receive(channel: WorkerChannel, report: Report, fds: readonly number[]): void {
+  #receive(channel: WorkerChannel, report: Report, fds: Fds): void {
     if (channel.offer !== null) return this.offers.heard(channel, channel.offer, report, fds)
-    if (report.type === 'sockets') return closeAll(fds)
+    if (report.type === 'sockets') return native().closeAll(fds)
     if (fds.length > 0) {
-      closeAll(fds)
+      native().closeAll(fds)
       return this.#drop(channel, `it sent ${fds.length} descriptors with ${report.type}`)
     }
     const { process } = channel
@@ -564,8 +564,4 @@ function concerns(order: BrainOrder, channel: WorkerChannel): boolean {
 
 function noteClaims(channel: WorkerChannel, { claims }: Rejoin): void {
   for (const { id, address } of claims) channel.claims.set(id, listenerKey(address))
-}
-
-function closeAll(fds: readonly number[]): void {
-  for (const fd of fds) native().close(fd)
 }

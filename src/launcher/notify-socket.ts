@@ -66,7 +66,7 @@ export class NotifySocket {
       const message = this.#native.receiveMessage(this.#fd, MOST_BYTES)
       if (message === null) return
       // Of BARRIER=1 it is the answer: what was said before has been read. Nothing else that is attached is of use to us.
-      for (const fd of message.fds) this.#native.close(fd)
+      this.#native.closeAll(message.fds)
       if (message.truncated)
         this.#log('warn', 'notify.dropped', { pid: message.sender?.pid, reason: 'it was too long' })
       else this.#hear(message.sender?.pid ?? 0, message.data.toString('utf8'))

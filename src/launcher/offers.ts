@@ -1,5 +1,5 @@
 import type { Log } from '../log.js'
-import { type Native, native } from '../native.js'
+import { type Fds, type Native, native } from '../native.js'
 import {
   type Hello,
   type OrphanTerms,
@@ -112,14 +112,14 @@ export class Offers {
   }
 
   /** What is said by somebody who is not ours yet. */
-  heard(channel: WorkerChannel, offer: Offer, report: Report, fds: readonly number[]): void {
+  heard(channel: WorkerChannel, offer: Offer, report: Report, fds: Fds): void {
     if (report.type === 'sockets') return this.#takeBack(report.fds, fds)
-    for (const fd of fds) this.#native.close(fd)
+    this.#native.closeAll(fds)
     if (report.type === 'ack' || report.type === 'nack') this.#pending.answered(channel, report)
     else offer.early.push({ channel, report })
   }
 
-  #takeBack(names: readonly SocketName[], fds: readonly number[]): void {
+  #takeBack(names: readonly SocketName[], fds: Fds): void {
     for (const [index, fd] of fds.entries()) {
       const name = names[index]
       try {

@@ -38,7 +38,7 @@ export async function visit(
     const channel = new Channel(addon, peer, () => {
       const packet = channel.receive()
       if (typeof packet === 'string') return
-      for (const one of packet.fds) addon.close(one)
+      addon.closeAll(packet.fds)
       const rejoin = rejoinOf(packet.data)
       if (rejoin !== null && [process.geteuid?.(), uid].includes(its)) visited.set(pid, { pid, rejoin })
       if (awaited.every((other) => visited.has(other))) done()

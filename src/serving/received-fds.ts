@@ -1,4 +1,4 @@
-import type { Native } from '../native.js'
+import type { Fds, Native } from '../native.js'
 
 /**
  * The descriptors of one message. Who handles the message takes those it keeps; what nobody took is closed when it is done, so that
@@ -8,7 +8,7 @@ export class ReceivedFds {
   readonly #native: Native
   readonly #fds: (number | undefined)[]
 
-  constructor(native: Native, fds: readonly number[]) {
+  constructor(native: Native, fds: Fds) {
     this.#native = native
     this.#fds = [...fds]
   }

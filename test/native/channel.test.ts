@@ -10,6 +10,7 @@ import { flagsOf, openFiles, sameFilesAs } from './support/open-files'
 
 const addon = native()
 const text = (value: string): Uint8Array => Buffer.from(value)
+const NONE = new Int32Array(0)
 let before: number[]
 let left: number
 let right: number
@@ -46,7 +47,7 @@ describe('a message', () => {
   it('arrives whole, one at a time, in order', () => {
     expect(addon.sendMessage(left, text('one'), [])).toBe(true)
     expect(addon.sendMessage(left, text('two'), [])).toBe(true)
-    expect(addon.receiveMessage(right, 100)).toEqual({ data: Buffer.from('one'), fds: [], truncated: false })
+    expect(addon.receiveMessage(right, 100)).toEqual({ data: Buffer.from('one'), fds: NONE, truncated: false })
     expect(addon.receiveMessage(right, 100)?.data.toString()).toBe('two')
     expect(addon.receiveMessage(right, 100)).toBe(null)
   })
@@ -107,10 +108,22 @@ describe('descriptors', () => {
   it('keep their order', () => {
     const files = ['/dev/null', '/dev/zero', '/dev/full', '/etc/passwd'].map((path) => openSync(path, 'r'))
     addon.sendMessage(left, text('x'), files)
-    const fds = addon.receiveMessage(right, 100)?.fds ?? []
+    const fds = [...(addon.receiveMessage(right, 100)?.fds ?? [])]
     const identity = (fd: number): string => `${fstatSync(fd).dev}:${fstatSync(fd).ino}`
     expect(fds.map(identity)).toEqual(files.map(identity))
     for (const fd of [...files, ...fds]) addon.close(fd)
+  })
+
+  it('in an Int32Array go as those in an array, and are closed together', () => {
+    const files = Int32Array.from(['/dev/null', '/dev/zero'], (path) => openSync(path, 'r'))
+    addon.sendMessage(left, text('x'), files)
+    const got = addon.receiveMessage(right, 100)?.fds as Int32Array
+    const inode = (fd: number): number => fstatSync(fd).ino
+    expect([...got].map(inode)).toEqual([...files].map(inode))
+    expect(errorOf(() => addon.closeAll([...got, 1_000_000, ...files]))).toEqual(systemError('EBADF', 'close'))
+    for (const fd of [...got, ...files]) expect(errorOf(() => fstatSync(fd))).toMatchObject({ code: 'EBADF' })
+    for (const wrong of [Int32Array.of(-1), new Int32Array(MAX_FDS_PER_MESSAGE + 1)])
+      expect(errorOf(() => addon.sendMessage(left, text('x'), wrong))).toBeInstanceOf(RangeError)
   })
 
   it('that are not open fail the whole message', () => {
@@ -121,7 +134,7 @@ describe('descriptors', () => {
   it('are closed when the message is longer than the room for it (I-12)', () => {
     const now = openFiles()
     addon.sendMessage(left, text('hello'), [0, 0, 0])
-    expect(addon.receiveMessage(right, 4)).toEqual({ data: Buffer.from('hell'), fds: [], truncated: true })
+    expect(addon.receiveMessage(right, 4)).toEqual({ data: Buffer.from('hell'), fds: NONE, truncated: true })
     expect(openFiles()).toEqual(now)
     expect(addon.receiveMessage(right, 100)).toBe(null)
   })
@@ -174,7 +187,7 @@ describe('the end', () => {
     addon.close(left)
     left = addon.dup(0)
     for (let i = 0; i < 3; i++)
-      expect(addon.receiveMessage(right, 100)).toEqual({ data: Buffer.alloc(0), fds: [], truncated: false })
+      expect(addon.receiveMessage(right, 100)).toEqual({ data: Buffer.alloc(0), fds: NONE, truncated: false })
     expect(errorOf(() => addon.sendMessage(right, text('x'), []))).toEqual(systemError('EPIPE', 'sendmsg'))
   })
 

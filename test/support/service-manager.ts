@@ -96,7 +96,7 @@ export class FakeServiceManager {
       one !== null;
       one = native().receiveMessage(this.#socket, 4_096)
     ) {
-      const { fds } = one
+      const fds = [...one.fds]
       const lines = one.data.toString('utf8').split('\n')
       this.told.push({ pid: one.sender?.pid ?? 0, lines, at: performance.now() })
       const keep = (): void => this.#keep(lines, fds)

@@ -22,7 +22,7 @@ function pair(): { a: Channel; b: Channel; got: { message: unknown; inodes: numb
   const got: { message: unknown; inodes: number[] }[] = []
   const readAll = (): void => {
     for (let packet = b.receive(); typeof packet === 'object'; packet = b.receive()) {
-      const inodes = packet.fds.map((fd) => fstatSync(fd).ino)
+      const inodes = Array.from(packet.fds, (fd) => fstatSync(fd).ino)
       for (const fd of packet.fds) native.close(fd)
       got.push({ message: JSON.parse(packet.data.toString()), inodes })
     }

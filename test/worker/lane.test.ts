@@ -48,7 +48,7 @@ interface Batch extends LaneBatch {
 async function receiveBatch(lane: number): Promise<Batch> {
   const { data, fds } = await until('a batch', () => native.receiveMessage(lane, 65_536) ?? undefined)
   mine.push(...fds)
-  return { ...(JSON.parse(data.toString()) as LaneBatch), fds }
+  return { ...(JSON.parse(data.toString()) as LaneBatch), fds: [...fds] }
 }
 
 const send = (lane: number, message: unknown, fds: readonly number[] = []): boolean =>

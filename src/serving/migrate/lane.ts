@@ -1,9 +1,9 @@
-import { type Native, type Poller, READABLE } from '../../native.js'
+import { type Fds, type Native, type Poller, READABLE } from '../../native.js'
 import { type LaneAnswer, type LaneBatch, MAX_MESSAGE_BYTES } from '../../protocol.js'
 
 export interface LanePacket {
   readonly message: unknown
-  readonly fds: readonly number[]
+  readonly fds: Fds
   /** Descriptors were lost on the way: this process may have no more. */
   readonly truncated: boolean
 }
@@ -24,7 +24,7 @@ export class Lane {
   }
 
   /** False: nothing was sent. The descriptors stay the caller's. */
-  send(message: LaneBatch | LaneAnswer, fds: readonly number[] = []): boolean {
+  send(message: LaneBatch | LaneAnswer, fds: Fds = []): boolean {
     try {
       return this.#isOpen && this.#native.sendMessage(this.#fd, Buffer.from(JSON.stringify(message)), fds)
     } catch {

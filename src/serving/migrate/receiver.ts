@@ -60,7 +60,7 @@ export class Receiver {
     const { batch, leftMs } = (packet.message ?? {}) as { batch?: unknown; leftMs?: unknown }
     const isBatch = Number.isSafeInteger(batch) && Array.isArray(leftMs) && leftMs.every(isTime)
     if (!isBatch || (!packet.truncated && packet.fds.length !== leftMs.length)) {
-      for (const fd of packet.fds) this.#native.close(fd)
+      this.#native.closeAll(packet.fds)
       return false
     }
     const taken: Taken[] = []

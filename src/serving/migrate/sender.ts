@@ -289,7 +289,7 @@ export class Sender {
       const packet = lane.receive()
       if (packet === 'empty') return true
       if (packet === 'end') return false
-      for (const fd of packet.fds) this.#native.close(fd)
+      this.#native.closeAll(packet.fds)
       if (!this.#settle(packet.message)) return false
     }
   }

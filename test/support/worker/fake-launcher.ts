@@ -240,7 +240,7 @@ export class FakeWorker {
         this.close()
         return
       }
-      this.#take(JSON.parse(packet.data.toString()) as Report, packet.fds)
+      this.#take(JSON.parse(packet.data.toString()) as Report, [...packet.fds])
     }
   }
 
