@@ -12,6 +12,7 @@
         "native/network.cc",
         "native/poller.cc",
         "native/process.cc",
+        "native/pulse.cc",
         "native/sockets.cc",
         "native/steering.cc",
         "native/upgrade.cc",

@@ -2,7 +2,7 @@
 
 #include "exports.h"
 
-// There is no state beside the Poller objects, each of which belongs to the environment that made it, and the signal dispositions behind a
+// There is no state beside the Poller and Pulse objects, each of which belongs to the environment that made it, and the signal dispositions behind a
 // raised shield, which only the launcher raises: the addon can be loaded by any number of worker threads at the same time. The contract of every export is in src/native.ts.
 static Napi::Object initialize(Napi::Env, Napi::Object exports) {
   reuseport::exportDescriptors(exports);
@@ -13,6 +13,7 @@ static Napi::Object initialize(Napi::Env, Napi::Object exports) {
   reuseport::exportIdentity(exports);
   reuseport::exportNetwork(exports);
   reuseport::exportPoller(exports);
+  reuseport::exportPulse(exports);
   reuseport::exportUpgrade(exports);
   return exports;
 }

@@ -19,5 +19,6 @@ void exportProcess(Napi::Object exports);
 void exportIdentity(Napi::Object exports);
 void exportNetwork(Napi::Object exports);
 void exportPoller(Napi::Object exports);
+void exportPulse(Napi::Object exports);
 
 }  // namespace reuseport

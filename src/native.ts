@@ -163,6 +163,14 @@ export interface Native {
     fd: number,
     onEvents: (events: number) => void,
   ) => Poller
+  /**
+   * Says that this environment's event loop turns: every `everyMs`, in a turn of it, the time of its monotonic clock (that of process.hrtime()) is
+   * written into the first PULSE_BYTES of the file `fd`, as a BigUint64Array has it. Throws EINVAL for a file that is shorter.
+   */
+  Pulse: new (
+    fd: number,
+    everyMs: number,
+  ) => Pulse
 }
 
 /** Descriptors of one message. The addon reads and writes an Int32Array at once, an array element by element. */
@@ -249,6 +257,13 @@ export interface Poller {
   unref(): void
   close(): void
 }
+
+/** Needs its descriptor no longer once it is made. Unreferenced: it never keeps a process alive. At the end of its environment it stops itself. */
+export interface Pulse {
+  /** Idempotent. */
+  stop(): void
+}
+export const PULSE_BYTES = 8
 
 /** Bits of `Poller.start`, its callback and `pollSync` (UV_READABLE, UV_WRITABLE). */
 export const READABLE = 1

@@ -362,6 +362,8 @@ export type Order =
    * when you have drained. Refused: what the program's own registries say could not be had.
    */
   | { readonly type: 'figures'; readonly seq: number; readonly fds: readonly ['figures'] | readonly [] }
+  /** From now on write into the attached file, every `everyMs`, that your event loop turns (native.ts, Pulse). */
+  | { readonly type: 'pulse'; readonly seq: number; readonly everyMs: number; readonly fds: readonly ['pulse'] }
   /** Answer: that is all. Whoever does not has an event loop that does not turn. */
   | { readonly type: 'ping'; readonly seq: number }
   /** Send back a copy of every socket you hold, in `sockets` messages; then ack. */

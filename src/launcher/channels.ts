@@ -21,7 +21,8 @@ import type { BrainOrder, ClaimAnswer } from './brain/events.js'
 import { now } from './clock.js'
 import type { NewEvent } from './event-queue.js'
 import type { FigureFiles, Told } from './figure-files.js'
-import { type Beat, type Patience, pingEveryMs, WakingClock } from './heartbeat.js'
+import type { Beat, Patience } from './heartbeat.js'
+import { Hearts } from './hearts.js'
 import { claimsOf, Offers, offeredOf } from './offers.js'
 import { Pending, SAVED_PENDING, type SavedPending } from './pending.js'
 import { doingOf } from './process-state.js'
@@ -80,7 +81,8 @@ export class Channels implements Agents {
   readonly #leftBehind: Map<number, Held>
   readonly #patience: Patience
   readonly #uid: number | undefined
-  #beat: NodeJS.Timeout | undefined
+  /** Unless nobody waits for one that does not turn. */
+  readonly #hearts: Hearts | undefined
   #pause: NodeJS.Timeout | undefined
   #nextId: number
 
@@ -131,8 +133,8 @@ export class Channels implements Agents {
     this.#poller = new this.#native.Poller(this.#fd, () => this.#accept())
     this.#poller.start(READABLE)
     this.#poller.ref()
+    if (this.#patience.timeoutMs > 0) this.#hearts = new Hearts(this.#patience, this.#pending)
     if (saved !== undefined) this.#resume(saved)
-    if (this.#patience.timeoutMs > 0) this.#listenToHearts(new WakingClock(now()))
   }
 
   #listen(path: string, letWorkersIn: (path: string) => void): number {
@@ -151,6 +153,7 @@ export class Channels implements Agents {
       else this.#add(one.id, one.fd, one).process = process
     }
     this.#pending.resume(pending, [...this.#all])
+    for (const channel of this.#joined()) this.#hearts?.begin(channel)
   }
 
   save(): SavedChannels {
@@ -171,18 +174,9 @@ export class Channels implements Agents {
     this.#pending.giveUpAsking()
   }
 
-  #listenToHearts(clock: WakingClock): void {
-    const everyMs = pingEveryMs(this.#patience.timeoutMs, this.#all.size)
-    this.#beat = setTimeout(() => {
-      const awake = clock.look(now(), everyMs)
-      for (const channel of this.#all) if (channel.process !== null) channel.heartbeat.tick(awake)
-      this.#listenToHearts(clock)
-    }, everyMs).unref()
-  }
-
   close(): void {
     clearTimeout(this.#pause)
-    clearTimeout(this.#beat)
+    this.#hearts?.close()
     this.#poller.close()
     this.#native.close(this.#fd)
     this.#figures?.close()
@@ -455,6 +449,7 @@ export class Channels implements Agents {
       },
       lent.flatMap(({ reader, real }) => [reader, real]),
     )
+    this.#hearts?.begin(channel)
     this.#figures?.begin(channel)
     // It has given the others up.
     if (isFirst && isBack) this.#readOutput(channel, owner)
@@ -488,6 +483,7 @@ export class Channels implements Agents {
       channel.offer = null
       channel.process = process
       noteClaims(channel, rejoin)
+      this.#hearts?.begin(channel)
       this.#figures?.begin(channel)
     }
     const [first] = offer.channels
@@ -534,6 +530,7 @@ export class Channels implements Agents {
     else channel.heartbeat.end()
     this.#pending.closed(channel)
     if (process === null) return
+    this.#hearts?.closed(channel)
     this.#figures?.closed(channel)
     const left = this.#leftBehind.get(process.worker)
     if (channel.held !== null) this.#leftBehind.set(process.worker, addHeld([left ?? {}, channel.heldNow()]))

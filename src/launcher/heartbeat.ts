@@ -1,13 +1,11 @@
 import { type Check, fieldsOf, isNumber, oneOf, orNull } from './shape.js'
 
-/** How often an event loop is asked, at least. Its answer costs a worker one turn of that loop; nothing is measured per request. */
-const LONGEST_PAUSE_MS = 1_000
+/** The rarest and the most frequent beat. Each costs a worker one turn of its loop; nothing is measured per request. */
+const [SLOWEST_MS, FASTEST_MS] = [1_000, 10]
 /** Of the time-out: so much later than it, at most, a hang is noticed. */
-const PING_SHARE = 1 / 16
-/** With very many workers asking must not become work: about a tenth of the launcher's time, at 0.1 ms for a question and its answer. */
-const MS_PER_WORKER = 1
-/** A clock of the waking hours counts no gap beyond this: a timer that late was not waiting, its process was. */
-const LONGEST_GAP = 2
+const BEAT_SHARE = 1 / 16
+/** Of the time-out. Whoever was frozen together with us has the rest of it for his next beat. */
+const LOOK_SHARE = 1 / 2
 
 /** How long an event loop may stand still. */
 export interface Patience {
@@ -17,9 +15,14 @@ export interface Patience {
   readonly killMs: number
 }
 
-/** Milliseconds from one round of questions to the next. */
-export function pingEveryMs(timeoutMs: number, asked: number): number {
-  return Math.min(LONGEST_PAUSE_MS, Math.max(timeoutMs * PING_SHARE, asked * MS_PER_WORKER, 10))
+/** Milliseconds from one beat of an event loop that turns to its next. */
+export function beatEveryMs(timeoutMs: number): number {
+  return Math.min(SLOWEST_MS, Math.max(timeoutMs * BEAT_SHARE, FASTEST_MS))
+}
+
+/** Milliseconds from one look at them to the next, at most. */
+export function lookEveryMs(timeoutMs: number): number {
+  return timeoutMs * LOOK_SHARE
 }
 
 /**
@@ -27,16 +30,19 @@ export function pingEveryMs(timeoutMs: number, asked: number): number {
  * nothing about anybody else (reliability.md B-08, B-09).
  */
 export class WakingClock {
+  readonly #graceMs: number
   #before: number
   #now = 0
 
-  constructor(real: number) {
+  /** A timer that is later than `graceMs` was not waiting: its process was. */
+  constructor(real: number, graceMs: number) {
     this.#before = real
+    this.#graceMs = graceMs
   }
 
-  /** The time at this look, of which the last was meant to be `everyMs` ago. */
-  look(real: number, everyMs: number): number {
-    this.#now += Math.min(real - this.#before, LONGEST_GAP * everyMs)
+  /** The time at this look, which was meant to be `inMs` after the last. */
+  look(real: number, inMs: number): number {
+    this.#now += Math.min(real - this.#before, inMs + this.#graceMs)
     this.#before = real
     return this.#now
   }
@@ -47,20 +53,25 @@ export type Beat = { readonly is: 'lost' | 'hung'; readonly ms: number } | { rea
 
 export interface SavedHeartbeat {
   readonly told: 'well' | 'lost' | 'hung'
-  /** How long a question has waited for its answer; null: none does. */
+  /** How long it has owed a beat or an answer; null: it owes none. */
   readonly silentMs: number | null
 }
 export const SAVED_HEARTBEAT: Check = fieldsOf({ told: oneOf('well', 'lost', 'hung'), silentMs: orNull(isNumber) })
 
-/** Whether the event loop at the other end of a channel turns: it is asked, and whatever it says is an answer. */
+/**
+ * Whether the event loop at the other end of a channel turns. It says so by itself, with its pulse; one that has not beaten is asked, and
+ * whatever it says is an answer.
+ */
 export class Heartbeat {
   readonly #patience: Patience
   readonly #ask: () => void
   readonly #tell: (beat: Beat) => void
-  /** Of the question that waits for an answer. */
-  #askedAt: number | null = null
+  /** Since when it owes a beat, or the answer to the question. */
+  #owesSince: number | null
+  #isAsked = false
   #told: SavedHeartbeat['told']
-  #tickedAt = 0
+  /** Of the last look. */
+  #at: number | null = null
 
   /** `saved`: of another image of this process; the clock of this one begins at 0. */
   constructor(patience: Patience, ask: () => void, tell: (beat: Beat) => void, saved?: SavedHeartbeat) {
@@ -68,35 +79,41 @@ export class Heartbeat {
     this.#ask = ask
     this.#tell = tell
     this.#told = saved?.told ?? 'well'
-    this.#askedAt = saved?.silentMs == null ? null : -saved.silentMs
+    this.#owesSince = saved?.silentMs == null ? null : -saved.silentMs
   }
 
   get isLost(): boolean {
     return this.#told !== 'well'
   }
 
-  /** To be called every `pingEveryMs`, with the time of a WakingClock. */
-  tick(now: number): void {
-    this.#tickedAt = now
-    const askedAt = this.#askedAt
-    if (askedAt === null) {
-      this.#askedAt = now
-      this.#ask()
+  /** By a WakingClock. `agoMs`: when it has beaten since the last look; null: it has not. */
+  look(at: number, agoMs: number | null): void {
+    const last = this.#at ?? at
+    this.#at = at
+    if (agoMs !== null) {
+      this.heard()
+      // The time in which we did not run is no part of the time since.
+      this.#owesSince = Math.max(last, at - agoMs) + beatEveryMs(this.#patience.timeoutMs)
       return
     }
-    const next = this.#judge(now - askedAt)
-    if (next === null) return
-    // Not before what is in our own queue has been read.
-    setImmediate(() => {
-      if (this.#askedAt !== askedAt || this.#told === next) return
-      this.#told = next
-      this.#tell({ is: next, ms: Math.round(now - askedAt) })
-    })
+    if (!this.#isAsked) {
+      this.#isAsked = true
+      this.#owesSince ??= at
+      this.#ask()
+    }
+    this.#judge(at - (this.#owesSince ?? at))
+  }
+
+  /** From the last look on: after so long something is to be told of it, if it says nothing meanwhile. */
+  get patientMs(): number {
+    if (this.#at === null || this.#owesSince === null) return Number.POSITIVE_INFINITY
+    return this.#owesSince + this.#limitMs - this.#at
   }
 
   /** It has said something. */
   heard(): void {
-    this.#askedAt = null
+    this.#owesSince = null
+    this.#isAsked = false
     if (this.#told === 'well') return
     this.#told = 'well'
     this.#tell({ is: 'back' })
@@ -104,17 +121,31 @@ export class Heartbeat {
 
   /** It will never say anything again: that is no answer, and nobody waits for one. */
   end(): void {
-    this.#askedAt = null
+    this.#owesSince = null
+    this.#isAsked = false
   }
 
   save(): SavedHeartbeat {
-    return { told: this.#told, silentMs: this.#askedAt === null ? null : this.#tickedAt - this.#askedAt }
+    const since = this.#owesSince
+    return { told: this.#told, silentMs: since === null ? null : Math.max(0, (this.#at ?? since) - since) }
   }
 
-  /** What is to be told of this silence and has not been. 'hung' comes after 'lost', a round later at least. */
-  #judge(silentMs: number): 'lost' | 'hung' | null {
+  /** So long a silence has not been told yet. 'hung' comes after 'lost', a look later at least. */
+  get #limitMs(): number {
     const { timeoutMs, killMs } = this.#patience
-    if (this.#told === 'well') return silentMs >= timeoutMs ? 'lost' : null
-    return this.#told === 'lost' && killMs > 0 && silentMs >= killMs ? 'hung' : null
+    if (this.#told === 'well') return timeoutMs
+    return this.#told === 'lost' && killMs > 0 ? killMs : Number.POSITIVE_INFINITY
+  }
+
+  #judge(silentMs: number): void {
+    if (silentMs < this.#limitMs) return
+    const next = this.#told === 'well' ? 'lost' : 'hung'
+    const since = this.#owesSince
+    // Not before what is in our own queue has been read.
+    setImmediate(() => {
+      if (this.#owesSince !== since || this.#told === next) return
+      this.#told = next
+      this.#tell({ is: next, ms: Math.round(silentMs) })
+    })
   }
 }

@@ -57,6 +57,7 @@ export class Agent implements OrderWorld {
   answers: OrderWorld['answers']
   readonly meter: Meter = new Meter()
   figures: OrderWorld['figures']
+  pulse: OrderWorld['pulse']
   readonly output: Output
   readonly #handed: Handed
   readonly #link: LauncherLink
@@ -80,7 +81,7 @@ export class Agent implements OrderWorld {
     this.#link = new LauncherLink(this.native, handed.channel, {
       hello: () => this.#hello(),
       welcomed: (welcome, fds) => this.#welcomed(welcome, fds),
-      lost: () => this.#orphan.lost(),
+      lost: () => this.#lost(),
       message: (incoming) => obey(this, incoming),
     })
     // Not when it is terminated from outside: then no JavaScript runs, and the channel stays open until the process ends.
@@ -182,6 +183,12 @@ export class Agent implements OrderWorld {
     for (const receiver of this.receivers) receiver.close()
     for (const claim of this.claims.values()) Sender.of(claim.facts.server)?.end()
     this.#link.leave()
+  }
+
+  /** The launcher is gone. */
+  #lost(): void {
+    this.pulse?.stop()
+    this.#orphan.lost()
   }
 
   #released(claim: Claim | DatagramClaim): void {

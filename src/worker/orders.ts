@@ -1,5 +1,5 @@
 import type { Fate } from '../meeting.js'
-import type { Native } from '../native.js'
+import type { Native, Pulse } from '../native.js'
 import type { AckResult, ListenerKey, Order, OrderType, SocketName, ToLauncher, ToWorker } from '../protocol.js'
 import { acceptTheRest } from '../serving/accept-the-rest.js'
 import { Claim } from '../serving/claim.js'
@@ -50,6 +50,8 @@ export interface OrderWorld {
   readonly meter: Meter
   /** Once the launcher has asked for them. */
   figures: Figures | undefined
+  /** While there is a launcher that looks at it. */
+  pulse: Pulse | undefined
   readonly output: Output
   send(message: ToLauncher, fds?: readonly number[]): boolean
 }
@@ -211,6 +213,16 @@ const handlers = {
     if (isNew !== undefined) world.figures.into(fds.take(0))
     world.figures.follow(serversOf(world))
     await world.figures.write(COLLECT_MS)
+    return undefined
+  },
+  pulse(world, { everyMs }, fds) {
+    const fd = fds.take(0)
+    try {
+      world.pulse?.stop()
+      world.pulse = new world.native.Pulse(fd, everyMs)
+    } finally {
+      world.native.close(fd)
+    }
     return undefined
   },
   ping() {
