@@ -1,4 +1,3 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { HEALTH_DEFAULTS, type HealthOptions } from '../options.js'
 import { type CommandLine, usage } from './parse.js'
 import { count, ports, text, texts, timeOr } from './values.js'
@@ -74,6 +73,7 @@ export function host(given: string): string {
 }
 
 export function header(given: string): readonly [string, string] {
+  const { validateHeaderName, validateHeaderValue } = require('node:http') as typeof import('node:http')
   const [, name = '', value = ''] = /^([^:]*):[ \t]*(.*?)[ \t]*$/s.exec(given) ?? []
   try {
     validateHeaderName(name)

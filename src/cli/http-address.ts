@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import type { HttpAddress } from '../options.js'
 import { type CommandLine, usage } from './parse.js'
@@ -35,6 +34,8 @@ export function httpAddress(given: string, option: string): HttpAddress {
     return { kind: 'tcp', host: '127.0.0.1', port }
   if (plain === '*') return { kind: 'tcp', host: null, port }
   const host = bracketed ?? plain
+  // It brings streams and sockets with it.
+  const { isIP } = require('node:net') as typeof import('node:net')
   if (isIP(host) !== (bracketed === undefined ? 4 : 6)) return refuse(`${JSON.stringify(host)} is no address`)
   return { kind: 'tcp', host, port }
 }

@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import { DEFAULTS, type LauncherOptions, type ListenOption } from '../options.js'
 import { type ListenAddress, listenerKey } from '../protocol.js'
@@ -107,6 +106,8 @@ function inetOf(kind: 'tcp' | 'udp', where: string, refuse: Refuse): ListenAddre
     return refuse(digits === '0' ? 'port 0 is another one each time' : `${JSON.stringify(digits)} is no port`)
   const host = bracketed ?? plain
   if (host === undefined || host === '*') return { kind, host: null, port, ipv6Only: false }
+  // It brings streams and sockets with it.
+  const { isIP } = require('node:net') as typeof import('node:net')
   if (isIP(host) !== (bracketed === undefined ? 4 : 6)) return refuse(`${JSON.stringify(host)} is no address`)
   return { kind, host, port, ipv6Only: false }
 }

@@ -1,5 +1,5 @@
-import { isatty } from 'node:tty'
 import { isColoured } from '../colour.js'
+import { isTerminal } from '../is-terminal.js'
 
 /** What of a terminal a text is made for. */
 export interface Look {
@@ -13,9 +13,9 @@ const USUAL = 100
 
 /** Of descriptor 1 or 2. Does not touch the stream itself. */
 export function lookOf(fd: 1 | 2, env: NodeJS.ProcessEnv = process.env): Look {
-  const isTerminal = isatty(fd)
+  const isOne = isTerminal(fd)
   // The stream of a terminal may be made: only of a pipe that would change what others see of it.
-  const known = Number(env['COLUMNS']) || (isTerminal ? (fd === 1 ? process.stdout : process.stderr).columns : 0)
+  const known = Number(env['COLUMNS']) || (isOne ? (fd === 1 ? process.stdout : process.stderr).columns : 0)
   return { columns: Math.min(Math.max(known || USUAL, NARROWEST), WIDEST), colour: isColoured(fd, env) }
 }
 

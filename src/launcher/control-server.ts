@@ -1,48 +1,9 @@
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
-import type {
-  CanaryPlan,
-  Refusal,
-  ReloadWait,
-  ScaleVerdict,
-  Status,
-  UpgradeVerdict,
-  Verdict,
-} from '../control-protocol.js'
-import type { EventStream } from './event-stream.js'
+import type { CanaryPlan, Refusal, ReloadWait } from '../control-protocol.js'
+import type { Orders, SavedControl } from './control.js'
 import { fdOf } from './fd-of.js'
 import { parseTarget } from './http/target.js'
-import { type Check, fieldsOf, isFd, isWhole, listOf, oneOf, orNull } from './shape.js'
-
-/** What the control socket can ask of the launcher. Callers are named by number, so that the brain can hold them as plain data. */
-export interface Orders {
-  status(watchMs?: number): Promise<Status>
-  /** Resolves when it is ordered; what could not be done has been answered by then. */
-  reload(caller: number | null, wait: ReloadWait, canary?: CanaryPlan): Promise<void>
-  promote(caller: number, wait: ReloadWait): void
-  abort(caller: number): void
-  /** `isRelative`: so many more, or fewer. */
-  scale(caller: number, workers: number, isRelative: boolean): void
-  upgrade(caller: number): void
-  stop(caller: number): void
-  readonly events: EventStream
-}
-
-export interface SavedControl {
-  readonly fd: number
-  readonly nextCaller: number
-  /** 'answer': to what was ordered as `caller`. 'request': has said nothing yet. */
-  readonly clients: readonly {
-    readonly fd: number
-    readonly waitsFor: 'answer' | 'status' | 'request'
-    readonly caller: number | null
-  }[]
-}
-export const SAVED_CONTROL: Check = fieldsOf({
-  fd: isFd,
-  nextCaller: isWhole,
-  clients: listOf(fieldsOf({ fd: isFd, waitsFor: oneOf('answer', 'status', 'request'), caller: orNull(isWhole) })),
-})
 
 const PATHS: readonly string[] = ['/status', '/events', '/reload', '/promote', '/abort', '/scale', '/upgrade', '/stop']
 const READING: readonly string[] = ['/status', '/events']
@@ -53,20 +14,25 @@ const MOST_CONNECTIONS = 128
 /** setTimeout's. */
 const LONGEST_MS = 2 ** 31 - 1
 
-/** HTTP with JSON over a unix socket of mode 0600 in a directory of mode 0700: whoever can connect is the owner, or root. */
+/** HTTP with JSON on the control socket. */
 export class ControlServer {
   readonly #server: Server
   readonly #orders: Orders
   readonly #callers = new Map<number, ServerResponse>()
   readonly #statuses = new Set<ServerResponse>()
-  readonly #connections = new Set<Socket>()
-  #nextCaller = 1
+  /** With what ends one that does not say what it wants. */
+  readonly #connections = new Map<Socket, NodeJS.Timeout>()
+  #nextCaller: number
 
-  constructor(orders: Orders) {
+  /** Owns its descriptor. `saved`: as it was in another image of this process, or as a new one is. */
+  constructor(orders: Orders, { fd, nextCaller, clients }: SavedControl) {
     this.#orders = orders
+    this.#nextCaller = nextCaller
     this.#server = createServer(
-      { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS, keepAlive: false },
+      // Node would look for who is late every 30 s, whether anybody is there or not.
+      { requestTimeout: 0, headersTimeout: 0, connectionsCheckingInterval: LONGEST_MS, keepAlive: false },
       (request, response) => {
+        clearTimeout(this.#connections.get(request.socket))
         request.resume()
         const url = parseTarget(request.url)
         if (url === null) return send(response, 400, { code: 'url', message: 'no path of ours' })
@@ -75,24 +41,30 @@ export class ControlServer {
     )
     this.#server.maxConnections = MOST_CONNECTIONS
     this.#server.on('connection', (socket) => this.#follow(socket))
+    this.#server.listen({ fd })
+    for (const client of clients) this.#goOnWith(client)
   }
 
-  #follow(socket: Socket): void {
-    this.#connections.add(socket)
-    socket.once('close', () => this.#connections.delete(socket))
+  #goOnWith({ fd, waitsFor, caller }: SavedControl['clients'][number]): void {
+    const socket = new Socket({ fd, readable: true, writable: true })
+    if (waitsFor === 'request') {
+      this.#server.emit('connection', socket)
+      return
+    }
+    clearTimeout(this.#follow(socket))
+    const response = responseTo(socket)
+    if (caller === null) this.#answerStatus(response)
+    else this.#keep(caller, response)
   }
 
-  listen(path: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject)
-      // The mode is right from the moment the path exists.
-      const mask = process.umask(0o177)
-      this.#server.listen(path, () => {
-        this.#server.off('error', reject)
-        resolve()
-      })
-      process.umask(mask)
+  #follow(socket: Socket): NodeJS.Timeout {
+    const late = setTimeout(() => socket.destroy(), REQUEST_TIMEOUT_MS).unref()
+    this.#connections.set(socket, late)
+    socket.once('close', () => {
+      clearTimeout(late)
+      this.#connections.delete(socket)
     })
+    return late
   }
 
   /**
@@ -102,7 +74,7 @@ export class ControlServer {
   save(): SavedControl {
     const callers = new Map([...this.#callers].map(([caller, { socket }]) => [socket, caller]))
     const statuses = new Set([...this.#statuses].map(({ socket }) => socket))
-    const clients = [...this.#connections].flatMap((socket): SavedControl['clients'][number][] => {
+    const clients = [...this.#connections.keys()].flatMap((socket): SavedControl['clients'][number][] => {
       const fd = fdOf(socket)
       if (fd === undefined) return []
       const caller = callers.get(socket) ?? null
@@ -113,37 +85,15 @@ export class ControlServer {
     return { fd: fdOf(this.#server) as number, nextCaller: this.#nextCaller, clients }
   }
 
-  resume({ fd, nextCaller, clients }: SavedControl): void {
-    this.#nextCaller = nextCaller
-    this.#server.listen({ fd })
-    for (const { fd, waitsFor, caller } of clients) {
-      const socket = new Socket({ fd, readable: true, writable: true })
-      if (waitsFor === 'request') {
-        this.#server.emit('connection', socket)
-        continue
-      }
-      this.#follow(socket)
-      const response = responseTo(socket)
-      if (caller === null) this.#answerStatus(response)
-      else this.#keep(caller, response)
-    }
-  }
-
   /** An answer is on its way that the kernel has not taken whole. */
   get isSending(): boolean {
-    return [...this.#connections].some(({ writableLength }) => writableLength > 0)
+    return [...this.#connections.keys()].some(({ writableLength }) => writableLength > 0)
   }
 
-  upgraded(callers: readonly number[], verdict: UpgradeVerdict): void {
-    for (const caller of callers) this.#answer(caller, verdict)
-  }
-
-  verdict(callers: readonly number[], verdict: Verdict): void {
-    for (const caller of callers) this.#answer(caller, verdict)
-  }
-
-  scaled(callers: readonly number[], verdict: ScaleVerdict): void {
-    for (const caller of callers) this.#answer(caller, verdict)
+  answer(caller: number, answer: unknown): void {
+    const response = this.#callers.get(caller)
+    if (response !== undefined && !response.headersSent) send(response, 200, answer)
+    this.#callers.delete(caller)
   }
 
   refuse(caller: number, { code, reason, facts, next }: Refusal): void {
@@ -152,20 +102,14 @@ export class ControlServer {
     this.#callers.delete(caller)
   }
 
-  /** Takes no further connection. Its path is gone when this returns: it may be a successor's right after. */
   close(): void {
     this.#server.close()
   }
 
-  /**
-   * Answers whoever waits for the stop, and drops everybody else. These connections are not closed: they end with the process, so a
-   * client that reads to the end knows that it has gone. Resolves when the last byte is with the kernel.
-   */
   async sayGoodbye(callers: readonly number[]): Promise<void> {
-    this.#orders.events.end()
     const waiting = callers.flatMap((caller) => this.#callers.get(caller) ?? [])
     const kept = new Set(waiting.map(({ socket }) => socket))
-    for (const connection of this.#connections) if (!kept.has(connection)) connection.destroy()
+    for (const connection of this.#connections.keys()) if (!kept.has(connection)) connection.destroy()
     await Promise.all(
       waiting.map(
         (response) =>
@@ -232,7 +176,7 @@ export class ControlServer {
       })
     const caller = this.#wait(response)
     void this.#orders.reload(caller, isQueued ? 'admitted' : (wait as ReloadWait), canary).then(() => {
-      if (isQueued) this.#answer(caller, { queued: true })
+      if (isQueued) this.answer(caller, { queued: true })
     })
   }
 
@@ -255,12 +199,6 @@ export class ControlServer {
     // Whoever goes away does not end what was asked for; there is just nobody to tell.
     response.once('close', () => this.#callers.delete(caller))
     return caller
-  }
-
-  #answer(caller: number, answer: unknown): void {
-    const response = this.#callers.get(caller)
-    if (response !== undefined && !response.headersSent) send(response, 200, answer)
-    this.#callers.delete(caller)
   }
 }
 

@@ -5,7 +5,7 @@ import type { LauncherOptions } from '../options.js'
 import { isDatagram, type SocketName } from '../protocol.js'
 import type { Agents } from './agents.js'
 import type { Effect } from './brain/events.js'
-import type { ControlServer } from './control-server.js'
+import type { ControlSocket } from './control-socket.js'
 import type { EventQueue, NewEvent } from './event-queue.js'
 import type { Foreign } from './foreign.js'
 import { instanceVariables } from './instance.js'
@@ -56,7 +56,7 @@ interface Parts {
   readonly verdicts: Verdicts
   readonly prober: Prober | undefined
   readonly warmUps: WarmUps | undefined
-  readonly control: ControlServer
+  readonly control: ControlSocket
   readonly upgrade: () => void
   readonly end: (code: number, callers: readonly number[]) => void
 }
@@ -76,7 +76,7 @@ export class Hands {
   readonly #verdicts: Verdicts
   readonly #prober: Prober | undefined
   readonly #warmUps: WarmUps | undefined
-  readonly #control: ControlServer
+  readonly #control: ControlSocket
   readonly #upgrade: Parts['upgrade']
   readonly #end: Parts['end']
   readonly #looks = new Set<LookEffect>()
@@ -130,9 +130,9 @@ export class Hands {
       case 'upgrade':
         return this.#upgrade()
       case 'upgraded':
-        return this.#control.upgraded(effect.callers, effect.verdict)
+        return this.#control.answer(effect.callers, effect.verdict)
       case 'scaled':
-        return this.#control.scaled(effect.callers, effect.verdict)
+        return this.#control.answer(effect.callers, effect.verdict)
       case 'protect':
         return this.#processes.get(effect.worker)?.adjustOomScore(0)
       case 'terminate':
@@ -145,7 +145,7 @@ export class Hands {
       case 'cancel':
         return this.#timers.cancel(effect.id)
       case 'verdict':
-        return this.#control.verdict(effect.callers, this.#verdicts.complete(effect.run, effect.verdict))
+        return this.#control.answer(effect.callers, this.#verdicts.complete(effect.run, effect.verdict))
       case 'refuse':
         return effect.caller === null ? undefined : this.#control.refuse(effect.caller, effect.refusal)
       case 'forget':

@@ -11,7 +11,7 @@ import type { State } from './brain/state.js'
 import type { Channels } from './channels.js'
 import { now } from './clock.js'
 import { logicalDirectory } from './command.js'
-import type { Orders } from './control-server.js'
+import type { Orders } from './control.js'
 import type { NewEvent } from './event-queue.js'
 import type { EventStream } from './event-stream.js'
 import { isShared } from './hands.js'
@@ -107,7 +107,7 @@ export class Launcher {
       await launcher.#parts.http?.servers.open(log)
       const begin =
         notes === null || awaited.length === 0 ? launcher.#begin(left) : await launcher.#adopt(notes, awaited)
-      await launcher.#parts.control.listen(runtime.controlSocket)
+      launcher.#parts.control.listen(runtime.controlSocket)
       log('info', 'launcher.started', {
         name: options.name,
         pid: process.pid,

@@ -9,7 +9,8 @@ import type { Event, WorkerEvent } from './brain/events.js'
 import { initialState, type State } from './brain/state.js'
 import { facts } from './brain/workers.js'
 import { Channels } from './channels.js'
-import { ControlServer, type Orders } from './control-server.js'
+import type { Orders } from './control.js'
+import { ControlSocket } from './control-socket.js'
 import { EventQueue } from './event-queue.js'
 import type { EventStream } from './event-stream.js'
 import type { Foreign } from './foreign.js'
@@ -94,7 +95,7 @@ export class Parts {
   readonly notify: NotifySocket | undefined
   readonly prober: Prober | undefined
   readonly warmUps: WarmUps | undefined
-  readonly control: ControlServer
+  readonly control: ControlSocket
   readonly http: Http | undefined
   readonly hands: Hands
   #limits: Limits | undefined
@@ -144,7 +145,7 @@ export class Parts {
     this.notify = options.ready === 'notify' ? this.#makeNotifySocket(before) : undefined
     this.prober = this.#makeProber(options)
     this.warmUps = options.warmup && new WarmUps(options.warmup, this.agents, (event) => this.queue.post(event))
-    this.control = new ControlServer(whole.orders)
+    this.control = new ControlSocket(whole.orders)
     const { status } = whole.orders
     this.http = makeHttp(options, { ...this, status, events: given.events })
     this.hands = new Hands({ ...this, options, upgrade: whole.upgrade, end: whole.end })

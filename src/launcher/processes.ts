@@ -1,5 +1,4 @@
-import { randomBytes } from 'node:crypto'
-import { closeSync, fchownSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, fchownSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { ReadySignal } from '../control-protocol.js'
 import { type Identity, type Native, native, type Poller, READABLE } from '../native.js'
@@ -145,7 +144,7 @@ export class Processes {
       handed: Handed | undefined
     },
   ): number {
-    const token = randomBytes(16).toString('hex')
+    const token = newToken()
     this.#handed.begins(token)
     const env =
       handed === undefined
@@ -248,6 +247,18 @@ export class Processes {
       if (!this.#native.reap(pid)) return
     }
   }
+}
+
+/** 128 bits that nobody can guess. Node's own would load all of its cryptography (0.4 MB). */
+function newToken(): string {
+  const bits = Buffer.alloc(16)
+  const random = openSync('/dev/urandom', 'r')
+  try {
+    readSync(random, bits)
+  } finally {
+    closeSync(random)
+  }
+  return bits.toString('hex')
 }
 
 /** One spawn: the process that we started and, behind wrappers such as npm or sh, the one that listens. */

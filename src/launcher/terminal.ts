@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync } from 'node:fs'
-import { isatty } from 'node:tty'
+import { isTerminal } from '../is-terminal.js'
 import { native } from '../native.js'
 
 /** Whether this process has a controlling terminal: /dev/tty opens only then; ENXIO or EIO once it has closed (prototypes.md k). */
@@ -20,5 +20,5 @@ export function hasTerminal(): boolean {
  */
 export function letGoOfClosedTerminals(): void {
   const nothing = openSync('/dev/null', 'r+')
-  for (const fd of [0, 1, 2]) if (fstatSync(fd).isCharacterDevice() && !isatty(fd)) native().dup2(nothing, fd)
+  for (const fd of [0, 1, 2]) if (fstatSync(fd).isCharacterDevice() && !isTerminal(fd)) native().dup2(nothing, fd)
 }
