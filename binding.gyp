@@ -8,6 +8,7 @@
         "native/channel.cc",
         "native/descriptors.cc",
         "native/errors.cc",
+        "native/heap.cc",
         "native/identity.cc",
         "native/network.cc",
         "native/poller.cc",

@@ -14,6 +14,7 @@ static Napi::Object initialize(Napi::Env, Napi::Object exports) {
   reuseport::exportNetwork(exports);
   reuseport::exportPoller(exports);
   reuseport::exportPulse(exports);
+  reuseport::exportHeap(exports);
   reuseport::exportUpgrade(exports);
   return exports;
 }

@@ -20,5 +20,6 @@ void exportIdentity(Napi::Object exports);
 void exportNetwork(Napi::Object exports);
 void exportPoller(Napi::Object exports);
 void exportPulse(Napi::Object exports);
+void exportHeap(Napi::Object exports);
 
 }  // namespace reuseport

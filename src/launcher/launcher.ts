@@ -1,6 +1,7 @@
 import type { CanaryPlan, ReloadWait, Status } from '../control-protocol.js'
 import { ReuseportError } from '../errors.js'
 import type { Log } from '../log.js'
+import { native } from '../native.js'
 import type { LauncherOptions } from '../options.js'
 import { removePidFile, writePidFile } from '../pid-file.js'
 import { heldRuntimeDir, notUsable, takeRuntimeDir } from '../runtime-dir.js'
@@ -19,6 +20,7 @@ import { takeListenFds } from './listen-fds.js'
 import { type Notes, readNotes } from './notebook.js'
 import { awaitedOf, endHalfStarted, type Left, leftOf } from './orphans.js'
 import { type Given, Parts, PRELOAD, type Told } from './parts.js'
+import { isAtRest } from './rest.js'
 import { type ServiceEnvironment, takeServiceEnvironment } from './service/environment.js'
 import type { SavedService, ServiceManager } from './service/service-manager.js'
 import { Specs } from './specs.js'
@@ -282,6 +284,7 @@ export class Launcher {
   #stepped(event: Event, before: State): void {
     const { queue, service, verdicts, http, prober, warmUps } = this.#parts
     if (before.phase === 'starting' && queue.state.phase === 'running') this.#isUp()
+    if (isAtRest(queue.state) && !isAtRest(before)) setImmediate(() => native().reclaim())
     if (event.type === 'settings' || event.type === 'upgraded') this.#parts.watchLimits()
     service?.stepped(queue.state, verdicts.last)
     http?.stepped(event, before, queue.state)
