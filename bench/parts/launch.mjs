@@ -6,19 +6,26 @@ import { memoryOf, others, wakeUps } from '../usage.mjs'
 export const title = 'Launch, memory, rest'
 export const contenders = ['reuseport-run', 'reuseport-run, no heartbeat', 'plain node', 'node:cluster']
 export const rounds = 11
-export const plan = { restSeconds: 10 }
-export const smoke = { restSeconds: 0.2 }
+export const plan = { settleSeconds: 1, quietSeconds: 10, restSeconds: 10 }
+export const smoke = { settleSeconds: 0.1, quietSeconds: 0, restSeconds: 0.2 }
 
-/** `launchMs`: from the start of the process to the end of the first answer. */
-export async function measure({ launchMs, contender, plan: { restSeconds }, round }) {
+/**
+ * `launchMs`: from the start of the process to the end of the first answer. Memory is counted when all workers are there, wake-ups when V8 and the
+ * timers of the start have come to rest, too.
+ */
+export async function measure({ launchMs, contender, plan: { settleSeconds, quietSeconds, restSeconds }, round }) {
   const supervisor = contender.pid
+  await seconds(settleSeconds)
   const found = { launchMs, total: memoryOf(others()), supervisor: memoryOf([supervisor]), wakes: null }
   // Once is enough: it takes long, and hardly varies.
   if (round > 0) return found
+  await seconds(quietSeconds)
   const before = wakeUps(supervisor)
-  await new Promise((done) => setTimeout(done, restSeconds * 1_000))
+  await seconds(restSeconds)
   return { ...found, wakes: (wakeUps(supervisor) - before) / restSeconds }
 }
+
+const seconds = (some) => new Promise((done) => setTimeout(done, some * 1_000))
 
 export function page(found) {
   const rows = Object.entries(found).map(([name, all]) => [
