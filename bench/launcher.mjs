@@ -42,7 +42,8 @@ export async function freePort() {
   return port
 }
 
-function serving(launcher) {
+/** Its log, as JSON on its stderr, says that all of its workers serve. */
+export function serving(launcher) {
   return new Promise((resolve, reject) => {
     let said = ''
     launcher.stderr.on('data', (data) => {

@@ -8,6 +8,7 @@ import { createRequire } from 'node:module'
 import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
 import { root, run } from '../../scripts/build.mjs'
+import { serving } from '../launcher.mjs'
 
 const require = createRequire(import.meta.url)
 const here = import.meta.dirname
@@ -30,17 +31,22 @@ export const CONTENDERS = {
       const { ControlClient } = require('../../dist/control-client.js')
       // Without the bake: the others have none, and it only makes the run longer.
       const own = ['--name', 'bench', '--runtime-dir', scratch, '-n', String(WORKERS), '--bake', '0', ...options]
-      const child = spawn(process.execPath, [MAIN, ...own, '--', ...NODE, PROGRAM], { stdio: 'ignore' })
-      const control = await retry(() => ControlClient.connect({ name: 'bench', runtimeDir: scratch }))
-      await retry(async () => (await control.status()).state === 'serving' || Promise.reject(new Error('not yet')))
+      const words = [MAIN, ...own, '--log-format', 'json', '--', ...NODE, PROGRAM]
+      const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'pipe'] })
+      // By its log: whoever asks it gives it work.
+      await serving(child)
+      let control
       return {
         pid: child.pid,
         version: require('../../package.json').version,
-        control,
-        reload: async () => (await control.reload({ wait: 'retired' })).result === 'done',
+        reload: async () => {
+          control ??= await ControlClient.connect({ name: 'bench', runtimeDir: scratch })
+          return (await control.reload({ wait: 'retired' })).result === 'done'
+        },
         stop: async () => {
-          await control.stop()
-          if (child.exitCode === null) await once(child, 'exit')
+          if (child.exitCode !== null || child.signalCode !== null) return
+          child.kill('SIGTERM')
+          await once(child, 'exit')
         },
       }
     },
