@@ -1,18 +1,14 @@
 #include "exports.h"
 
 /**
- * Two things that Node-API does not have. They are called so, and exported by node, since Node 0.12. In a Node that has them not any more
- * they are null, and nothing is reclaimed.
+ * What Node-API does not have. It is called so, and exported by node, since Node 0.12. In a Node that has it not any more it is null, and
+ * nothing is reclaimed.
  */
 namespace v8 {
 class Isolate {
  public:
   __attribute__((weak, visibility("default"))) static Isolate* GetCurrent();
   __attribute__((weak, visibility("default"))) void LowMemoryNotification();
-};
-class V8 {
- public:
-  __attribute__((weak, visibility("default"))) static void SetFlagsFromString(const char* flags);
 };
 }  // namespace v8
 
@@ -22,12 +18,8 @@ namespace {
 Napi::Value reclaim(const Napi::CallbackInfo& info) {
   auto current = &v8::Isolate::GetCurrent;
   auto notify = &v8::Isolate::LowMemoryNotification;
-  auto setFlags = &v8::V8::SetFlagsFromString;
-  const bool can = current != nullptr && notify != nullptr && setFlags != nullptr;
-  if (can) {
-    setFlags("--no-incremental-marking");
-    (current()->*notify)();
-  }
+  const bool can = current != nullptr && notify != nullptr;
+  if (can) (current()->*notify)();
   return Napi::Boolean::New(info.Env(), can);
 }
 

@@ -142,10 +142,7 @@ export interface Native {
   memoryFile(name: string): number
   /** fcntl(F_SETFD, FD_CLOEXEC). Throws EBADF when it is not open. */
   closeOnExec(fd: number): void
-  /**
-   * Collects all garbage, and gives the memory back: some milliseconds. And from now on V8 does not look for it by itself, in many small steps of all
-   * of its threads while nobody needs memory. False: this V8 cannot be told so.
-   */
+  /** Collects all garbage, and gives the memory back: some milliseconds. False: this V8 cannot be told so. */
   reclaim(): boolean
   /** Signals wait from now on. On the main thread only (native/core/shield.h). */
   raiseShield(): void
