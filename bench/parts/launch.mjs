@@ -6,7 +6,7 @@ import { memoryOf, others, wakeUps } from '../usage.mjs'
 export const title = 'Launch, memory, rest'
 export const contenders = ['reuseport-run', 'reuseport-run, no heartbeat', 'plain node', 'node:cluster']
 export const rounds = 11
-export const plan = { settleSeconds: 1, quietSeconds: 10, restSeconds: 10 }
+export const plan = { settleSeconds: 1, quietSeconds: 20, restSeconds: 10 }
 export const smoke = { settleSeconds: 0.1, quietSeconds: 0, restSeconds: 0.2 }
 
 /**
