@@ -24,9 +24,9 @@ function offered(offer: number, how: Partial<Offered>): Offered {
   }
 }
 
-/** Two slots; what becomes of these workers, and what is done at once. */
-function adopted(...workers: Partial<Offered>[]): { state: ReturnType<typeof step>['state']; did: string[] } {
-  const { state } = new World({ bakeMs: 5_000 })
+/** Two slots, and these workers, that come to a launcher. */
+function taken(bakeMs: number, workers: readonly Partial<Offered>[]): ReturnType<typeof step> {
+  const { state } = new World({ bakeMs })
   const event: Event = {
     type: 'adopt',
     at: 0,
@@ -36,7 +36,12 @@ function adopted(...workers: Partial<Offered>[]): { state: ReturnType<typeof ste
     asked: null,
     next: { generation: 3, run: 7 },
   }
-  const after = step(state, event)
+  return step(state, event)
+}
+
+/** What becomes of them, and what is done at once. */
+function adopted(...workers: Partial<Offered>[]): { state: ReturnType<typeof step>['state']; did: string[] } {
+  const after = taken(5_000, workers)
   const did = after.effects.flatMap((effect) => {
     if (effect.do === 'order') return `${effect.order.type} ${effect.worker}`
     return effect.do === 'kill' || effect.do === 'spawn' ? `${effect.do} ${effect.worker}` : []
@@ -115,6 +120,28 @@ describe('a launcher that takes over', () => {
     expect(did).toEqual(expect.arrayContaining(['resume 2', 'drain 4']))
     expect(state.slots.map(({ working }) => working)).toEqual([1, 1])
     expect(state.term).toBe(4)
+  })
+
+  it('an old one that has not paused yet when the new ones know of the handover: it leaves all the same', () => {
+    const old = { term: 1, working: 1 } as const
+    const fresh = { generation: 2, term: 2, working: 2 } as const
+    let { state, effects } = taken(0, [old, { slot: 1, ...old }, { slot: 0, ...fresh }, { slot: 1, ...fresh }])
+    const orders = effects.flatMap((effect) => (effect.do === 'order' ? [effect] : []))
+    const answer = (type: string): void => {
+      for (const { worker, seq, order } of orders) {
+        if (order.type !== type) continue
+        const after = step(state, { type: 'acked', at: 1, worker, seq })
+        state = after.state
+        effects = [...effects, ...after.effects]
+      }
+    }
+    answer('term')
+    answer('pause')
+    const left = effects.flatMap((effect) =>
+      effect.do === 'order' && effect.order.type === 'drain' ? effect.worker : [],
+    )
+    expect(left).toEqual([1, 2])
+    expect(state.run).toBe(null)
   })
 
   it('a worker of the first start serves, the others had not come so far: they are started again (B-03)', () => {

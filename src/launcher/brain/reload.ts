@@ -257,6 +257,8 @@ export function pause(draft: Draft, old: Worker): void {
 /** The handover is complete when every new worker has been told of it, which makes it known to whoever comes after us. */
 function finishHandover(draft: Draft, run: Run): void {
   if (run.step !== 'handover' || draft.of(run.to).some((worker) => draft.awaits(worker, 'term'))) return
+  // After an adoption; whoever pauses later would stay paused.
+  if (inBatch(draft, run, run.from).some((worker) => draft.awaits(worker, 'pause'))) return
   if (run.rest.length === 0) {
     draft.log('info', 'reload.admitted', { id: run.id, from: run.from, to: run.to, ms: since(draft, run) })
     answer(
