@@ -30,8 +30,12 @@ export function createLog(
 /** One event as a line of JSON, for pino's tools. */
 export function jsonLine(level: LogLevel, event: string, fields: Fields = {}): string {
   const line = { level: PINO_LEVELS[level], time: Date.now(), pid: process.pid, msg: event, ...rename(fields) }
-  return `${JSON.stringify(line)}\n`
+  // JSON has the others in escapes of its own. U+2028 and U+2029 are line ends to some readers.
+  const text = JSON.stringify(line).replace(/[\x7f-\x9f\u2028\u2029]/g, (char) => `\\u${hex(char, 4)}`)
+  return `${text}\n`
 }
+
+const hex = (char: string, digits: number): string => char.charCodeAt(0).toString(16).padStart(digits, '0')
 
 /** `pid` is the launcher's in every line; a worker's goes by its own name. */
 function rename({ pid, ...rest }: Fields): Fields {
@@ -46,8 +50,7 @@ function text(value: unknown): string {
 
 /** Nobody forges a line of ours, nor speaks to the terminal through it: control characters are shown, not written. */
 export function visible(line: string): string {
-  return line.replace(
-    /[\x00-\x08\x0a-\x1f\x7f-\x9f]/g,
-    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  return line.replace(/[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]/g, (char) =>
+    char < '\xa0' ? `\\x${hex(char, 2)}` : `\\u${hex(char, 4)}`,
   )
 }

@@ -3,6 +3,9 @@ import type { SteerBy } from './native.js'
 import type { ListenAddress } from './protocol.js'
 import type { WorkerUser } from './worker-user.js'
 
+/** Each has a slot, and a copy of every socket. */
+export const MOST_WORKERS = 1_024
+
 /** How a launcher runs: what the command line says, checked, with defaults. Durations are milliseconds. */
 export interface LauncherOptions {
   /** Names the launcher on this machine: its directory below the runtime directory, its control socket. */

@@ -21,7 +21,7 @@ const LARGEST_ID = 2 ** 32 - 2
  */
 export function findWorkerUser(user: string, group: string | undefined): WorkerUser | undefined {
   const id = numberOf(user)
-  const entry = native().findUser(id ?? user)
+  const entry = isName(user) ? native().findUser(id ?? user) : null
   if (entry === null && id === undefined)
     throw refused(`there is no user called ${JSON.stringify(user)}`, 'See `getent passwd`, or give its number.')
   const uid = entry?.uid ?? (id as number)
@@ -70,8 +70,11 @@ export function refused(message: string, next: string, cause?: unknown): Reusepo
   return new ReuseportError('ERR_USER', message, { next, cause })
 }
 
+/** A config file can have any character; no database has this one. */
+const isName = (text: string): boolean => !text.includes('\0')
+
 function groupId(group: string): number {
-  const id = numberOf(group) ?? native().findGroup(group)
+  const id = numberOf(group) ?? (isName(group) ? native().findGroup(group) : null)
   if (id === null)
     throw refused(`there is no group called ${JSON.stringify(group)}`, 'See `getent group`, or give its number.')
   return id

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 
@@ -107,7 +108,8 @@ Result<AddressText> describeAddress(const SocketAddress& address) {
     case AF_UNIX: {
       if (address.length <= kPathOffset) return AddressText{AF_UNIX, "", 0};
       const auto local = unpack<sockaddr_un>(address);
-      const std::size_t size = address.length - kPathOffset;
+      // Of a path of 108 bytes the kernel tells a length with the NUL that has no room (unix(7), "BUGS").
+      const std::size_t size = std::min<std::size_t>(address.length, sizeof local) - kPathOffset;
       if (local.sun_path[0] == '\0') return AddressText{AF_UNIX, "@" + std::string(local.sun_path + 1, size - 1), 0};
       // The kernel takes paths of 108 bytes without a NUL from others.
       return AddressText{AF_UNIX, std::string(local.sun_path, ::strnlen(local.sun_path, size)), 0};

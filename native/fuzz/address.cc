@@ -64,7 +64,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     default: {
       SocketAddress address;
-      address.length = static_cast<socklen_t>(std::min(text.size(), sizeof(sockaddr_un)));
+      address.length = static_cast<socklen_t>(std::min(text.size(), sizeof(sockaddr_un) + 1));
       std::memcpy(&address.storage, text.data(), address.length);
       (void)reuseport::describeAddress(address);
     }

@@ -1,3 +1,5 @@
+import { MOST_WORKERS } from '../options.js'
+
 /** Every option of every verb: parsing, help and the checks that name them come from this one table. */
 export interface OptionRow {
   readonly name: string
@@ -173,7 +175,7 @@ export const OPTIONS: readonly OptionRow[] = [
     short: 'n',
     value: 'N|max',
     least: 1,
-    most: 1_024,
+    most: MOST_WORKERS,
     group: 'workers',
     verbs: RUNS,
     default: '1; $WEB_CONCURRENCY if it is set; verify: 2',

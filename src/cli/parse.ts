@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { ReuseportError } from '../errors.js'
+import { MOST_WORKERS } from '../options.js'
 import { nearest } from './nearest.js'
 import { isLikeStart, OPTIONS, type OptionRow, optionsOf, VERBS, type Verb, WORDS } from './option-table.js'
 
@@ -87,7 +88,8 @@ function scaleLine(before: readonly string[], after: readonly string[]): Command
   const [number, ...more] = after.filter(isNumber)
   const own = strict([...before, ...after.filter((word, index) => !isNumber(word, index))], 'scale')
   if (own['help'] === true || own['version'] === true) return { verb: 'scale', values: own, command: [] }
-  if (number === undefined || more.length > 0) throw usage('scale takes one number, of 1 to 1024 workers: 4, +1 or -1')
+  if (number === undefined || more.length > 0)
+    throw usage(`scale takes one number, of 1 to ${MOST_WORKERS} workers: 4, +1 or -1`)
   return { verb: 'scale', values: own, command: [number] }
 }
 

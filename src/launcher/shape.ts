@@ -1,3 +1,5 @@
+import { MOST_WORKERS } from '../options.js'
+
 /**
  * What a value that was read from somewhere else must be like. A check gives the path of the first thing that is wrong, or null: for state
  * that another version of the launcher has written (upgrade/image.ts).
@@ -15,6 +17,8 @@ export const isNumber: Check = when((value) => Number.isFinite(value))
 export const isWhole: Check = when(Number.isSafeInteger)
 /** A descriptor that was kept open: 0, 1 and 2 are nobody's. */
 export const isFd: Check = when((value) => Number.isSafeInteger(value) && (value as number) > 2)
+/** A number of workers: the rules make a slot for each. */
+export const isCountOfWorkers: Check = when((value) => Number.isSafeInteger(value) && (value as number) <= MOST_WORKERS)
 export const isAnything: Check = () => null
 
 export function oneOf(...values: readonly unknown[]): Check {
