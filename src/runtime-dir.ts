@@ -13,6 +13,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmdirSync,
   rmSync,
   statSync,
@@ -344,12 +345,29 @@ function makeParent(place: string, user: WorkerUser | undefined): void {
     const { uid, mode } = fstatSync(fd)
     if (uid !== process.geteuid?.() && uid !== 0) throw new Error(`is owned by uid ${uid}`)
     if ((mode & 0o022) !== 0) throw new Error(`may be written by others (mode ${(mode & 0o7777).toString(8)})`)
+    checkAbove(realpathSync(place))
     if (user === undefined) return
     if (uid === process.geteuid?.()) fchmodSync(fd, (mode & 0o7777) | 0o011)
     letPass(place, user)
   } finally {
     closeSync(fd)
   }
+}
+
+/**
+ * Whoever may rename a directory above it can put another one in its place, and we go by names. Others may make their files beside ours where
+ * the sticky bit keeps ours from them (`/tmp`). A group may write if it is our own: with a umask of 002 that is everybody's home.
+ */
+function checkAbove(place: string): void {
+  const above = dirname(place)
+  if (above === place) return
+  const { uid, gid, mode } = statSync(above)
+  if (uid !== process.geteuid?.() && uid !== 0) throw new Error(`${above} is owned by uid ${uid}`)
+  const isOurGroup = gid === process.getegid?.() && process.geteuid?.() !== 0
+  const writers = isOurGroup ? 0o002 : 0o022
+  if ((mode & writers) !== 0 && (mode & 0o1000) === 0)
+    throw new Error(`${above} may be written by others (mode ${(mode & 0o7777).toString(8)})`)
+  checkAbove(above)
 }
 
 function letPass(place: string, user: WorkerUser): void {

@@ -239,6 +239,12 @@ test('a runtime directory that others can write to, or that is none, is refused 
   const theirs = makeDirectory(join(base, 'theirs'), 0o700)
   chownSync(makeDirectory(join(theirs, 'x'), 0o700), 65_534, 65_534)
   await refused(theirs, 'is owned by uid 65534')
+  const beside = makeDirectory(join(base, 'beside'), 0o777)
+  await refused(makeDirectory(join(beside, 'ours'), 0o700), `${beside} may be written by others (mode 777)`)
+  const below = makeDirectory(join(foreign, 'between'), 0o755)
+  await refused(makeDirectory(join(below, 'ours'), 0o700), `${foreign} is owned by uid 65534`)
+  symlinkSync(below, join(base, 'way'))
+  await refused(join(base, 'way', 'ours'), `${foreign} is owned by uid 65534`)
 })
 
 test('a path that is too long for a unix socket is said so, and leaves nothing (F-07)', async () => {
