@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import { parseReport } from '../../src/launcher/report'
-import type { Native } from '../../src/native'
+import type { Fds, Native } from '../../src/native'
 import { addHeld, addOutcomes } from '../../src/outcomes'
 import { addAnswered, listenerKey, type Report } from '../../src/protocol'
 import { parsePacket } from '../../src/serving/incoming'
@@ -51,12 +51,13 @@ fuzz(
   'whatever comes with descriptors, each of them is taken once or closed once (I-10, S-05)',
   damaged([{ type: 'sockets', seq: 1, fds: ['path', 'lock', 'tcp *:3000'] }]),
   (text) => {
-    const given = [10, 11, 12]
+    const given = Int32Array.of(10, 11, 12)
     const closed: number[] = []
-    const addon = { close: (fd: number) => void closed.push(fd) } as unknown as Native
+    const close = (fd: number) => void closed.push(fd)
+    const addon = { close, closeAll: (fds: Fds) => fds.forEach(close) } as unknown as Native
     const packet = { data: Buffer.from(text), fds: given, truncated: false }
     const incoming = parsePacket(addon, packet)
-    if ('malformed' in incoming) return expect(closed).toEqual(given)
+    if ('malformed' in incoming) return expect(closed).toEqual([...given])
     expect((incoming.message as { fds?: unknown }).fds).toHaveLength(3)
     expect(closed).toEqual([])
     const taken = incoming.fds.take(1)

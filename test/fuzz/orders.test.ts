@@ -7,10 +7,11 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect } from 'vitest'
 import type { Status } from '../../src/control-protocol'
-import type * as control from '../../src/launcher/control-server'
+import type { Orders } from '../../src/launcher/control'
+import type * as control from '../../src/launcher/control-socket'
 import { anyText, fuzz } from '../support/fuzz'
 
-const { ControlServer } = createRequire(import.meta.url)('../../dist/launcher/control-server.js') as typeof control
+const { ControlSocket } = createRequire(import.meta.url)('../../dist/launcher/control-socket.js') as typeof control
 
 const ORDERS = ['reload', 'promote', 'abort', 'scale', 'upgrade', 'stop']
 const directory = mkdtempSync(join(tmpdir(), 'rrt-'))
@@ -29,7 +30,7 @@ const orders = {
   reload: async (caller: number | null) => done('reload')(caller),
   events: { add: () => false, end: () => {} },
 }
-const server: control.ControlServer = new ControlServer(orders as unknown as control.Orders)
+const server: control.ControlSocket = new ControlSocket(orders as unknown as Orders)
 
 beforeAll(() => server.listen(path))
 afterAll(() => {

@@ -198,6 +198,7 @@ describe('the socket of the service manager', () => {
     const fake = {
       socket: () => 1,
       close: () => {},
+      closeAll: () => {},
       sendDatagram: (_fd: number, _path: string, data: Uint8Array) => {
         if (room-- <= 0) return false
         taken.push(String(data))
