@@ -62,16 +62,16 @@ test('a version that throws before it listens', async () => {
 })
 
 test('a version that never listens is killed at --ready-timeout (D-07)', async () => {
-  const scene = await start(['--ready-timeout', '1500ms'])
+  const scene = await start(['--ready-timeout', '4s'])
   scene.versions.deploy('never-listens')
   await expectRefused(scene, {
-    reason: expect.stringContaining(`it did not listen on tcp *:${scene.port} within 1500 ms`),
+    reason: expect.stringContaining(`it did not listen on tcp *:${scene.port} within 4000 ms`),
     stderr: ['bad version: it only waits'],
   })
 })
 
 test('a version that listens on another port gets nothing of it into the open (D-06)', async () => {
-  const scene = await start(['--ready-timeout', '1500ms'])
+  const scene = await start(['--ready-timeout', '4s'])
   const other = await freePort()
   scene.versions.deploy(`other-port ${other}`)
   let refused = 0
@@ -120,7 +120,7 @@ test('a version that gives a port up (D-08)', async () => {
   const [port, other, versions] = [await freePort(), await freePort(), new Versions()]
   const launcher = await startLauncher({
     command: versions.command(port, other),
-    options: ['-n', '2', '--ready-timeout', '1500ms'],
+    options: ['-n', '2', '--ready-timeout', '4s'],
     cwd: versions.directory,
   })
   versions.deploy('fewer-ports')
@@ -128,7 +128,7 @@ test('a version that gives a port up (D-08)', async () => {
     { launcher, port, versions },
     {
       reason: expect.stringContaining(
-        `it did not listen on tcp *:${other} within 1500 ms (it listens on tcp *:${port})`,
+        `it did not listen on tcp *:${other} within 4000 ms (it listens on tcp *:${port})`,
       ),
     },
   )
@@ -161,19 +161,19 @@ test('a version that never says that it is ready (D-03)', async () => {
   const [port, versions] = [await freePort(), new Versions('says-so')]
   const launcher = await startLauncher({
     command: versions.command(port),
-    options: ['-n', '2', '--ready', 'message', '--ready-timeout', '1500ms'],
+    options: ['-n', '2', '--ready', 'message', '--ready-timeout', '4s'],
     cwd: versions.directory,
   })
   versions.deploy('never-says-so')
   const repair = (): string => versions.deploy('says-so')
   await expectRefused(
     { launcher, port, versions, repair },
-    { step: 'ready', reason: expect.stringContaining('it did not say that it is ready within 1500 ms') },
+    { step: 'ready', reason: expect.stringContaining('it did not say that it is ready within 4000 ms') },
   )
 })
 
 test('a version that ignores SIGTERM and is refused', async () => {
-  const scene = await start(['--ready-timeout', '1500ms'])
+  const scene = await start(['--ready-timeout', '4s'])
   scene.versions.deploy('ignores-sigterm-and-never-listens')
   await expectRefused(scene, {
     step: 'start',

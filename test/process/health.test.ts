@@ -58,7 +58,7 @@ test.each([
 ])(
   'a version whose health answer is %s is refused with that, and the next one is as good as ever (D-04, D-05)',
   async (answer, reason) => {
-    const scene = await start(['--ready-timeout', '2s', '--health-timeout', '200ms'])
+    const scene = await start(['--ready-timeout', '4s', '--health-timeout', '200ms'])
     scene.versions.deploy('two')
     scene.health('two', answer)
     const repair = (): string => {
@@ -113,7 +113,7 @@ test('--health-port says which of several servers is asked', async () => {
     new TestLauncher({
       command: ['node', fixture('servers/patient.cjs'), `${first},${second}`],
       cwd: versions.directory,
-      options: ['--health', '/healthz', '--health-interval', '20ms', '--ready-timeout', '1500ms', ...more],
+      options: ['--health', '/healthz', '--health-interval', '20ms', '--ready-timeout', '4s', ...more],
       exitCode: 1,
     })
   const launcher = await scene('--health-port', String(second)).serving()
@@ -157,7 +157,7 @@ test('a health command asks the very worker, runs where it runs, and leaves noth
     command: ['node', fixture('servers/patient.cjs'), String(port)],
     cwd: versions.directory,
     options: [
-      ...['-n', '2', '--ready-timeout', '2s', '--env-file', '.env', '--health-interval', '20ms'],
+      ...['-n', '2', '--ready-timeout', '4s', '--env-file', '.env', '--health-interval', '20ms'],
       ...['--health-command', 'node check.cjs', '--health-timeout', '5s'],
     ],
   })
@@ -199,7 +199,7 @@ test.each(['message', 'notify'])('--ready %s: a version is held until it says so
   const launcher = await startLauncher({
     command: ['node', fixture('servers/patient.cjs'), String(port), way],
     cwd: versions.directory,
-    options: ['-n', '2', '--ready', way, '--ready-timeout', '2s'],
+    options: ['-n', '2', '--ready', way, '--ready-timeout', '4s'],
   })
   const clients = new Clients(port)
   const old = await launcher.pids()

@@ -74,14 +74,14 @@ test('a version that is ready late gets no connection before, at a reload and at
 })
 
 test('a version that never says that it is ready is refused, and told what it did not call', async () => {
-  const { launcher, port, versions } = await start('one', ['--ready-timeout', '2s'])
+  const { launcher, port, versions } = await start('one', ['--ready-timeout', '4s'])
   await launcher.serving()
   const clients = new Clients(port)
   const old = await launcher.pids()
   versions.deploy('never')
   const { code, stdout, stderr } = await launcher.run('reload')
   expect(code).toBe(4)
-  expect(stdout + stderr).toContain(`did not call listener.ready() for tcp *:${port} within 2000 ms`)
+  expect(stdout + stderr).toContain(`did not call listener.ready() for tcp *:${port} within 4000 ms`)
   expect(await launcher.pids()).toEqual(old)
   versions.deploy('three')
   expect(await launcher.reload()).toMatchObject({ result: 'done' })
