@@ -6,6 +6,9 @@ import { findOrphans, noLauncherBut, type Orphans } from './orphans.js'
 import type { CommandLine } from './parse.js'
 import { duration, launcherName, text } from './values.js'
 
+/** One that stands still (SIGSTOP), or is busy for so long, gets no order. */
+const FIND_MS = 30_000
+
 /**
  * Finds the launcher that a verb is meant for. Without --name it must have been started from this directory: two checkouts of one package
  * share a default name, and a deploy must not reload the other one. Throws ERR_NO_LAUNCHER, ERR_NAME_TAKEN.
@@ -55,8 +58,8 @@ async function connectFrom(directory: string, { values }: CommandLine, signal?: 
 }
 
 /**
- * Finds the launcher and gives it an order, as long as --timeout says in all, if it says so. Throws ERR_TIMED_OUT; what was ordered goes
- * on, but nothing of ours is left waiting for it.
+ * Finds the launcher and gives it an order, as long as --timeout says in all; if it does not, only the finding has a limit, for the order has
+ * the launcher's own. Throws ERR_TIMED_OUT; what was ordered goes on, but nothing of ours is left waiting for it.
  */
 export async function within<T>(
   line: CommandLine,
@@ -74,14 +77,14 @@ export async function withinTime<C, T>(
   order: (found: C) => Promise<T>,
 ): Promise<T> {
   const given = text(line.values, 'timeout')
-  if (given === undefined) return await order(await find())
-  const ms = duration(given, 'timeout')
+  const ms = given === undefined ? FIND_MS : duration(given, 'timeout')
   const giveUp = new AbortController()
   const timer = setTimeout(() => giveUp.abort(), ms)
   let isOrdered = false
   try {
     const found = await find(giveUp.signal)
     isOrdered = true
+    if (given === undefined) clearTimeout(timer)
     return await order(found)
   } catch (cause) {
     if (!giveUp.signal.aborted) throw cause

@@ -1,10 +1,10 @@
 import { pipeline } from 'node:stream/promises'
-import { connect } from './connect.js'
+import { within } from './connect.js'
 import type { CommandLine } from './parse.js'
 
 /** Prints what happens, until the launcher ends or nobody reads any more. */
 export async function events(line: CommandLine): Promise<number> {
-  const stream = await (await connect(line)).events()
+  const stream = await within(line, 'stream of events', (client) => client.events())
   try {
     await pipeline(stream, process.stdout, { end: false })
   } catch (error) {
