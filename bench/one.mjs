@@ -35,7 +35,7 @@ async function served() {
     await answers(PORT)
     const launchMs = performance.now() - begun
     contender = await starting
-    say(contender.version, await part.measure({ port: PORT, scratch, contender, launchMs, plan, round }))
+    say(contender.version, await part.measure({ who, port: PORT, scratch, contender, launchMs, plan, round }))
   } finally {
     await contender?.stop()
     rmSync(scratch, { recursive: true, force: true })

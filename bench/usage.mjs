@@ -20,6 +20,17 @@ export function others() {
     })
 }
 
+/** Those that a process has started, and that have not been reaped. */
+export const childrenOf = (parent) =>
+  others().filter((pid) => {
+    try {
+      // State is the first field after the name, the parent the second (proc(5)).
+      return Number(readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1).split(' ')[1]) === parent
+    } catch {
+      return false
+    }
+  })
+
 /** Processor time of a process and of its children that have ended, in ms. */
 export function cpuMs(pid) {
   // After the name, which may hold anything: state is field 3; utime, stime, cutime, cstime are 14 to 17 (proc(5)).

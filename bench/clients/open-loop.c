@@ -5,15 +5,18 @@
  *
  *     open-loop PORT RATE SECONDS CONNECTIONS new|kept FILE
  *
- * `new`: a connection for each request, at most CONNECTIONS at a time. `kept`: CONNECTIONS that stay. FILE gets a pair of doubles for each
- * request: when it was due (CLOCK_MONOTONIC, ms), and after how many ms its answer was whole; negative: it failed. The last line of stdout is
- * what came of all, as JSON; "started" is the first line, once every connection is there.
+ * It ends after SECONDS, or at SIGTERM: what is due until then is asked, and its answers are awaited.
+ * `new`: a connection for each request, at most CONNECTIONS at a time. `kept`: CONNECTIONS that stay. FILE gets three doubles for each
+ * request: when it was due (CLOCK_MONOTONIC, ms); after how many ms its answer was whole, negative: it failed; and which process has answered,
+ * as its text says ("process 123"), 0: it says none. The last line of stdout is what came of all, as JSON; "started" is the first line, once
+ * every connection is there.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,16 +39,24 @@ struct connection {
 };
 
 static struct connection connections[MAX_CONNECTIONS];
+/** Whoever was used last is the last to be used again: none is idle for as long as a server closes those that are. */
 static int idle[MAX_CONNECTIONS];
 static int idle_count;
 static double *due;
 static double *took;
+static double *answered_by;
 static long done;
 static long failed;
 static long closed;
 static int is_new;
+static volatile sig_atomic_t is_over;
 static int poll_fd;
 static struct sockaddr_in address = {.sin_family = AF_INET};
+
+static void end(int signal) {
+  (void)signal;
+  is_over = 1;
+}
 
 static double now_ms(void) {
   struct timespec time;
@@ -65,7 +76,8 @@ static void open_connection(struct connection *one) {
   setsockopt(one->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   one->is_connected = 0;
   one->length = 0;
-  if (connect(one->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS) fail("connect");
+  /* What is refused at once is found when it is read, as what is refused later. */
+  (void)!connect(one->fd, (struct sockaddr *)&address, sizeof address);
   struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = one};
   if (epoll_ctl(poll_fd, EPOLL_CTL_ADD, one->fd, &event) < 0) fail("epoll_ctl");
 }
@@ -102,6 +114,13 @@ static int is_whole(struct connection *one) {
   return one->length >= (size_t)(end + 4 - one->answer) + (size_t)atol(field + 17);
 }
 
+static int take_idle(int index) {
+  int taken = idle[index];
+  idle_count--;
+  memmove(&idle[index], &idle[index + 1], (size_t)(idle_count - index) * sizeof *idle);
+  return taken;
+}
+
 static void readable(struct connection *one) {
   for (;;) {
     ssize_t count = read(one->fd, one->answer + one->length, ANSWER - 1 - one->length);
@@ -114,6 +133,8 @@ static void readable(struct connection *one) {
     one->length += (size_t)count;
     if (one->request < 0 || !is_whole(one)) continue;
     int is_ok = strncmp(one->answer, "HTTP/1.1 200", 12) == 0;
+    char *process = strstr(strstr(one->answer, "\r\n\r\n"), "process ");
+    if (process != NULL) answered_by[one->request] = (double)atol(process + 8);
     settle(one, is_ok ? now_ms() - due[one->request] : -1);
     if (is_new) let_go(one);
     else idle[idle_count++] = (int)(one - connections);
@@ -126,7 +147,7 @@ static void readable(struct connection *one) {
   }
   /* An idle one that was closed is still among the idle ones. */
   for (int index = 0; index < idle_count; index++)
-    if (idle[index] == (int)(one - connections)) idle[index--] = idle[--idle_count];
+    if (idle[index] == (int)(one - connections)) take_idle(index--);
   open_connection(one);
 }
 
@@ -141,7 +162,7 @@ static void ready(struct connection *one, unsigned events) {
 }
 
 static void begin(long request) {
-  struct connection *one = &connections[idle[--idle_count]];
+  struct connection *one = &connections[take_idle(0)];
   one->request = request;
   one->length = 0;
   if (is_new) open_connection(one);
@@ -172,10 +193,12 @@ int main(int argc, char **argv) {
   if (count < 1 || count > MAX_CONNECTIONS || total < 1) return 2;
   address.sin_port = htons((unsigned short)atoi(argv[1]));
   inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+  signal(SIGTERM, end);
   due = calloc((size_t)total, sizeof *due);
   took = calloc((size_t)total, sizeof *took);
+  answered_by = calloc((size_t)total, sizeof *answered_by);
   poll_fd = epoll_create1(EPOLL_CLOEXEC);
-  if (due == NULL || took == NULL || poll_fd < 0) fail("start");
+  if (due == NULL || took == NULL || answered_by == NULL || poll_fd < 0) fail("start");
   for (int index = 0; index < count; index++) {
     connections[index].fd = -1;
     connections[index].request = -1;
@@ -191,6 +214,13 @@ int main(int argc, char **argv) {
   deadline = due[total - 1] + TIMEOUT_MS;
   long next = 0;
   while (done < total && now_ms() < deadline) {
+    if (is_over) {
+      is_over = 0;
+      long asked = next;
+      while (asked < total && due[asked] <= now_ms()) asked++;
+      total = asked;
+      deadline = now_ms() + TIMEOUT_MS;
+    }
     while (next < total && idle_count > 0 && due[next] <= now_ms()) begin(next++);
     wait_events(next < total && idle_count > 0 ? due[next] : deadline);
   }
@@ -205,6 +235,7 @@ int main(int argc, char **argv) {
   for (long index = 0; index < total; index++) {
     fwrite(&due[index], sizeof *due, 1, file);
     fwrite(&took[index], sizeof *took, 1, file);
+    fwrite(&answered_by[index], sizeof *answered_by, 1, file);
   }
   if (fclose(file) != 0) fail(argv[6]);
   printf("{\"requests\":%ld,\"failed\":%ld,\"closed\":%ld}\n", total, failed, closed);

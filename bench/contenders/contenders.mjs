@@ -1,16 +1,18 @@
 // Who runs the same program side by side: how each is started on a port, reloaded until nothing of the old is left, as far as it tells, and
 // stopped. Each is to be alone in its network namespace.
 
-import { execFileSync, fork, spawn, spawnSync } from 'node:child_process'
+import { execFile, fork, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { root, run } from '../../scripts/build.mjs'
 import { serving } from '../launcher.mjs'
 
 const require = createRequire(import.meta.url)
+const execute = promisify(execFile)
 const here = import.meta.dirname
 const PROGRAM = join(root, 'examples', 'http', 'app.js')
 const MAIN = join(root, 'dist', 'cli', 'main.js')
@@ -20,6 +22,7 @@ const PM2 = join(cache, 'pm2', 'node_modules', 'pm2')
 export const WORKERS = 2
 /** What every workers' process is: `node app.js`. */
 const NODE = [process.execPath]
+export const PLAIN = [...NODE, PROGRAM]
 
 /**
  * By name: `start({ port, scratch, options })` gives `pid` of its supervisor, if there is one, `version`, `reload`, if it can, and `stop`.
@@ -52,7 +55,7 @@ export const CONTENDERS = {
     },
   },
   'plain node': {
-    start: async () => withChildren([[...NODE, PROGRAM]], process.version),
+    start: async () => withChildren([PLAIN], process.version),
   },
   'plain reuseport': {
     start: async () => {
@@ -65,18 +68,14 @@ export const CONTENDERS = {
   pm2: {
     start: async ({ scratch }) => {
       const env = { ...process.env, PM2_HOME: scratch, PM2_DISCRETE_MODE: 'true' }
-      const pm2 = (...words) =>
-        execFileSync(process.execPath, [join(PM2, 'bin', 'pm2'), ...words], {
-          env,
-          encoding: 'utf8',
-          stdio: ['ignore', 'pipe', 'ignore'],
-        })
-      pm2('start', PROGRAM, '-i', String(WORKERS), '--name', 'bench')
+      const pm2 = async (...words) =>
+        (await execute(process.execPath, [join(PM2, 'bin', 'pm2'), ...words], { env })).stdout
+      await pm2('start', PROGRAM, '-i', String(WORKERS), '--name', 'bench')
       return {
         pid: Number(readFileSync(join(scratch, 'pm2.pid'), 'utf8')),
         version: JSON.parse(readFileSync(join(PM2, 'package.json'), 'utf8')).version,
-        reload: async () => pm2('reload', 'bench').includes('✓'),
-        stop: async () => pm2('kill'),
+        reload: async () => (await pm2('reload', 'bench')).includes('✓'),
+        stop: () => pm2('kill'),
       }
     },
   },
@@ -85,8 +84,16 @@ export const CONTENDERS = {
       const file = join(scratch, 'nginx.conf')
       writeFileSync(file, nginxConfig(port, scratch))
       const { stderr } = spawnSync('nginx', ['-v'], { encoding: 'utf8' })
-      const started = withChildren([['nginx', '-c', file, '-p', scratch]], stderr.trim().replace(/^.*nginx\//, ''))
-      return { ...started, pid: started.pid, reload: undefined }
+      const words = ['-c', file, '-p', scratch]
+      const started = withChildren([['nginx', ...words]], stderr.trim().replace(/^.*nginx\//, ''))
+      return {
+        ...started,
+        // It has ended when the order is given.
+        reload: async () => {
+          await execute('nginx', [...words, '-s', 'reload'])
+          return true
+        },
+      }
     },
   },
   'C, epoll': {
@@ -140,7 +147,7 @@ events { worker_connections 4096; }
 http {
   access_log off; keepalive_requests 100000000;
   client_body_temp_path ${scratch}; proxy_temp_path ${scratch}; fastcgi_temp_path ${scratch}; uwsgi_temp_path ${scratch}; scgi_temp_path ${scratch};
-  server { listen ${port} reuseport; location / { return 200 "hello from process 1000\\n"; } }
+  server { listen ${port} reuseport; location / { return 200 "hello from process $pid\\n"; } }
 }`
 }
 
@@ -187,7 +194,7 @@ export function answers(port) {
 }
 
 async function retry(work, everyMs = 20) {
-  const deadline = performance.now() + 20_000
+  const deadline = performance.now() + 60_000
   for (;;) {
     try {
       return await work()

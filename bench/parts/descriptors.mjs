@@ -1,4 +1,4 @@
-// How many descriptors a second go from one end of a unix socket to the other, and how long an order of the control socket takes.
+// How many descriptors a second go from one end of a unix socket to the other.
 
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -7,7 +7,7 @@ import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { compiled } from '../contenders/contenders.mjs'
-import { median, ratio, tableOf } from '../figures.mjs'
+import { goalOf, median, ratio, tableOf } from '../figures.mjs'
 
 const require = createRequire(import.meta.url)
 const { native } = require('../../dist/native.js')
@@ -77,33 +77,30 @@ async function childSend({ handles }) {
 }
 
 const of = (found, who, size) => median(found[who].map((round) => round[size]))
-const against = (found, who, size, base = size) =>
-  median(found.addon.map((round, at) => round[size] / found[who][at][base]))
+const ratios = (found, who, size, base = size) => found.addon.map((round, at) => round[size] / found[who][at][base])
 
 export function page(found) {
   const rows = SIZES.map((size) => [
     size,
     ...['addon', 'C'].map((who) => Math.round(of(found, who, size)).toLocaleString('en')),
-    ratio(against(found, 'C', size)),
+    ratio(median(ratios(found, 'C', size))),
     size === 1 ? Math.round(of(found, 'child.send(handle)', 1)).toLocaleString('en') : '–',
-    ratio(against(found, 'child.send(handle)', size, 1)),
+    ratio(median(ratios(found, 'child.send(handle)', size, 1))),
   ])
   const head = ['in a message', 'the addon', 'a loop in C', 'ratio', 'child.send(handle)', 'times child.send']
   return `Sent, received and closed. \`child.send\` has one in each message.\n\n${tableOf(head, rows)}\n`
 }
 
 export function goals(found) {
-  const times = against(found, 'child.send(handle)', 253, 1)
   return [
-    ...[64, 253].map((size) => {
-      const value = against(found, 'C', size)
-      return {
-        goal: `descriptors a second, ${size} in a message, against a loop in C`,
-        target: '≥ 0.8',
-        value,
-        met: value >= 0.8,
-      }
-    }),
-    { goal: 'the same, 253, against `child.send`', target: '≥ 20', value: times, met: times >= 20 },
+    ...[64, 253].map((size) =>
+      goalOf(`descriptors a second, ${size} in a message, against a loop in C`, '≥', 0.8, ratios(found, 'C', size)),
+    ),
+    goalOf(
+      'descriptors a second, 253 in a message, against `child.send`',
+      '≥',
+      20,
+      ratios(found, 'child.send(handle)', 253, 1),
+    ),
   ]
 }

@@ -2,7 +2,7 @@
 // none of which sends a request again.
 
 import { createRequire } from 'node:module'
-import { median, tableOf } from '../figures.mjs'
+import { goalOf, median, tableOf } from '../figures.mjs'
 import { memoryOf } from '../usage.mjs'
 
 const require = createRequire(import.meta.url)
@@ -87,7 +87,6 @@ ${tableOf(head, rows)}
 }
 
 export function goals(found) {
-  const [{ lostNew, lostOthers, closed }] = found['reuseport-run']
-  const value = lostNew + lostOthers + closed
-  return [{ goal: 'requests lost and idle connections closed in reloads', target: '0', value, met: value === 0 }]
+  const lost = found['reuseport-run'].map(({ lostNew, lostOthers, closed }) => lostNew + lostOthers + closed)
+  return [goalOf('requests lost and idle connections closed in reloads', '=', 0, lost)]
 }
