@@ -22,6 +22,7 @@ import {
 } from 'node:fs'
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import { ReuseportError } from './errors.js'
+import { isTrusted, isWritableByOthers } from './file-rights.js'
 import { lockFile } from './lock-file.js'
 import { native } from './native.js'
 import { asUser, type WorkerUser } from './worker-user.js'
@@ -356,19 +357,15 @@ function makeParent(place: string, user: WorkerUser | undefined): void {
 
 /**
  * Whoever may rename a directory above it can put another one in its place, and we go by names. Others may make their files beside ours where
- * the sticky bit keeps ours from them (`/tmp`). A group may write if it is our own: with a umask of 002 that is everybody's home.
+ * the sticky bit keeps ours from them (`/tmp`).
  */
 function checkAbove(place: string): void {
   const above = dirname(place)
   if (above === place) return
-  const { uid, gid, mode } = statSync(above)
-  // Who owns the root of all paths has it anyway: in a user namespace that may be a uid that stands for all who have none there.
-  if (uid !== process.geteuid?.() && uid !== 0 && uid !== statSync('/').uid)
-    throw new Error(`${above} is owned by uid ${uid}`)
-  const isOurGroup = gid === process.getegid?.() && process.geteuid?.() !== 0
-  const writers = isOurGroup ? 0o002 : 0o022
-  if ((mode & writers) !== 0 && (mode & 0o1000) === 0)
-    throw new Error(`${above} may be written by others (mode ${(mode & 0o7777).toString(8)})`)
+  const stats = statSync(above)
+  if (!isTrusted(stats.uid)) throw new Error(`${above} is owned by uid ${stats.uid}`)
+  if (isWritableByOthers(stats) && (stats.mode & 0o1000) === 0)
+    throw new Error(`${above} may be written by others (mode ${(stats.mode & 0o7777).toString(8)})`)
   checkAbove(above)
 }
 

@@ -1,5 +1,6 @@
-import { closeSync, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { logicalDirectory } from '../launcher/command.js'
+import { openToAppend } from '../launcher/log-file.js'
 import { tryImage } from '../launcher/upgrade/self-test.js'
 import { parseCommandLine } from './parse.js'
 import { settle } from './settle.js'
@@ -9,7 +10,7 @@ import { settledOptions } from './settled-options.js'
 export async function selfTest(argv: readonly string[]): Promise<number> {
   const trial = tryImage()
   const { logFile } = settledOptions(await settle(parseCommandLine(argv)), logicalDirectory())
-  if (logFile !== undefined) closeSync(openSync(logFile, 'a'))
+  if (logFile !== undefined) closeSync(openToAppend(logFile))
   process.stdout.write(`${JSON.stringify(trial)}\n`)
   return 0
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import {
   chmodSync,
   chownSync,
+  closeSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -16,7 +17,9 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, onTestFinished, test } from 'vitest'
+import { openToAppend } from '../../src/launcher/log-file'
 import type { Native } from '../../src/native'
+import { removePidFile, writePidFile } from '../../src/pid-file'
 import { ask, askJson } from '../support/clients'
 import { makeDirectory, runCli, startLauncher, TestLauncher, temporaryDirectory } from '../support/launcher'
 import { asNobody, UNDER_NOBODY } from '../support/nobody'
@@ -207,6 +210,46 @@ test.runIf(isRoot)(
       expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/ERR_RUNTIME_DIR|start\.failed/) })
     }
     expect(await racer.end()).toBeGreaterThan(100)
+    expect(stateOf(canary)).toEqual(before)
+  },
+)
+
+test.runIf(isRoot)(
+  'in a directory of theirs somebody puts links where root’s log and pidfile go, and on the way there, again and again: nothing comes to what they lead to (H-12, S-09)',
+  { timeout: 60_000 },
+  async () => {
+    const base = openDirectory()
+    const canary = join(base, 'canary')
+    mkdirSync(canary)
+    writeFileSync(join(canary, 'x'), 'the x of root')
+    const before = stateOf(canary)
+    const theirs = makeDirectory(join(base, 'theirs'), 0o755)
+    chownSync(theirs, STRANGER, STRANGER)
+    const racer = await racing(STRANGER, [canary, join(theirs, 'logs')])
+    const path = join(theirs, 'logs', 'x')
+    const ends = new Map<string, number>()
+    await until(
+      'both ends were seen, many times',
+      () => {
+        for (let round = 0; round < 100; round++)
+          for (const deed of [
+            () => closeSync(openToAppend(path)),
+            () => writePidFile(path),
+            () => removePidFile(path),
+          ]) {
+            let end = 'done'
+            try {
+              deed()
+            } catch (error) {
+              end = / is a link of uid 12345/.test((error as Error).message) ? 'refused' : 'lost'
+            }
+            ends.set(end, (ends.get(end) ?? 0) + 1)
+          }
+        return (ends.get('done') ?? 0) > 100 && (ends.get('refused') ?? 0) > 20
+      },
+      40_000,
+    )
+    expect(await racer.end()).toBeGreaterThan(10)
     expect(stateOf(canary)).toEqual(before)
   },
 )
