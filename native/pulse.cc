@@ -1,5 +1,5 @@
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include <atomic>
@@ -34,10 +34,11 @@ class Pulse : public Napi::ObjectWrap<Pulse> {
     uv_loop_t* loop;
     if (napi_get_uv_event_loop(env, &loop) != napi_ok) throw Napi::Error::New(env, "this environment has no event loop");
 
-    struct stat found;
-    unwrap(env, attempt([&] { return ::fstat(fd, &found); }), "fstat");
-    // Beyond the end of a file there is memory, and SIGBUS for whoever touches it.
-    if (found.st_size < static_cast<off_t>(sizeof(Moment))) throw systemError(env, EINVAL, "mmap");
+    // Beyond the end of a file there is memory, and SIGBUS for whoever touches it. By its offset, which nobody uses: fstat is a symbol that
+    // glibc has only since 2.33.
+    const off_t size = ::lseek(fd, 0, SEEK_END);
+    if (size == -1) throw systemError(env, errno, "lseek");
+    if (size < static_cast<off_t>(sizeof(Moment))) throw systemError(env, EINVAL, "mmap");
     void* memory = ::mmap(nullptr, sizeof(Moment), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED) throw systemError(env, errno, "mmap");
     last_ = static_cast<Moment*>(memory);
