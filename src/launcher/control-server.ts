@@ -1,6 +1,8 @@
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import type { CanaryPlan, Refusal, ReloadWait } from '../control-protocol.js'
+import type { Log } from '../log.js'
+import { native } from '../native.js'
 import type { Orders, SavedControl } from './control.js'
 import { fdOf } from './fd-of.js'
 import { parseTarget } from './http/target.js'
@@ -10,7 +12,11 @@ const READING: readonly string[] = ['/status', '/events']
 const WAITS: readonly string[] = ['admitted', 'baked', 'retired'] satisfies ReloadWait[]
 /** A request says all it has to say in its first line; whoever takes longer to send it is not our client (reliability.md I-06). */
 const REQUEST_TIMEOUT_MS = 5_000
+/** An answer that is there, and that nobody reads. */
+const UNREAD_MS = 30_000
 const MOST_CONNECTIONS = 128
+/** Between two lines about clients that are not heard. */
+const QUIET_MS = 1_000
 /** setTimeout's. */
 const LONGEST_MS = 2 ** 31 - 1
 
@@ -18,28 +24,32 @@ const LONGEST_MS = 2 ** 31 - 1
 export class ControlServer {
   readonly #server: Server
   readonly #orders: Orders
+  readonly #log: Log
   readonly #callers = new Map<number, ServerResponse>()
   readonly #statuses = new Set<ServerResponse>()
-  /** With what ends one that does not say what it wants. */
-  readonly #connections = new Map<Socket, NodeJS.Timeout>()
+  readonly #connections = new Set<Socket>()
+  /** Those that have not said yet what they want, the oldest first, each with what ends it. */
+  readonly #silent = new Map<Socket, NodeJS.Timeout>()
+  /** Clients that were refused since the last line about one; undefined: the next one is told at once. */
+  #refused: number | undefined
   #nextCaller: number
 
   /** Owns its descriptor. `saved`: as it was in another image of this process, or as a new one is. */
-  constructor(orders: Orders, { fd, nextCaller, clients }: SavedControl) {
+  constructor(orders: Orders, log: Log, { fd, nextCaller, clients }: SavedControl) {
     this.#orders = orders
+    this.#log = log
     this.#nextCaller = nextCaller
     this.#server = createServer(
       // Node would look for who is late every 30 s, whether anybody is there or not.
       { requestTimeout: 0, headersTimeout: 0, connectionsCheckingInterval: LONGEST_MS, keepAlive: false },
       (request, response) => {
-        clearTimeout(this.#connections.get(request.socket))
+        this.#hasAsked(request.socket)
         request.resume()
         const url = parseTarget(request.url)
         if (url === null) return send(response, 400, { code: 'url', message: 'no path of ours' })
         this.#route(request.method ?? '', url, response)
       },
     )
-    this.#server.maxConnections = MOST_CONNECTIONS
     this.#server.on('connection', (socket) => this.#follow(socket))
     this.#server.listen({ fd })
     for (const client of clients) this.#goOnWith(client)
@@ -51,20 +61,61 @@ export class ControlServer {
       this.#server.emit('connection', socket)
       return
     }
-    clearTimeout(this.#follow(socket))
+    this.#follow(socket)
+    this.#hasAsked(socket)
     const response = responseTo(socket)
     if (caller === null) this.#answerStatus(response)
     else this.#keep(caller, response)
   }
 
-  #follow(socket: Socket): NodeJS.Timeout {
-    const late = setTimeout(() => socket.destroy(), REQUEST_TIMEOUT_MS).unref()
-    this.#connections.set(socket, late)
-    socket.once('close', () => {
-      clearTimeout(late)
-      this.#connections.delete(socket)
-    })
-    return late
+  /** Nothing has been read of it yet. */
+  #follow(socket: Socket): void {
+    if (!this.#isHeard(socket) || !this.#hasRoom()) {
+      socket.destroy()
+      return
+    }
+    this.#connections.add(socket)
+    this.#silent.set(socket, setTimeout(() => socket.destroy(), REQUEST_TIMEOUT_MS).unref())
+    socket.once('close', () => this.#forget(socket))
+  }
+
+  /** The modes of the socket and of its directories keep others away; if somebody has opened them, the kernel still knows who it is. */
+  #isHeard(socket: Socket): boolean {
+    const fd = fdOf(socket)
+    if (fd === undefined) return false
+    const { pid, uid } = native().peerCredentials(fd)
+    if (uid === 0 || uid === process.geteuid?.()) return true
+    if (this.#refused === undefined) {
+      this.#log('warn', 'control.refused', { pid, uid })
+      setTimeout(() => this.#tellRefused(), QUIET_MS).unref()
+    }
+    this.#refused = (this.#refused ?? -1) + 1
+    return false
+  }
+
+  #tellRefused(): void {
+    if ((this.#refused as number) > 0) this.#log('warn', 'control.refused', { clients: this.#refused })
+    this.#refused = undefined
+  }
+
+  /** Whoever asks is served before whoever only keeps a place: our own clients ask at once. */
+  #hasRoom(): boolean {
+    if (this.#connections.size < MOST_CONNECTIONS) return true
+    const [oldest] = this.#silent.keys()
+    if (oldest === undefined) return false
+    this.#forget(oldest)
+    oldest.destroy()
+    return true
+  }
+
+  #hasAsked(socket: Socket): void {
+    clearTimeout(this.#silent.get(socket))
+    this.#silent.delete(socket)
+  }
+
+  #forget(socket: Socket): void {
+    this.#hasAsked(socket)
+    this.#connections.delete(socket)
   }
 
   /**
@@ -74,7 +125,7 @@ export class ControlServer {
   save(): SavedControl {
     const callers = new Map([...this.#callers].map(([caller, { socket }]) => [socket, caller]))
     const statuses = new Set([...this.#statuses].map(({ socket }) => socket))
-    const clients = [...this.#connections.keys()].flatMap((socket): SavedControl['clients'][number][] => {
+    const clients = [...this.#connections].flatMap((socket): SavedControl['clients'][number][] => {
       const fd = fdOf(socket)
       if (fd === undefined) return []
       const caller = callers.get(socket) ?? null
@@ -87,7 +138,7 @@ export class ControlServer {
 
   /** An answer is on its way that the kernel has not taken whole. */
   get isSending(): boolean {
-    return [...this.#connections.keys()].some(({ writableLength }) => writableLength > 0)
+    return [...this.#connections].some(({ writableLength }) => writableLength > 0)
   }
 
   answer(caller: number, answer: unknown): void {
@@ -109,7 +160,7 @@ export class ControlServer {
   async sayGoodbye(callers: readonly number[]): Promise<void> {
     const waiting = callers.flatMap((caller) => this.#callers.get(caller) ?? [])
     const kept = new Set(waiting.map(({ socket }) => socket))
-    for (const connection of this.#connections.keys()) if (!kept.has(connection)) connection.destroy()
+    for (const connection of this.#connections) if (!kept.has(connection)) connection.destroy()
     await Promise.all(
       waiting.map(
         (response) =>
@@ -233,5 +284,7 @@ function send(response: ServerResponse, status: number, answer: unknown): void {
     'content-length': Buffer.byteLength(body),
     connection: 'close',
   })
+  const { socket } = response
+  socket?.setTimeout(UNREAD_MS, () => socket.destroy())
   response.end(body)
 }

@@ -1,4 +1,5 @@
 import type { Refusal, ScaleVerdict, UpgradeVerdict, Verdict } from '../control-protocol.js'
+import type { Log } from '../log.js'
 import { native, type Poller, READABLE } from '../native.js'
 import type { Orders, SavedControl } from './control.js'
 import type { ControlServer } from './control-server.js'
@@ -7,16 +8,18 @@ import type { ControlServer } from './control-server.js'
 const BACKLOG = 511
 
 /**
- * A unix socket of mode 0600 in a directory of mode 0700: whoever can connect is the owner, or root. HTTP is loaded for the first who does: it
+ * A unix socket of mode 0600 in a directory of mode 0700: whoever can connect is the owner, or root, and the kernel is asked once more. HTTP is loaded for the first who does: it
  * takes 7 ms of processor time and 1.5 MB (Node 20), and many a launcher is never asked anything.
  */
 export class ControlSocket {
   readonly #orders: Orders
+  readonly #log: Log
   #waiting: { readonly fd: number; readonly poller: Poller } | undefined
   #server: ControlServer | undefined
 
-  constructor(orders: Orders) {
+  constructor(orders: Orders, log: Log) {
     this.#orders = orders
+    this.#log = log
   }
 
   /** Throws what bind(2) says. */
@@ -49,7 +52,7 @@ export class ControlSocket {
 
   #serve(saved: SavedControl): void {
     const { ControlServer } = require('./control-server.js') as typeof import('./control-server.js')
-    this.#server = new ControlServer(this.#orders, saved)
+    this.#server = new ControlServer(this.#orders, this.#log, saved)
   }
 
   save(): SavedControl {

@@ -33,9 +33,9 @@ export class EventStream {
     this.#followers.push(follower)
   }
 
-  /** false: there are too many already. */
+  /** false: there are too many already, and all of them read. */
   add(response: ServerResponse): boolean {
-    if (this.#readers.size >= MOST_READERS) return false
+    if (this.#readers.size >= MOST_READERS && !this.#makeRoom()) return false
     const reader: Reader = { response, dropped: 0 }
     this.#readers.add(reader)
     response.once('close', () => this.#readers.delete(reader))
@@ -49,6 +49,14 @@ export class EventStream {
   end(): void {
     for (const { response } of this.#readers) response.end()
     this.#readers.clear()
+  }
+
+  #makeRoom(): boolean {
+    const stalled = [...this.#readers].find(({ dropped }) => dropped > 0)
+    if (stalled === undefined) return false
+    this.#readers.delete(stalled)
+    stalled.response.destroy()
+    return true
   }
 
   #publish(line: string): void {

@@ -145,7 +145,7 @@ export class Parts {
     this.notify = options.ready === 'notify' ? this.#makeNotifySocket(before) : undefined
     this.prober = this.#makeProber(options)
     this.warmUps = options.warmup && new WarmUps(options.warmup, this.agents, (event) => this.queue.post(event))
-    this.control = new ControlSocket(whole.orders)
+    this.control = new ControlSocket(whole.orders, given.log)
     const { status } = whole.orders
     this.http = makeHttp(options, { ...this, status, events: given.events })
     this.hands = new Hands({ ...this, options, upgrade: whole.upgrade, end: whole.end })

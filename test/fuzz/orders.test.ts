@@ -30,7 +30,7 @@ const orders = {
   reload: async (caller: number | null) => done('reload')(caller),
   events: { add: () => false, end: () => {} },
 }
-const server: control.ControlSocket = new ControlSocket(orders as unknown as Orders)
+const server: control.ControlSocket = new ControlSocket(orders as unknown as Orders, () => {})
 
 beforeAll(() => server.listen(path))
 afterAll(() => {

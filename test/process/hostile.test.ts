@@ -3,7 +3,7 @@ import { Agent } from 'node:http'
 import { createRequire } from 'node:module'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import type { Status } from '../../src/control-protocol'
 import type { Native } from '../../src/native'
 import { ask, Clients } from '../support/clients'
@@ -111,6 +111,35 @@ test('clients of the control socket that never speak, or go away half-way (I-06)
     'the reloads are through',
     ({ state, generations }) => state === 'serving' && generations.length === 1,
   )
+  await expectUnharmed(scene)
+})
+
+test('two hundred clients that say nothing, or a byte now and then: who has something to say is heard all the same, and they are sent away in time (I-06, S-05)', {
+  timeout: 60_000,
+}, async () => {
+  const scene = await start()
+  const path = join(scene.launcher.directory, 'control.sock')
+  // A first order loads what answers it.
+  await scene.launcher.status()
+  const before = residentBytes(scene.launcher.pid)
+  let closed = 0
+  const silent = Array.from({ length: 200 }, () =>
+    connect(path)
+      .on('error', () => {})
+      .on('close', () => closed++),
+  )
+  await Promise.all(silent.map((socket) => new Promise((done) => socket.once('connect', done))))
+  const drip = setInterval(() => {
+    for (const socket of silent.slice(100)) if (!socket.destroyed) socket.write('x')
+  }, 500)
+  onTestFinished(() => clearInterval(drip))
+  await until('there is room for 128', () => closed >= 200 - 128)
+  // One that waits for its answer is not silent: it keeps its place.
+  const waiting = say(path, 'POST /reload?wait=retired HTTP/1.1\r\nHost: x\r\n\r\n')
+  for (let n = 0; n < 10; n++) expect((await scene.launcher.status()).pid).toBe(scene.launcher.pid)
+  expect(residentBytes(scene.launcher.pid) - before).toBeLessThan(16e6)
+  await until('the rest is sent away', () => closed === 200)
+  expect((await waiting).split('\r\n')[0]).toBe('HTTP/1.1 200 OK')
   await expectUnharmed(scene)
 })
 

@@ -168,6 +168,34 @@ test.runIf(isRoot)(
   },
 )
 
+test.runIf(isRoot)(
+  'the modes of the control socket are opened for all: who is not its user or root is not heard by it, and that is said (I-08, S-03)',
+  async () => {
+    const port = await freePort()
+    const { place, main, server } = asNobody()
+    const launcher = await startLauncher({
+      command: ['node', server, String(port)],
+      cwd: place,
+      main,
+      runtimeDir: join(place, 'roots'),
+    })
+    const socket = join(launcher.directory, 'control.sock')
+    for (const directory of [launcher.runtimeDir, launcher.directory]) chmodSync(directory, 0o755)
+    chmodSync(socket, 0o666)
+    const all = [...ORDERS, 'POST /stop']
+    expect(await intrude(STRANGER, 'orders', [socket, ...all])).toEqual(
+      Object.fromEntries(all.map((order) => [order, expect.stringMatching(/^(ECONNRESET|EPIPE)$/)])),
+    )
+    expect(await intrude(0, 'orders', [socket, 'GET /status'])).toEqual({ 'GET /status': 200 })
+    expect(await launcher.event('control.refused')).toMatchObject({ uid: STRANGER })
+    expect(await launcher.event('control.refused', ({ clients }) => clients !== undefined)).toMatchObject({
+      clients: expect.any(Number),
+    })
+    chmodSync(launcher.directory, 0o700)
+    await launcher.stop()
+  },
+)
+
 /** All that could have been changed by way of a link. */
 function stateOf(directory: string): string[] {
   return everythingIn(directory).map((path) => {

@@ -79,3 +79,21 @@ test('there is an end to how many may read', async () => {
   const readers = await Promise.all(Array.from({ length: 40 }, () => read()))
   await until('the last ones are refused', () => readers.filter(({ text }) => text.includes(' 503 ')).length === 8)
 })
+
+test('one that does not read makes room for one that wants to (I-06, S-05)', async () => {
+  const { log, read } = await start()
+  const stalled = await read()
+  const ended = new Promise((done) => stalled.socket.once('close', done))
+  stalled.socket.pause()
+  // Until what the kernel keeps for it is full, too.
+  for (let n = 0; n < 400; n++) {
+    log('info', 'much', { n, filler: 'x'.repeat(50_000) })
+    await new Promise(setImmediate)
+  }
+  const others = await Promise.all(Array.from({ length: 32 }, () => read()))
+  log('info', 'last')
+  await until('all of them read', () => others.every(({ text }) => text.includes('"last"')))
+  stalled.socket.resume()
+  await ended
+  expect(stalled.text).not.toContain('"last"')
+})
