@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { addon, root } from './build.mjs'
 
@@ -23,7 +23,7 @@ export async function campaign({ name, pieces, files, run, passed, page }) {
       out: { type: 'string', default: join(root, 'docs', `${name}.md`) },
     },
   })
-  const results = new Results(name, buildOf(files))
+  const results = new Results(name, files)
   const write = () => {
     const done = pieces.filter((piece) => results.of(piece) !== undefined)
     if (done.length === 0) throw new Error('no piece has a result of this build')
@@ -73,13 +73,14 @@ ${failed.map((piece) => `\n\`${piece.id}\` **failed**: ${resultOf(piece).reasons
     .join('')
 }
 
-class Results {
+/** What pieces have found, from one run of a campaign to the next. */
+export class Results {
   #directory
   #build
 
-  constructor(name, build) {
+  constructor(name, files) {
     this.#directory = join(root, 'node_modules', '.cache', name)
-    this.#build = build
+    this.#build = buildOf(files)
   }
 
   /** If it is about this build. */
@@ -87,6 +88,12 @@ class Results {
     if (!existsSync(this.#file(id))) return undefined
     const kept = JSON.parse(readFileSync(this.#file(id), 'utf8'))
     return kept.build === this.#build ? kept.report : undefined
+  }
+
+  /** Of every piece there is, by name. */
+  all() {
+    const names = existsSync(this.#directory) ? readdirSync(this.#directory).sort() : []
+    return names.flatMap((name) => this.of({ id: basename(name, '.json') }) ?? [])
   }
 
   keep({ id }, report) {

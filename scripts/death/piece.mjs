@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { generator } from '../random.mjs'
 import { alone, ascending, percentile, Service } from '../steering/service.mjs'
 
 const require = createRequire(import.meta.url)
@@ -146,15 +147,4 @@ function figuresOf(list) {
   if (list.length === 0) return null
   const sorted = ascending(list)
   return { median: percentile(sorted, 0.5), p95: percentile(sorted, 0.95), worst: sorted.at(-1) }
-}
-
-/** mulberry32 */
-function generator(seed) {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
 }

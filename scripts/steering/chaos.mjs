@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { generator } from '../random.mjs'
 import { ascending, percentile, Service } from './service.mjs'
 
 const require = createRequire(import.meta.url)
@@ -105,17 +106,6 @@ function ledgerOf(service, pid) {
     return service.ledger(pid).inHand
   } catch {
     return new Set()
-  }
-}
-
-/** mulberry32 */
-function generator(seed) {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
   }
 }
 

@@ -1,4 +1,4 @@
-/** The load process of a piece (load.mjs), seen from the piece. */
+/** The load process of a piece (load.mjs, or another one that is spoken to as that), seen from the piece. */
 import { fork } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { until } from './until.mjs'
 const require = createRequire(import.meta.url)
 const { readNetworkCounters, countersBetween } = require('../../dist/kernel-counters.js')
 
+const LOAD = join(root, 'scripts', 'steering', 'load.mjs')
 /** Where clients are that are not elsewhere. */
 const HERE = { under: [], host: '127.0.0.1' }
 
@@ -19,19 +20,19 @@ export class Clients {
   #before = readNetworkCounters()
 
   /**
-   * Starts clients and waits for the first answers. `fresh` ones open a connection for each request, `kept` ones have one. `network`: words
-   * in front of their Node, and the address at which they find the program.
+   * Starts clients and waits for the first answers. `who`: how many of which kind `script` is to have; of load.mjs `fresh` ones open a connection for each
+   * request, `kept` ones have one. `network`: words in front of their Node, and the address at which they find the program.
    */
-  static async start({ port, fresh, kept = 0, network = HERE }) {
-    const clients = new Clients(network)
-    clients.#child.send({ start: { target: { host: network.host, port }, fresh, kept } })
+  static async start({ port, network = HERE, script = LOAD, ...who }) {
+    const clients = new Clients(network, script)
+    clients.#child.send({ start: { target: { host: network.host, port }, kept: 0, ...who } })
     await until('the first answers', async () => (await clients.take()).requests > 0)
     return clients
   }
 
-  constructor({ under }) {
+  constructor({ under }, script) {
     const [execPath, ...first] = [...under, process.execPath]
-    this.#child = fork(join(root, 'scripts', 'steering', 'load.mjs'), {
+    this.#child = fork(script, {
       ...(under.length === 0 ? {} : { execPath, execArgv: first }),
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })

@@ -8,6 +8,7 @@ import {
   openSync,
   readFileSync,
   readSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -31,7 +32,7 @@ export const UNPRIVILEGED = [
   process.execPath,
 ]
 export const PORT = 3000
-const START_MS = 20_000
+const START_MS = 60_000
 const VANISH_MS = 2_000
 
 /** From here on this process, and all that it starts, has a network of its own. */
@@ -48,16 +49,28 @@ export class Service {
   #directory
   #mark = randomUUID()
 
-  /** `denied`: the kernel takes no steering program. `node`: of the launcher, by the name that it is called by. */
-  static async start({ workers, options = [], denied = false, env = {}, node = process.execPath }) {
+  /**
+   * `denied`: the kernel takes no steering program. `node`: of the launcher, by the name that it is called by; `under`: words in front of that. `program`, and
+   * what is deployed at first: `version`.
+   */
+  static async start({
+    workers,
+    options = [],
+    denied = false,
+    env = {},
+    node = process.execPath,
+    under = [],
+    program = join(root, 'scripts', 'steering', 'program.cjs'),
+    version = 'good',
+  }) {
     const service = new Service()
     const directory = mkdtempSync(join(tmpdir(), 'rrs-'))
     service.#directory = directory
-    for (const path of [directory, join(directory, 'run'), join(directory, 'ledger')]) {
+    for (const path of [directory, service.runtimeDir, join(directory, 'ledger')]) {
       mkdirSync(path, { recursive: true })
       chownSync(path, UID, UID)
     }
-    service.deploy('good')
+    service.deploy(version)
     const refusing = join(root, 'test', 'fixtures', 'launchers', 'addon-without-steering.cjs')
     Object.assign(process.env, env, {
       PORT: String(PORT),
@@ -67,11 +80,11 @@ export class Service {
     })
     service.#start = () =>
       LauncherProcess.start({
-        launcher: [...UNPRIVILEGED.slice(0, -1), node, join(root, 'dist', 'cli', 'main.js')],
+        launcher: [...UNPRIVILEGED.slice(0, -1), ...under, node, join(root, 'dist', 'cli', 'main.js')],
         launcherOptions: options,
         workers,
-        command: [process.execPath, join(root, 'scripts', 'steering', 'program.cjs')],
-        runtimeDir: join(directory, 'run'),
+        command: [process.execPath, program],
+        runtimeDir: service.runtimeDir,
         mark: service.#mark,
         isAlone: true,
       })
@@ -98,13 +111,25 @@ export class Service {
     return this.#directory
   }
 
+  /** In which a launcher keeps its sockets, and what else is there for as long as it runs. */
+  get runtimeDir() {
+    return join(this.#directory, 'run')
+  }
+
+  /** Of everything that comes from its launchers, and of whatever else is in this network. */
+  processes() {
+    return processesOf(this.#mark, true).filter(({ pid }) => pid !== process.pid)
+  }
+
   lastLines() {
     return this.#launcher.lastLines()
   }
 
-  /** What the program is from its next start on (program.cjs). */
+  /** What the program is from its next start on (program.cjs); whoever starts meanwhile finds the one or the other. */
   deploy(version) {
-    writeFileSync(join(this.#directory, 'version'), version)
+    const next = join(this.#directory, 'version.next')
+    writeFileSync(next, version)
+    renameSync(next, join(this.#directory, 'version'))
   }
 
   async load(who) {
@@ -183,9 +208,8 @@ export class Service {
   /** Stops the launcher; gives what is wrong with its end. */
   async stop() {
     const { code, signal } = await this.#launcher.stop()
-    const left = () => processesOf(this.#mark, true).filter(({ pid }) => pid !== process.pid)
-    await until('nothing is left', () => left().length === 0, VANISH_MS).catch(() => undefined)
-    const reasons = left().map(({ pid, command }) => `process ${pid} was left behind: ${command}`)
+    await until('nothing is left', () => this.processes().length === 0, VANISH_MS).catch(() => undefined)
+    const reasons = this.processes().map(({ pid, command }) => `process ${pid} was left behind: ${command}`)
     if (code !== 0) reasons.push(`the launcher ended with ${signal ?? `code ${code}`}`)
     return reasons
   }

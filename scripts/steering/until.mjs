@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const require = createRequire(import.meta.url)
 const { monotonicMs } = require('../../dist/verify/load/clock.js')
 
-const STEP_MS = 30_000
+/** On a machine that is busy, too. */
+const STEP_MS = 60_000
 
 /** Waits for a fact. */
 export async function until(what, look, ms = STEP_MS) {
