@@ -8,27 +8,39 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root } from '../scripts/build.mjs'
 
-/** `measure` gets the port ($PORT of the program), and the runtime directory, in which the launcher is "bench". */
-export async function withLauncher(node, options, program, measure) {
-  const scratch = mkdtempSync(join(tmpdir(), 'rrb-'))
-  const port = await freePort()
-  const launcher = spawn(
-    node,
-    [
-      join(root, 'dist', 'cli', 'main.js'),
-      ...['--name', 'bench', '--runtime-dir', scratch, '--log-format', 'json', ...options],
-      ...['--', node, ...program],
-    ],
-    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) } },
-  )
-  try {
-    await serving(launcher)
-    return await measure(port, scratch)
-  } finally {
-    if (launcher.exitCode === null && launcher.signalCode === null) {
-      launcher.kill('SIGTERM')
-      await once(launcher, 'exit')
+/**
+ * `measure` gets the `port` ($PORT of the program, unless `environment` has another), the `runtimeDir`, in which the launcher is "bench", and its
+ * `pid`.
+ */
+export function withLauncher(node, options, program, measure, environment = {}) {
+  return withScratch(async (runtimeDir) => {
+    const port = await freePort()
+    const launcher = spawn(
+      node,
+      [
+        join(root, 'dist', 'cli', 'main.js'),
+        ...['--name', 'bench', '--runtime-dir', runtimeDir, '--log-format', 'json', ...options],
+        ...['--', node, ...program],
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port), ...environment } },
+    )
+    try {
+      await serving(launcher)
+      return await measure({ port, runtimeDir, pid: launcher.pid })
+    } finally {
+      if (launcher.exitCode === null && launcher.signalCode === null) {
+        launcher.kill('SIGTERM')
+        await once(launcher, 'exit')
+      }
     }
+  })
+}
+
+export async function withScratch(work) {
+  const scratch = mkdtempSync(join(tmpdir(), 'rrb-'))
+  try {
+    return await work(scratch)
+  } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
 }

@@ -20,11 +20,11 @@ const { part: name, contender: who, round, plan } = JSON.parse(process.argv[2])
 const part = await import(`./parts/${name}.mjs`)
 const say = (version, found) => process.stdout.write(JSON.stringify({ version, found }))
 
+native().enterPrivateNetwork()
 if (part.isAlone) say('', await part.measure({ who, plan, round }))
 else await served()
 
 async function served() {
-  native().enterPrivateNetwork()
   process.env.PORT = String(PORT)
   const scratch = mkdtempSync(join(tmpdir(), 'rrb-'))
   let contender

@@ -29,7 +29,7 @@ const ask = (agent, port) =>
 
 /** What the first client of a fresh worker waits for: its first answer, and the mean of its first hundred, in ms. */
 function round(options) {
-  return withLauncher(values.node, options, [join(root, 'examples', 'express', 'app.js')], async (port) => {
+  return withLauncher(values.node, options, [join(root, 'examples', 'express', 'app.js')], async ({ port }) => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     const times = []
     for (let n = 0; n < HUNDRED; n++) times.push(await ask(agent, port))

@@ -47,6 +47,7 @@ static double *took;
 static double *answered_by;
 static long done;
 static long failed;
+/** Idle connections that went without a word: an answer before could have said `Connection: close`. */
 static long closed;
 static int is_new;
 static volatile sig_atomic_t is_over;
@@ -104,6 +105,13 @@ static void let_go(struct connection *one) {
   if (one->request >= 0) settle(one, -1);
 }
 
+/** Whether an answer says that its connection ends with it. */
+static int is_last(struct connection *one) {
+  char *end = strstr(one->answer, "\r\n\r\n");
+  char *field = strcasestr(one->answer, "\r\nconnection: close");
+  return field != NULL && field < end;
+}
+
 /** Whether the answer is whole. */
 static int is_whole(struct connection *one) {
   one->answer[one->length] = 0;
@@ -135,10 +143,13 @@ static void readable(struct connection *one) {
     int is_ok = strncmp(one->answer, "HTTP/1.1 200", 12) == 0;
     char *process = strstr(strstr(one->answer, "\r\n\r\n"), "process ");
     if (process != NULL) answered_by[one->request] = (double)atol(process + 8);
+    int ends = is_new || is_last(one);
     settle(one, is_ok ? now_ms() - due[one->request] : -1);
-    if (is_new) let_go(one);
-    else idle[idle_count++] = (int)(one - connections);
-    if (is_new) break;
+    if (ends) {
+      let_go(one);
+      break;
+    }
+    idle[idle_count++] = (int)(one - connections);
   }
   if (one->fd >= 0) return;
   if (is_new) {

@@ -25,8 +25,8 @@ const NODE = [process.execPath]
 export const PLAIN = [...NODE, PROGRAM]
 
 /**
- * By name: `start({ port, scratch, options })` gives `pid` of its supervisor, if there is one, `version`, `reload`, if it can, and `stop`.
- * `options` are for the launcher alone.
+ * By name: `start({ port, scratch, options })` gives `pid` of its supervisor, if there is one, `version`, `reload`, if it can, `control`, if it can
+ * be asked what runs (`look` asks once more, `leave` ends that; `commands` ask as a whole), and `stop`. `options` are for the launcher alone.
  */
 export const CONTENDERS = {
   'reuseport-run': {
@@ -39,12 +39,18 @@ export const CONTENDERS = {
       // By its log: whoever asks it gives it work.
       await serving(child)
       let control
+      const connected = async () => {
+        control ??= await ControlClient.connect({ name: 'bench', runtimeDir: scratch })
+        return control
+      }
       return {
         pid: child.pid,
         version: require('../../package.json').version,
-        reload: async () => {
-          control ??= await ControlClient.connect({ name: 'bench', runtimeDir: scratch })
-          return (await control.reload({ wait: 'retired' })).result === 'done'
+        reload: async () => (await (await connected()).reload({ wait: 'retired' })).result === 'done',
+        control: async () => {
+          const client = await connected()
+          const words = [MAIN, 'status', '--json', '--name', 'bench', '--runtime-dir', scratch]
+          return { look: () => client.status(), leave() {}, commands: { 'reuseport-run status --json': { words } } }
         },
         stop: async () => {
           if (child.exitCode !== null || child.signalCode !== null) return
@@ -63,8 +69,8 @@ export const CONTENDERS = {
       return withChildren(Array(WORKERS).fill([...NODE, '-r', preload, PROGRAM]), process.version)
     },
   },
-  'node:cluster': { start: () => cluster('rr') },
-  'node:cluster, no schedule': { start: () => cluster('none') },
+  'node:cluster': { start: () => startCluster({ policy: 'rr' }) },
+  'node:cluster, no schedule': { start: () => startCluster({ policy: 'none' }) },
   pm2: {
     start: async ({ scratch }) => {
       const env = { ...process.env, PM2_HOME: scratch, PM2_DISCRETE_MODE: 'true' }
@@ -75,6 +81,17 @@ export const CONTENDERS = {
         pid: Number(readFileSync(join(scratch, 'pm2.pid'), 'utf8')),
         version: JSON.parse(readFileSync(join(PM2, 'package.json'), 'utf8')).version,
         reload: async () => (await pm2('reload', 'bench')).includes('✓'),
+        control: async () => {
+          Object.assign(process.env, env)
+          const api = require(PM2)
+          const ask = (what) =>
+            new Promise((resolve, reject) => api[what]((error, answer) => (error ? reject(error) : resolve(answer))))
+          await ask('connect')
+          const commands = Object.fromEntries(
+            ['ping', 'jlist'].map((verb) => [`pm2 ${verb}`, { words: [join(PM2, 'bin', 'pm2'), verb], env }]),
+          )
+          return { look: () => ask('list'), leave: () => api.disconnect(), commands }
+        },
         stop: () => pm2('kill'),
       }
     },
@@ -117,8 +134,8 @@ function withChildren(commands, version) {
   }
 }
 
-async function cluster(policy) {
-  const child = fork(join(here, 'cluster.cjs'), [PROGRAM, String(WORKERS)], {
+export async function startCluster({ policy, program = PROGRAM, workers = WORKERS }) {
+  const child = fork(join(here, 'cluster.cjs'), [program, String(workers)], {
     env: { ...process.env, NODE_CLUSTER_SCHED_POLICY: policy },
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   })

@@ -6,8 +6,6 @@ import { goalOf, median, tableOf } from '../figures.mjs'
 import { memoryOf } from '../usage.mjs'
 
 const require = createRequire(import.meta.url)
-const { readNetworkCounters } = require('../../dist/kernel-counters.js')
-const { LoadProcess } = require('../../dist/verify/load/load-process.js')
 
 export const title = 'What reloads lose'
 export const contenders = ['reuseport-run', 'node:cluster', 'pm2']
@@ -19,6 +17,8 @@ export const smoke = { reloads: 1, connections: 1 }
 const TIMEOUT_MS = 10_000
 
 export async function measure({ port, contender, plan: { reloads, connections } }) {
+  const { readNetworkCounters } = require('../../dist/kernel-counters.js')
+  const { LoadProcess } = require('../../dist/verify/load/load-process.js')
   const load = new LoadProcess()
   try {
     const before = readNetworkCounters()
@@ -64,7 +64,15 @@ function countsOf(tallies) {
   }
 }
 
-export function page(found) {
+export const page = (found) =>
+  `Per reload, mean of ${found[contenders[0]][0].reloads}. node:cluster goes worker by worker: start a new one, disconnect the old. "Others" are requests on
+connections that were there before the reload.
+
+${table(found)}
+`
+
+/** Which README.md has, too. */
+export function table(found) {
   const rows = Object.entries(found).map(([name, [one]]) => {
     const perReload = (key) => (one[key] === 0 ? '0' : (one[key] / one.reloads).toFixed(1))
     return [
@@ -79,11 +87,7 @@ export function page(found) {
     ...['', 'requests', 'lost, new connections', 'lost, others', 'closed while idle', 'resets (kernel)'],
     ...['reload, ms (median)', 'supervisor, MB private'],
   ]
-  return `Per reload, mean of ${found[contenders[0]][0].reloads}. node:cluster goes worker by worker: start a new one, disconnect the old. "Others" are requests on
-connections that were there before the reload.
-
-${tableOf(head, rows)}
-`
+  return tableOf(head, rows)
 }
 
 export function goals(found) {

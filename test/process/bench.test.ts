@@ -30,9 +30,23 @@ test('every part of the benchmark runs, with every contender, and writes its pag
     reload: ['reuseport-run', 'reuseport-run, warm', 'node:cluster', 'pm2', 'nginx', 'plain node'],
     launch: ['reuseport-run', 'reuseport-run, no heartbeat', 'plain node', 'node:cluster'],
     descriptors: ['addon', 'C', 'child.send(handle)'],
+    migrate: ['idle', 'idle, beside busy ones'],
+    control: ['reuseport-run', 'pm2'],
+    many: ['reuseport-run', 'plain node', 'node:cluster'],
+    growth: ['reuseport-run', 'plain node'],
   })
   const text = readFileSync(page, 'utf8')
-  for (const title of ['Goals', 'What reloads lose', 'Requests a second', 'Latency, and reloads', 'Descriptors'])
+  for (const title of [
+    'Goals',
+    'What reloads lose',
+    'Requests a second',
+    'Latency, and reloads',
+    'Descriptors',
+    'Many',
+  ])
     expect(text).toContain(`## ${title}`)
   expect(text).not.toMatch(/NaN|undefined|Infinity/)
+  // What is said of a goal must find it: it is known by its name.
+  const said = readFileSync(join(ROOT, 'bench', 'explanations.md'), 'utf8').matchAll(/^## (.+)$/gm)
+  for (const [, goal] of said) expect(text).toContain(`| ${goal} |`)
 }, 900_000)
