@@ -296,9 +296,11 @@ function cover(draft: Draft): void {
   const between = run?.step === 'handover' && !run.committed ? run.batch : []
   const holderOf = (id: number | undefined): Worker | undefined =>
     draft.workers.find((worker) => worker.id === id && hasChannel(worker))
+  // Once for each worker: with a thousand listeners, each event would look through all claims for each of them.
+  const keys = new Map(members.map((worker) => [worker, keysOf(worker)]))
   for (const listener of draft.listeners) {
     if (listener.shared) continue
-    const listening = members.filter((worker) => listensOn(worker, listener.key))
+    const listening = members.filter((worker) => keys.get(worker)?.has(listener.key))
     // Told to resume is as good as accepting: its queue waits no longer than an order takes, and further orders come after that one.
     const serving = listening.filter((worker) => worker.state === 'serving' && !draft.awaits(worker, 'pause'))
     const awake = [...serving.filter((worker) => !worker.stuck), ...listening.filter(isResuming)]
@@ -427,7 +429,17 @@ export function hasClaim(worker: Worker, key: ListenerKey): boolean {
 }
 
 export function listensOn(worker: Worker, key: ListenerKey): boolean {
-  return Object.values(worker.claims).some((claim) => claim.listener === key && claim.listening && !isSilent(claim))
+  return Object.values(worker.claims).some((claim) => claim.listener === key && isOpen(claim))
+}
+
+/** What it listens on: for whoever asks of every listener. */
+function keysOf({ claims }: Worker): ReadonlySet<ListenerKey> {
+  return new Set(Object.values(claims).flatMap((claim) => (isOpen(claim) ? claim.listener : [])))
+}
+
+/** It accepts, or will when its worker is admitted. */
+function isOpen(claim: Claim): boolean {
+  return claim.listening && !isSilent(claim)
 }
 
 function socketSlot(listener: Listener, slot: number): number {
