@@ -1,5 +1,7 @@
 #include "exports.h"
 
+#include <malloc.h>
+
 /**
  * What Node-API does not have. It is called so, and exported by node, since Node 0.12. In a Node that has it not any more it is null, and
  * nothing is reclaimed.
@@ -20,6 +22,10 @@ Napi::Value reclaim(const Napi::CallbackInfo& info) {
   auto notify = &v8::Isolate::LowMemoryNotification;
   const bool can = current != nullptr && notify != nullptr;
   if (can) (current()->*notify)();
+#ifdef __GLIBC__
+  // What V8 took to read our code lies below what is still in use.
+  malloc_trim(0);
+#endif
   return Napi::Boolean::New(info.Env(), can);
 }
 
