@@ -23,7 +23,7 @@ const OF_ONE = 5_000
 export const title = 'Many connections'
 export const contenders = [SUBJECT, BASE]
 export const isAlone = true
-export const rounds = 5
+export const rounds = 3
 /** Idle connections of two workers; the plain one gets half of them, as each of the two does. */
 export const plan = { connections: [0, 1_000, 5_000, 10_000, 20_000], calls: 50 }
 export const smoke = { connections: [0, 4, 40], calls: 2 }

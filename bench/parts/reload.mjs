@@ -19,7 +19,7 @@ const BASE = 'plain node'
 export const title = 'Latency, and reloads'
 export const contenders = [SUBJECT, WARM, 'node:cluster', 'pm2', 'nginx', BASE]
 export const rounds = 5
-const LONG = { warm: 1, steady: 2, reloads: 5 }
+const LONG = { warm: 1, steady: 2, reloads: 4 }
 const SHORT = { warm: 0, steady: 0.2, reloads: 0.1 }
 /**
  * Seconds by load: `warm`: not counted, for the compilers of those that have just been started. `least`, `most`: requests a second, whatever the
