@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
 import type { Native } from './native.js'
+import { letOwner } from './whole-file.js'
 
 /**
  * Opens the file at `path`, which is made if need be, and locks it (flock(2)) for as long as this descriptor, or a copy of it in whatever
@@ -9,6 +10,7 @@ import type { Native } from './native.js'
 export function lockFile(native: Native, path: string): number | undefined {
   for (;;) {
     const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
+    letOwner(fd)
     const isOurs = native.tryLock(fd)
     if (isOurs && isAt(fd, path)) return fd
     closeSync(fd)

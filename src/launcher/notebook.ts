@@ -1,7 +1,8 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import type { Log } from '../log.js'
 import type { LauncherOptions } from '../options.js'
 import type { ListenerKey } from '../protocol.js'
+import { putFile } from '../whole-file.js'
 import type { State } from './brain/state.js'
 import type { Spec } from './command.js'
 
@@ -121,12 +122,8 @@ export class Notebook {
 
   #write(): void {
     if (this.#facts === null) return
-    const next = `${this.#path}~`
     try {
-      writeFileSync(next, JSON.stringify({ ...this.#facts, tokens: [...this.#tokens] } satisfies Notes), {
-        mode: 0o600,
-      })
-      renameSync(next, this.#path)
+      putFile(this.#path, '~', JSON.stringify({ ...this.#facts, tokens: [...this.#tokens] } satisfies Notes), 0o600)
       clearTimeout(this.#retry)
       this.#retry = undefined
     } catch (error) {

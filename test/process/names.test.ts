@@ -12,7 +12,7 @@ import {
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ask } from '../support/clients'
-import { makeDirectory, type Run, runCli, startLauncher, temporaryDirectory } from '../support/launcher'
+import { makeDirectory, type Run, runCli, startLauncher, TestLauncher, temporaryDirectory } from '../support/launcher'
 import { freePort } from '../support/ports'
 import { childrenOf, isAlive } from '../support/processes'
 import { until } from '../support/until'
@@ -295,20 +295,29 @@ test('a read-only file system for the runtime directory is said so, wherever its
 
 test('the files have their modes whatever the umask (H-09, S-02)', async () => {
   const versions = new Versions()
+  const others = { '000': ['640', '644', '777'], '022': ['640', '644', '755'], '077': ['600', '600', '700'] }
   for (const umask of ['000', '022', '077', '777']) {
     const port = await freePort()
-    const launcher = await startLauncher({
+    const open = temporaryDirectory()
+    const files = ['log', 'pid', 'page.sock'].map((name) => join(open, name)) as [string, string, string]
+    const launcher = new TestLauncher({
       command: versions.command(port),
       cwd: versions.directory,
+      options: ['--log-file', files[0], '--pid-file', files[1], '--metrics', `unix:${files[2]}`],
       under: ['sh', '-c', `umask ${umask}; exec "$@"`, 'sh'],
     })
-    const mode = (name: string): string => (statSync(join(launcher.directory, name)).mode & 0o777).toString(8)
-    expect({ umask, modes: ['', 'lock', 'control.sock', 'channel.sock', 'pid'].map(mode) }).toEqual({
+    await until('it serves', () => existsSync(files[0]) && readFileSync(files[0], 'utf8').includes('launcher.serving'))
+    const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8)
+    const mode = (name: string): string => modeOf(join(launcher.directory, name))
+    expect({ umask, modes: ['', 'lock', 'control.sock', 'channel.sock', 'pid', 'notes'].map(mode) }).toEqual({
       umask,
-      modes: ['700', '600', '600', '600', '644'],
+      modes: ['700', '600', '600', '600', '644', '600'],
     })
-    // Of a umask that takes its owner's rights away it has none.
-    if (umask !== '777') expect(mode('notes')).toBe('600')
+    // They are for others as the umask says, and always for their owner.
+    expect({ umask, modes: files.map(modeOf) }).toEqual({
+      umask,
+      modes: others[umask as keyof typeof others] ?? ['600', '600', '600'],
+    })
     // The program's own is as it was.
     const status = readFileSync(`/proc/${(await launcher.pids())[0]}/status`, 'utf8')
     expect(status).toContain(`Umask:\t0${umask}`)

@@ -80,6 +80,9 @@ export class HttpServer {
         this.#settled()
         resolve()
       }
+      // Its owner's rights are there from the moment the path exists; of the others the umask decides. It is bound at once.
+      const mask = process.umask()
+      process.umask(mask & ~0o600)
       try {
         if (address.kind === 'unix') removeStale(address.path)
         this.#server.listen(
@@ -88,6 +91,8 @@ export class HttpServer {
         )
       } catch (cause) {
         reject(dress(address, option, cause as NodeJS.ErrnoException))
+      } finally {
+        process.umask(mask)
       }
     })
   }

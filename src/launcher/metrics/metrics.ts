@@ -1,8 +1,9 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import type { Status, WorkerState } from '../../control-protocol.js'
 import type { Log } from '../../log.js'
 import type { RuntimeDir } from '../../runtime-dir.js'
+import { putFile } from '../../whole-file.js'
 import type { Agents } from '../agents.js'
 import type { Event } from '../brain/events.js'
 import { NO_SLOT, type State, type Worker } from '../brain/state.js'
@@ -96,10 +97,8 @@ export class Metrics {
   keep(): void {
     const { runtime, log } = this.#parts
     const kept: Kept = { version: 1, counts: this.#counts.save(), figures: this.#figures.save() }
-    const next = `${runtime.metrics}~`
     try {
-      writeFileSync(next, JSON.stringify(kept), { mode: 0o600 })
-      renameSync(next, runtime.metrics)
+      putFile(runtime.metrics, '~', JSON.stringify(kept), 0o600)
       this.#hasFailed = false
     } catch (error) {
       if (!this.#hasFailed) log('warn', 'metrics.not-kept', { path: runtime.metrics, reason: (error as Error).message })
