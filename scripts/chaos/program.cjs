@@ -40,7 +40,9 @@ function serve(port) {
     } else response.end('hello\n')
   })
   server.on('connection', (socket) => {
-    const { remotePort } = socket
+    const { localPort, remotePort } = socket
+    // A health check comes by a connection of its own, whose port a client may have, too.
+    if (localPort !== port) return
     note(`+${remotePort} ${now()}`)
     socket.on('close', () => note(`-${remotePort} ${now()}`))
   })
