@@ -120,6 +120,11 @@ function take(
   checkLength(at('control.sock'))
   checkLength(workersPath(directory, user, 'channel.sock'))
   const lock = takeLock(directory, name, startedFrom)
+  if (isServed(at('control.sock'))) {
+    rmSync(at('lock'), { force: true })
+    closeSync(lock)
+    throw nameTaken(name, undefined, startedFrom)
+  }
   const taken = heldRuntimeDir(directory, { lock, user })
   try {
     // The lock is ours: whatever a dead predecessor left here may go.
@@ -441,6 +446,8 @@ const VISIT_MS = 5_000
 const LOOK_AGAIN_MS = 20
 /** Who has just taken the lock has not said yet what for. */
 const MOST_LOOKS = 5
+/** A second of them: a killed process has closed everything by then. */
+const MOST_LOOKS_AT_SOCKET = 50
 
 function takeLock(directory: string, name: string, startedFrom: string): number {
   const path = join(directory, 'lock')
@@ -462,8 +469,38 @@ function takeLock(directory: string, name: string, startedFrom: string): number 
     const holder = readLock(path)
     looks = holder?.visits === true ? 0 : looks + 1
     if (looks >= MOST_LOOKS || performance.now() > deadline) throw nameTaken(name, holder, startedFrom)
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_AGAIN_MS)
+    pauseForLook()
   }
+}
+
+/**
+ * Somebody has taken its lock file away from a launcher that runs. One that was just killed may listen for a moment after its lock is free:
+ * the kernel closes what a process has had one by one.
+ */
+function isServed(socket: string): boolean {
+  for (let looks = 0; isListening(socket); looks++) {
+    if (looks >= MOST_LOOKS_AT_SOCKET) return true
+    pauseForLook()
+  }
+  return false
+}
+
+function isListening(socket: string): boolean {
+  if (lstatSync(socket, { throwIfNoEntry: false })?.isSocket() !== true) return false
+  const fd = native().socket('unix', 'stream')
+  try {
+    native().connectUnix(fd, socket)
+    return true
+  } catch (error) {
+    // So many wait there that it does not read.
+    return (error as NodeJS.ErrnoException).code === 'EAGAIN'
+  } finally {
+    native().close(fd)
+  }
+}
+
+function pauseForLook(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_AGAIN_MS)
 }
 
 function readLock(path: string): LockRecord | undefined {

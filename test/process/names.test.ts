@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -61,6 +62,23 @@ test('a second launcher of the same name exits 75 and touches nothing (H-05)', a
   expect(await first.pids()).toEqual(pids)
   expect(await ask(port)).toBe(String(pids[0]))
   await first.stop()
+})
+
+test('a lock file that somebody has removed: a second start finds the launcher by its socket, and touches nothing (H-04)', async () => {
+  const port = await freePort()
+  const versions = new Versions()
+  const first = await startLauncher({ command: versions.command(port), cwd: versions.directory })
+  const pids = await first.pids()
+  rmSync(join(first.directory, 'lock'))
+  const words = ['--runtime-dir', first.runtimeDir, '--name', first.name]
+  expect(await tryStart(versions, port, words)).toMatchObject({
+    code: 75,
+    stderr: expect.stringContaining('ERR_NAME_TAKEN: a launcher called "test" runs already\n'),
+  })
+  expect(await first.pids()).toEqual(pids)
+  expect(await first.reload()).toMatchObject({ result: 'done' })
+  await first.stop()
+  await first.leavesNothing()
 })
 
 test('of eight that start at once one wins, again and again (H-05)', async () => {
