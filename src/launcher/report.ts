@@ -18,7 +18,17 @@ export function parseReport(data: Buffer): Report {
   if (!isRecord(report) || typeof report['type'] !== 'string') throw new Error('it has no type')
   const check = Object.hasOwn(CHECKS, report['type']) ? CHECKS[report['type'] as Report['type']] : undefined
   if (check !== undefined && !check(report)) throw new Error(`it is no ${report['type']} of this version`)
-  return report as unknown as Report
+  return cut(report) as unknown as Report
+}
+
+/** What goes into a log, a verdict or a status of what a worker says in its own words: characters. */
+const MOST_TEXT = 4_096
+
+function cut(report: Fields): Fields {
+  const short = (value: unknown): unknown => (isText(value) ? value.slice(0, MOST_TEXT) : value)
+  const { code, message, of } = report
+  if (!isText(code) && !isText(message) && !isText(of)) return report
+  return Object.fromEntries(Object.entries(report).map(([key, value]) => [key, short(value)]))
 }
 
 type Fields = Readonly<Record<string, unknown>>
