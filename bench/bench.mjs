@@ -45,8 +45,14 @@ if (!values.table) {
   const group = joinGroup()
   try {
     for (const name of asked) {
-      results[name] = { ...measure(name, parts[name]), grouped: group !== undefined }
-      writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`)
+      try {
+        results[name] = { ...measure(name, parts[name]), grouped: group !== undefined }
+        writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`)
+      } catch (error) {
+        // Half an hour of others' figures is not lost for it.
+        console.error(`${name}: ${error.message}`)
+        process.exitCode = 1
+      }
     }
   } finally {
     group?.leave()
