@@ -21,8 +21,8 @@
  * I9  a stop ends
  *
  * Otherwise than in the code: a worker of a slot and generation is started when the one before it has ended, not when it drains; a worker that is told
- * to end (drained, at a deadline, killed) has ended; all workers come to a new launcher, and it is not killed in a stop; a bake is longer than an order
- * may take (SHORT_BAKE: not so). Left out: health checks before a worker is ready, --surge, canaries, spares, reliefs, hangs, scales (steering.pml).
+ * to end (drained, at a deadline, killed) has ended; all workers come to a new launcher, and it is not killed in a stop. Left out: health checks before
+ * a worker is ready, --surge, canaries, spares, reliefs, hangs, scales (steering.pml).
  */
 #define SLOTS 2
 #ifndef GENS
@@ -311,6 +311,10 @@ inline settleReload() {
      fi
   :: stage == HANDOVER && !undo && !deferred && committed ->       /* finishHandover() */
      any = (THERE(CELL(to, 0)) && AWAITS_TERM(CELL(to, 0))) || (THERE(CELL(to, 1)) && AWAITS_TERM(CELL(to, 1)));
+#ifndef MUTANT_BAKES_BEFORE_ALL_HAVE_PAUSED
+     /* After an adoption: who pauses later would stay paused. */
+     any = any || (IN(batch, 0) && THERE(CELL(from, 0)) && AWAITS(CELL(from, 0), PAUSE)) || (IN(batch, 1) && THERE(CELL(from, 1)) && AWAITS(CELL(from, 1), PAUSE));
+#endif
      if :: any :: else -> stage = BAKE;
 #ifdef MUTANT_RETIRES_BEFORE_THE_BAKE
         i = 0; do :: i < SLOTS -> if :: bs[CELL(from, i)] == PAUSED -> leave(CELL(from, i)) :: else fi; i++ :: else -> break od
@@ -741,13 +745,6 @@ proctype Worker(byte w) {
   od
 }
 
-/* bakeOver(). A bake is longer than an order may take. */
-#ifndef SHORT_BAKE
-#define IS_BAKED (!AWAITS(CELL(from, 0), PAUSE) && !AWAITS(CELL(from, 1), PAUSE))
-#else
-#define IS_BAKED true
-#endif
-
 proctype Operator() {
   do
   :: atomic { up && asked < GENS - 1 && top + waiting < GENS - 1 && stopping == 0 -> begin(); asked++; waiting++;
@@ -759,7 +756,8 @@ proctype Operator() {
        :: KINDS >= 4 -> kind[top + 1] = 4
        fi;
        finish() }
-  :: atomic { up && stage == BAKE && !undo && !deferred && IS_BAKED -> begin(); d_step { retire() }; finish() }
+  /* bakeOver(), however soon. */
+  :: atomic { up && stage == BAKE && !undo && !deferred -> begin(); d_step { retire() }; finish() }
   :: atomic { up && stops > 0 && stopping == 0 -> stops--; effects = 255; d_step { beginStop() }; finish() }
   :: atomic { !up && ALL_HAVE_COME -> d_step { effects = 255; adoptAll() }; finish() }
   od
