@@ -142,6 +142,7 @@ export class World {
     const { state, effects } = this.#step(this.state, { ...event, at: this.now } as Event)
     this.state = state
     this.effects.push(...effects)
+    this.#note(faultOfOrder(effects))
     const outcomes: Unstamped[] = []
     for (const effect of effects) this.#perform(effect, outcomes)
     for (const outcome of outcomes) this.tell(outcome)
@@ -760,4 +761,13 @@ export class World {
   #stopAccepting(worker: number): void {
     for (const set of this.acceptors.values()) set.delete(worker)
   }
+}
+
+/** The launcher may be killed between two effects: then there is somebody who was told to accept, and nobody was sent away yet. */
+function faultOfOrder(effects: readonly Effect[]): string | null {
+  const types = effects.flatMap((effect) => (effect.do === 'order' ? effect.order.type : []))
+  const rest = types.slice(types.indexOf('drain'))
+  if (!types.includes('drain') || !rest.some((type) => type === 'adopt' || type === 'resume' || type === 'admit'))
+    return null
+  return 'a worker is told to drain before another one is told to accept'
 }

@@ -119,10 +119,10 @@ const MUTANTS: readonly (readonly [name: string, file: string, rule: string, bro
     "verdictOf(draft, run, 'undone')",
   ],
   [
-    'tells a worker to drain before its lane is there',
-    'lanes.ts',
-    '  layLanes(draft, worker)\n  draft.drain(worker, false)',
-    '  draft.drain(worker, false)\n  layLanes(draft, worker)',
+    'tells a worker to drain before another one is told to accept',
+    'draft.ts',
+    "if (order.type === 'drain') this.afterwards(effect)",
+    "if (order.type === 'drain') this.do(effect)",
   ],
   ['lays no lane when it undoes', 'lanes.ts', ' || isResuming(other)', ''],
   [

@@ -91,7 +91,10 @@ export class Draft {
   order(worker: Worker, order: BrainOrder): number {
     const seq = this.state.next.seq++
     worker.orders[seq] = order.type
-    this.do({ do: 'order', worker: worker.id, seq, order })
+    const effect: Effect = { do: 'order', worker: worker.id, seq, order }
+    // It takes an acceptor away: by then whoever takes its place has been told to, also if this launcher is killed in between.
+    if (order.type === 'drain') this.afterwards(effect)
+    else this.do(effect)
     this.timer(`order:${worker.id}:${seq}`, ORDER_TIMEOUT_MS)
     return seq
   }
@@ -137,6 +140,7 @@ export class Draft {
     this.do({ do: 'kill', worker: worker.id })
   }
 
+  /** `last`: nobody takes its place, so it accepts what waits for it before. */
   drain(worker: Worker, last: boolean): void {
     const { drainTimeoutMs: deadlineMs, websocket, drainSpreadMs: spreadMs } = this.state.settings
     worker.state = 'draining'

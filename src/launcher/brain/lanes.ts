@@ -8,7 +8,7 @@ import type { Worker } from './state.js'
  * settle between them what moves; nothing of it passes through the launcher, which may die meanwhile.
  */
 
-/** Drains a worker. The lanes first: what it says to a client depends on them. */
+/** Drains a worker. It hears of its lanes before: what it says to a client depends on them. */
 export function leave(draft: Draft, worker: Worker): void {
   layLanes(draft, worker)
   draft.drain(worker, false)
