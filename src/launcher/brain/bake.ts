@@ -1,6 +1,6 @@
 import type { Draft } from './draft.js'
 import { leave } from './lanes.js'
-import { acceptAgain, disownAll, forgetAdoptions } from './listeners.js'
+import { acceptAgain, disownAll, forgetAdoptions, isResuming } from './listeners.js'
 import type { Run, Worker } from './state.js'
 import { answer, verdictOf } from './verdict.js'
 import { makeWorking } from './working.js'
@@ -158,13 +158,38 @@ export function giveUp(draft: Draft, run: Run): void {
   disownAll(draft, run.to)
 }
 
-/** Who may have connections in hand finishes them; who has none ends at once. (A stop drains whoever may accept in its own time.) */
+/**
+ * Who may have connections in hand finishes them; who has none ends at once. (A stop drains whoever may accept in its own time.) One that accepts
+ * while nobody of the working generation does is a stopgap first: it beats nobody.
+ */
 export function giveUpOne(draft: Draft, worker: Worker): void {
   if (draft.state.settings.probes) draft.do({ do: 'unprobe', worker: worker.id })
   if (worker.state === 'stopping' || worker.state === 'draining') return
+  if (draft.state.stop === null && worker.role !== 'canary' && isAwake(worker) && !isServed(draft)) {
+    worker.isStopgap = true
+    return
+  }
   forgetAdoptions(draft, worker)
   if (!draft.mayAccept(worker)) draft.kill(worker, null)
   else if (draft.state.stop === null) leave(draft, worker)
+}
+
+/** Settled after each event, when all queues are covered: stopgaps leave as soon as somebody of the working generation accepts. */
+export function settleStopgaps(draft: Draft): void {
+  const stopgaps = draft.workers.filter(({ isStopgap, state }) => isStopgap === true && state === 'serving')
+  if (stopgaps.length === 0 || draft.state.phase !== 'running' || !isServed(draft)) return
+  for (const worker of stopgaps) giveUpOne(draft, worker)
+}
+
+/** Somebody of the working generation accepts, or has been told to. */
+function isServed({ workers, state: { slots } }: Draft): boolean {
+  return workers.some(
+    (worker) => slots[worker.slot]?.working === worker.generation && (isAwake(worker) || isResuming(worker)),
+  )
+}
+
+function isAwake({ state, stuck }: Worker): boolean {
+  return state === 'serving' && !stuck
 }
 
 /** The old generation has taken over again when each of its workers has said so, is known to be stuck, or has ended. */

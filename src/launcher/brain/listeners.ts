@@ -294,6 +294,7 @@ function cover(draft: Draft): void {
   const { members } = draft
   // In a handover both generations hold the same sockets and one of them always accepts.
   const between = run?.step === 'handover' && !run.committed ? run.batch : []
+  const stopgaps = draft.workers.filter(({ isStopgap }) => isStopgap === true)
   const holderOf = (id: number | undefined): Worker | undefined =>
     draft.workers.find((worker) => worker.id === id && hasChannel(worker))
   // Once for each worker: with a thousand listeners, each event would look through all claims for each of them.
@@ -304,10 +305,11 @@ function cover(draft: Draft): void {
     // Told to resume is as good as accepting: its queue waits no longer than an order takes, and further orders come after that one.
     const serving = listening.filter((worker) => worker.state === 'serving' && !draft.awaits(worker, 'pause'))
     const awake = [...serving.filter((worker) => !worker.stuck), ...listening.filter(isResuming)]
-    // Those that stand still are better than none: they will find the order. But nothing is taken from one for another. With 'rolling' the
-    // only ones left may be the new ones of a handover that is not complete.
-    const fresh = between.flatMap((slot) => draft.inSlot(run?.to ?? -1, slot) ?? []).filter(isAwake(listener))
-    const acceptors = [awake, serving, fresh].find((some) => some.length > 0) ?? []
+    // Those that stand still are better than none: they will find the order. But nothing is taken from one for another. The only ones left
+    // may be the new ones of a handover that is not complete (with 'rolling'), or of one that was undone.
+    const fresh = between.flatMap((slot) => draft.inSlot(run?.to ?? -1, slot) ?? [])
+    const others = [...fresh, ...stopgaps].filter(isAwake(listener))
+    const acceptors = [awake, serving, others].find((some) => some.length > 0) ?? []
     const own = (slot: number): boolean => acceptors.some((worker) => worker.slot === slot) || isCanarys(draft, slot)
     for (const slot of listener.order) {
       const isLeft = draft.state.parked[slot] !== undefined && draft.state.parked[slot].step !== 'parked'

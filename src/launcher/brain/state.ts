@@ -156,6 +156,8 @@ export interface Worker {
   since?: number
   /** It was above --max-memory right after that. */
   isTooBig?: true
+  /** Given up, but it accepts until somebody of the working generation does. */
+  isStopgap?: true
   /** When it was told to drain. */
   drainsSince: number | null
   /** Why it was given up, when the launcher did that. */

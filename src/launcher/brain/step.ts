@@ -1,4 +1,5 @@
 import { adopt, latecomer, settleLatecomers } from './adopt.js'
+import { settleStopgaps } from './bake.js'
 import { canaryOver, requestPromotion, settleCanary } from './canary.js'
 import { Draft } from './draft.js'
 import { pauseOver, settleGenerations, settleSlots } from './endings.js'
@@ -35,6 +36,7 @@ export function step(before: State, event: Event): { state: State; effects: Effe
   settleGenerations(draft)
   settleSlots(draft)
   settleListeners(draft)
+  settleStopgaps(draft)
   settleParking(draft)
   settleSteering(draft)
   settleLanes(draft)
