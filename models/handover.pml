@@ -25,7 +25,7 @@
 #endif
 #define NOBODY 9
 
-mtype = { hello, sockets, refused, ready, commit, acting };
+mtype = { hello, sockets, refused, ready, commit, acting, taken };
 /* A connection by the handover path, from the new one's side. Its end is read after what was sent before. */
 chan up[PROCESSES] = [3] of { mtype };
 chan down[PROCESSES] = [3] of { mtype };
@@ -47,6 +47,7 @@ byte row[PROCESSES];          /* which sockets these are */
 byte rows;
 byte current[PROCESSES];
 bool served[PROCESSES], killed[PROCESSES];
+bool alone[PROCESSES];        /* no older one has the sockets, or believes that it has */
 /* offer.ts, of the old one, by the new one. */
 #define NO_OFFER 0
 #define GREETING 1
@@ -71,7 +72,7 @@ inline closeOld(i) { oldOpen[i] = false; do :: up[i]?_ :: empty(up[i]) -> break 
 
 /* The end of a process: the kernel closes what it had. */
 inline end(i) {
-  state[i] = OVER; holds[i] = false; current[i] = NOBODY;
+  state[i] = OVER; holds[i] = false; alone[i] = false; current[i] = NOBODY;
   if :: connected[i] -> closeNew(i) :: else fi;
   n = 0;
   do
@@ -97,6 +98,7 @@ inline offerOver(i, j) {
 /* leaving.ts, succession.ts taken(): its sockets are the new one's; the path's and the lock too; whoever else has come looks again. */
 inline give(i, j) {
   offer[j] = TAKEN; state[i] = LEAVING; holds[i] = false; current[i] = NOBODY;
+  if :: newOpen[j] -> down[j]!taken :: else fi;
   m = 0;
   do
   :: m < PROCESSES -> if :: m != j && connected[m] && oldOf[m] == i && oldOpen[m] -> closeOld(m); offer[m] = PAST :: else fi; m++
@@ -112,19 +114,8 @@ inline give(i, j) {
 #define WHICH(i, o, what) if :: SAYS(0, i, o, what) -> j = 0 :: SAYS(1, i, o, what) -> j = 1 :: SAYS(2, i, o, what) -> j = 2 fi
 #define ENDED(k, i) (connected[k] && oldOf[k] == i && offer[k] >= GREETING && offer[k] <= FENCING && ALIVE(i) && AT_END(k))
 #define SILENT(k, i, o) (IS_AT(k, i, o) && empty(up[k]) && newOpen[k])
-/* Not who was told to go. */
-#define STAYS(k, i) (k != i && holds[k] && !(connected[k] && down[k]??[refused]))
+#define STAYS(k, i) (k != i && holds[k])
 #define OTHER_HOLDS(i) (STAYS(0, i) || STAYS(1, i) || STAYS(2, i))
-
-/*
- * Assumed: a process that has just begun to serve is not succeeded before its own old one has read that it serves. (With CHAINS it may be: one that
- * comes, is succeeded and ends while the old one reads nothing seems to that to have died.)
- */
-#ifdef CHAINS
-#define OLD_HAS_LET_GO(i) true
-#else
-#define OLD_HAS_LET_GO(i) (!connected[i] || !oldOpen[i] || offer[i] >= TAKEN)
-#endif
 
 proctype Process(byte i) {
   byte j, tries = TRIES;
@@ -134,9 +125,9 @@ proctype Process(byte i) {
   :: atomic { state[i] == OUT -> state[i] = MEETING }
   :: atomic { state[i] == MEETING && !connected[i] && SOMEBODY(HOLDS) -> connected[i] = true; oldOf[i] = NOBODY; newOpen[i] = true; oldOpen[i] = true; up[i]!hello }
 #ifdef MUTANT_NO_LOCK
-  :: atomic { state[i] == MEETING && !connected[i] -> rows++; row[i] = rows; holds[i] = true; state[i] = CANDIDATE }
+  :: atomic { state[i] == MEETING && !connected[i] -> rows++; row[i] = rows; holds[i] = true; alone[i] = true; state[i] = CANDIDATE }
 #else
-  :: atomic { state[i] == MEETING && !connected[i] && !SOMEBODY(HOLDS) -> rows++; row[i] = rows; holds[i] = true; state[i] = CANDIDATE }
+  :: atomic { state[i] == MEETING && !connected[i] && !SOMEBODY(HOLDS) -> rows++; row[i] = rows; holds[i] = true; alone[i] = true; state[i] = CANDIDATE }
 #endif
   /* greet() */
   :: atomic { state[i] == MEETING && connected[i] && down[i]?[sockets] -> down[i]?sockets; state[i] = CANDIDATE }
@@ -150,11 +141,19 @@ proctype Process(byte i) {
        state[i] = RISING; if :: oldOpen[i] -> up[i]!ready :: else fi }
   :: atomic { state[i] == CANDIDATE && (!connected[i] || !newOpen[i]) -> act(i) }
   /* heardOld(), oldEnded() */
+  /* It looks once more whether the old one lives: if not, nobody else has what it has. */
+#ifdef MUTANT_GOES_WHEN_LATE
   :: atomic { (state[i] == CANDIDATE || state[i] == RISING) && connected[i] && down[i]?[refused] -> down[i]?refused; d_step { fail(i) } }
+#else
+  :: atomic { (state[i] == CANDIDATE || state[i] == RISING) && connected[i] && down[i]?[refused] -> down[i]?refused;
+       if :: oldOpen[i] -> d_step { fail(i) } :: !oldOpen[i] -> assert(empty(down[i])) fi }
+#endif
+  :: atomic { state[i] == ACTING && connected[i] && down[i]?[taken] -> down[i]?taken; alone[i] = true }
+  :: atomic { state[i] == ACTING && connected[i] && newOpen[i] && empty(down[i]) && !oldOpen[i] -> newOpen[i] = false; alone[i] = true }
   :: atomic { state[i] == RISING && down[i]?[commit] -> down[i]?commit; act(i); if :: oldOpen[i] -> up[i]!acting :: else fi }
 #ifndef MUTANT_ENDS_WITH_THE_OLD_ONE
-  :: atomic { state[i] == RISING && empty(down[i]) && !oldOpen[i] -> newOpen[i] = false; act(i) }
-  :: atomic { state[i] == CANDIDATE && connected[i] && newOpen[i] && empty(down[i]) && !oldOpen[i] -> newOpen[i] = false }
+  :: atomic { state[i] == RISING && empty(down[i]) && !oldOpen[i] -> newOpen[i] = false; alone[i] = true; act(i) }
+  :: atomic { state[i] == CANDIDATE && connected[i] && newOpen[i] && empty(down[i]) && !oldOpen[i] -> newOpen[i] = false; alone[i] = true }
 #else
   :: atomic { (state[i] == RISING || state[i] == CANDIDATE) && connected[i] && newOpen[i] && empty(down[i]) && !oldOpen[i] -> d_step { fail(i) } }
 #endif
@@ -162,8 +161,12 @@ proctype Process(byte i) {
   :: atomic { state[i] == RISING && empty(down[i]) && oldOpen[i] && lates > 0 -> lates--; d_step { fail(i) } }
 
   /* --- as the old one ------------------------------------------------------------------------------------------------------------------ */
-  /* It listens at the path while it acts, and from the end of its own old one on. */
+  /* It listens at the path when its own old one has let go, or has ended. */
+#ifdef MUTANT_IS_SUCCEEDED_AT_ONCE
   :: atomic { (state[i] == ACTING || (state[i] == CANDIDATE && !newOpen[i])) && SOMEBODY_WAITS(i) ->
+#else
+  :: atomic { alone[i] && (state[i] == ACTING || state[i] == CANDIDATE) && SOMEBODY_WAITS(i) ->
+#endif
        if :: WAITS(0, i) -> j = 0 :: WAITS(1, i) -> j = 1 :: WAITS(2, i) -> j = 2 fi;
        oldOf[j] = i; offer[j] = GREETING; j = 0 }
   :: atomic { PARTNER(i, GREETING, hello) -> WHICH(i, GREETING, hello); up[j]?hello;
@@ -171,7 +174,7 @@ proctype Process(byte i) {
 #ifdef MUTANT_SERVES_TWO
        :: state[i] == ACTING
 #else
-       :: state[i] == ACTING && current[i] == NOBODY && OLD_HAS_LET_GO(i)
+       :: state[i] == ACTING && current[i] == NOBODY
 #endif
           -> current[i] = j; offer[j] = OFFERED; down[j]!sockets;
              /* What is on its way is as good as held: to the kernel, too. */
@@ -238,7 +241,7 @@ proctype Monitor() {
 
 init {
   atomic {
-    state[0] = ACTING; holds[0] = true; served[0] = true; rows = 1; row[0] = 1;
+    state[0] = ACTING; holds[0] = true; alone[0] = true; served[0] = true; rows = 1; row[0] = 1;
     n = 0; do :: n < PROCESSES -> current[n] = NOBODY; oldOf[n] = NOBODY; n++ :: else -> break od;
     run Process(0); run Process(1); run Process(2); run Monitor()
   }

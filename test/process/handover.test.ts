@@ -511,6 +511,35 @@ describe('a fault at any step leaves one that serves, and nobody waits', () => {
     await serving(config.http, next)
   })
 
+  test('a new one that is late goes on alone if the old one has died when it hears of it', async () => {
+    const row = new Row()
+    const config = { http: await freePort(), readyTimeoutMs: 300 }
+    const old = await row.next(config, { FAULT: 'after refused' })
+    const slow = row.start(config, { FAULT: 'before ready', STOP: '1' })
+    expect((await old.ended).signal).toBe('SIGKILL')
+    slow.child.kill('SIGCONT')
+    await serving(config.http, slow)
+    expect(slow.lines.filter((line) => line.startsWith('error'))).toEqual([])
+    const last = await row.next(config)
+    await drained(slow)
+    await serving(config.http, last)
+  })
+
+  test('an old one that stands still when the new one serves: nobody comes after that before it has let go', async () => {
+    const row = new Row()
+    const config = { http: await freePort() }
+    const old = await row.next(config, { FAULT: 'at acting', STOP: '1' })
+    const next = await row.next(config)
+    expect(await row.start(config, { BRISK: '1' }).line('failed')).toMatch(/^ERR_HANDOVER_BUSY /)
+    await serving(config.http, next)
+    old.child.kill('SIGCONT')
+    await drained(old)
+    const last = await row.next(config)
+    await drained(next)
+    await serving(config.http, last)
+    await until('it is alone', () => row.programs.filter(({ isRunning }) => isRunning).length === 1)
+  })
+
   test.each(['before ready', 'before acting'])('a new one that stands still is killed: %s', async (FAULT) => {
     const row = new Row()
     const config = { http: await freePort(), readyTimeoutMs: 300 }

@@ -101,10 +101,12 @@ describe('a handover', () => {
     one.says({ type: 'acting' })
     // Behind it in the same breath.
     one.says({ type: 'take', listener: 'tcp *:2' })
-    await said(one, 'heard take')
+    await said(one, 'heard take', 'taken')
     one.hangsUp()
     await said(one, 'ended')
     expect(one.told).toEqual(['taken tcp *:1', 'heard take', 'ended'])
+    // It hears that the old one has let go.
+    expect(one.got).toEqual(['sockets', 'commit', 'taken'])
     expect(isAlive(sleeper.pid as number)).toBe(true)
   })
 

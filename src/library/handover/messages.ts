@@ -10,10 +10,12 @@ import type { ListenerKey } from '../../protocol.js'
  *     ready                  →                                  its program has called ready() on all of its listeners
  *                            ←         commit
  *     acting                 →                                  it accepts; from here on it owns them
+ *                            ←         taken                    the old one has let go: the new one may have a successor
  *                            ←         lane (one per listener whose connections move)
  *
  * Until 'acting' has come the old one accepts as before, and whoever dies or is late changes nothing. After it the old one has given up its
- * copies. If the old one dies at any time the new one has everything. What the new one has not asked for by `ready` is served by the old one
+ * copies. If the old one dies at any time the new one has everything, also if its last word was that the new one is late. Nobody comes after the
+ * new one before the old one has let go: it would take the new one's end for that of one that nobody has succeeded. What the new one has not asked for by `ready` is served by the old one
  * up to its end: `leaving` tells it, and is answered by `dropped`. What it asks for later it takes by `take`.
  */
 
@@ -38,6 +40,7 @@ export type FromOld =
     }
   | { readonly type: 'refused'; readonly code: Refusal; readonly message: string }
   | { readonly type: 'commit' }
+  | { readonly type: 'taken' }
   | { readonly type: 'lane'; readonly listener: ListenerKey; readonly fds: readonly ['lane'] }
   | { readonly type: 'leaving' }
 

@@ -148,6 +148,7 @@ export class Offer {
     if (this.#state !== 'acting') return
     this.#state = 'taken'
     this.#forgetProcess()
+    this.#talk.send({ type: 'taken' })
     this.#world.taken(this.#talk, this.#takes, this.#pid)
     for (const message of this.#early.splice(0)) this.#world.heard(message)
   }

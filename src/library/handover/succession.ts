@@ -71,6 +71,8 @@ export class Succession implements OfferWorld {
   #renewal: Renewal | undefined
   #current: Offer | undefined
   #old: NewTalk | undefined
+  /** No older one has the sockets, or believes that it has. */
+  #isAlone: boolean
   #leaving: Leaving | undefined
   #state: State = 'candidate'
   /** listenReusePort() calls that have not come to their end. */
@@ -111,6 +113,7 @@ export class Succession implements OfferWorld {
     this.#path = own
     this.#adopted = new Adopted(this.native)
     this.#old = predecessor?.talk
+    this.#isAlone = predecessor === undefined
     this.#unclaimed = predecessor?.sockets ?? new Map()
     this.hasPredecessor = predecessor !== undefined
     this.generation = (predecessor?.generation ?? 0) + 1
@@ -271,7 +274,12 @@ export class Succession implements OfferWorld {
     // Those that have come since it was asked.
     for (const entry of this.#entries.values())
       if (entry.isReady && !this.#takes.includes(entry.key)) this.#takeLate(entry)
-    this.#poller.start(READABLE)
+    this.#listen()
+  }
+
+  /** For whoever comes next: he waits while an older one does not know yet that this one has taken over. */
+  #listen(): void {
+    if (this.#state === 'acting' && this.#isAlone) this.#poller.start(READABLE)
   }
 
   // --- towards the old one ----------------------------------------------------------------------------------------------
@@ -282,7 +290,13 @@ export class Succession implements OfferWorld {
         if (this.#state === 'rising') this.#act()
         return
       case 'refused':
-        this.#fail(`the old process has sent this one away: ${message.message}`)
+        // It may have died since: then nobody else has what this one has, and that is no time to go.
+        this.#old?.read()
+        if (this.#old !== undefined) this.#fail(`the old process has sent this one away: ${message.message}`)
+        return
+      case 'taken':
+        this.#isAlone = true
+        this.#listen()
         return
       case 'lane':
         this.#receive(message.listener, fds)
@@ -306,9 +320,11 @@ export class Succession implements OfferWorld {
 
   #oldEnded(): void {
     this.#old = undefined
-    if (this.#state === 'rising') this.#act()
-    else if (this.#state === 'candidate') this.#poller.start(READABLE)
-    else this.#closeUnclaimed()
+    this.#isAlone = true
+    if (this.#state === 'rising') return this.#act()
+    if (this.#state === 'candidate') return this.#poller.start(READABLE)
+    this.#closeUnclaimed()
+    this.#listen()
   }
 
   #closeUnclaimed(): void {
@@ -443,7 +459,7 @@ export class Succession implements OfferWorld {
   /** Nobody else has what it has: neither one before it that still serves, nor one that is about to. */
   get #isOwner(): boolean {
     if (this.#current !== undefined) return false
-    return this.#state === 'acting' || (this.#state === 'candidate' && this.#old === undefined)
+    return this.#isAlone && (this.#state === 'acting' || this.#state === 'candidate')
   }
 
   #endIfEmpty(): void {
