@@ -106,7 +106,10 @@ bool bad[GENS];               /* a failure of it was noticed, and it was not kep
 byte effects;
 bool dying, fails;
 hidden byte i, j, k, g, s, x, best, sum;
-hidden byte any, all, sent;
+hidden byte any, all, sent, served;
+byte leaves, accepts;  /* a bit for each worker: it is told to drain at the end of this step; it accepted until then */
+hidden byte fresh[SLOTS];
+byte stopgaps;                /* given up, but they accept until somebody of the working generation does */
 
 #define GEN(w) ((w) / SLOTS)
 #define SLOT(w) ((w) % SLOTS)
@@ -155,7 +158,15 @@ inline kill(w) {
   if :: sent && ALIVE(w) -> ws[w] = DEAD :: else fi
 }
 /* lanes.ts leave(), draft.ts drain(). The stop signal that follows 'drained', and SIGKILL at the deadlines, are the end of DRAINING. */
-inline leave(w) { bs[w] = DRAINING; order(w, DRAIN) }
+inline leave(w) {
+  accepts = accepts | (bs[w] == SERVING && !stuck[w] -> 1 << (w) : 0);
+  bs[w] = DRAINING;
+#ifdef MUTANT_DRAINS_BEFORE_ANOTHER_IS_TOLD
+  order(w, DRAIN)
+#else
+  leaves = leaves | (1 << (w))
+#endif
+}
 /* listeners.ts forgetAdoptions() */
 inline forget(w) {
   if :: adopter[0] == w -> adopter[0] = NOBODY :: else fi;
@@ -194,17 +205,67 @@ inline makeWorking(number, set) {
 #endif
 }
 
+/* --- listeners.ts: isResuming() ------------------------------------------------------------------------------------------------------------ */
+
+/* The last of the orders to pause and to resume, if it is awaited. */
+inline isResuming(w) {
+  any = false;
+  if
+  :: (bs[w] == SERVING || bs[w] == PAUSED) && !stuck[w] ->
+     k = 0;
+     do
+     :: k < ORDERS -> if :: O(w, k) == RESUME -> any = true :: O(w, k) == PAUSE -> any = false :: else fi; k++
+     :: else -> break
+     od
+  :: else
+  fi
+}
+
 /* --- bake.ts ---------------------------------------------------------------------------------------------------------------------------- */
 
+inline isServed() {
+  served = false;
+  j = 0;
+  do
+  :: j < CELLS ->
+     if
+     :: MEMBER(j) -> isResuming(j); served = served || any || (bs[j] == SERVING && !stuck[j])
+     :: else
+     fi;
+     j++
+  :: else -> break
+  od
+}
 inline giveUpOne(w) {
   if
   :: bs[w] == NONE || bs[w] == STOPPING || bs[w] == DRAINING
   :: else ->
-     forget(w);
+     isServed();
      if
-     :: !MAY_ACCEPT(w) -> kill(w)
-     :: else -> if :: stopping == 0 -> leave(w) :: else fi
+#ifndef MUTANT_GIVES_UP_THE_LAST
+     :: stopping == 0 && bs[w] == SERVING && !stuck[w] && !served -> stopgaps = stopgaps | (1 << (w))
+     :: !(stopping == 0 && bs[w] == SERVING && !stuck[w] && !served) ->
+#else
+     :: true ->
+#endif
+        forget(w);
+        if
+        :: !MAY_ACCEPT(w) -> kill(w)
+        :: else -> if :: stopping == 0 -> leave(w) :: else fi
+        fi
      fi
+  fi
+}
+inline settleStopgaps() {
+  if
+  :: stopgaps != 0 && stopping == 0 ->
+     isServed();
+     i = 0;
+     do
+     :: i < CELLS -> if :: served && IN(stopgaps, i) && bs[i] == SERVING -> stopgaps = stopgaps & (255 - (1 << i)); giveUpOne(i) :: else fi; i++
+     :: else -> break
+     od
+  :: else
   fi
 }
 inline giveUp(number, except) {
@@ -246,9 +307,6 @@ inline fail() {
         if
         :: any ->                                                /* undo() */
            bad[to] = !dying; undo = true;
-#ifdef MUTANT_UNDO_DRAINS_FIRST
-           giveUp(to, 0);
-#endif
            resumeOld();
            makeWorking(from, sum);
            /* Where no old worker comes back the new one accepts until a sibling of the old ones can. */
@@ -383,23 +441,10 @@ inline settleSlots() {
 
 /* --- listeners.ts: cover() -------------------------------------------------------------------------------------------------------------- */
 
-/* The last of the orders to pause and to resume, if it is awaited. */
-inline isResuming(w) {
-  any = false;
-  if
-  :: (bs[w] == SERVING || bs[w] == PAUSED) && !stuck[w] ->
-     k = 0;
-     do
-     :: k < ORDERS -> if :: O(w, k) == RESUME -> any = true :: O(w, k) == PAUSE -> any = false :: else fi; k++
-     :: else -> break
-     od
-  :: else
-  fi
-}
 inline cover() {
   if
   :: stopping == 0 ->
-     /* Bits of slots: members that are awake, that serve, and new ones in the middle of a handover. */
+     /* Bits of slots: members that are awake, that serve, and new ones in the middle of a handover, or of one that was undone. */
      s = 0; g = 0; best = 0;
      i = 0;
      do
@@ -407,7 +452,12 @@ inline cover() {
         isResuming(x);
         if :: bs[x] == SERVING && !AWAITS(x, PAUSE) -> g = g | (1 << i); if :: !stuck[x] -> any = true :: else fi :: else fi;
         if :: any -> s = s | (1 << i) :: else fi;
-        if :: stage == HANDOVER && !committed && IN(batch, i) && bs[CELL(to, i)] == SERVING && !stuck[CELL(to, i)] -> best = best | (1 << i) :: else fi;
+        if :: stage == HANDOVER && !committed && IN(batch, i) && bs[CELL(to, i)] == SERVING && !stuck[CELL(to, i)] -> best = best | (1 << i); fresh[i] = CELL(to, i) :: else fi;
+        k = 0;
+        do
+        :: k < CELLS -> if :: SLOT(k) == i && IN(stopgaps, k) && bs[k] == SERVING && !stuck[k] && !IN(best, i) -> best = best | (1 << i); fresh[i] = k :: else fi; k++
+        :: else -> break
+        od;
         i++
      :: else -> break
      od;
@@ -425,7 +475,7 @@ inline cover() {
            if :: any -> order(x, UNADOPT) :: else fi;
            adopter[i] = NOBODY
         :: !(stage == HANDOVER && !committed && IN(batch, i)) && !IN(sum, i) && IN(sum, 1 - i) ->
-           j = (s == 0 && g == 0 -> CELL(to, 1 - i) : CELL(working[1 - i], 1 - i));
+           j = (s == 0 && g == 0 -> fresh[1 - i] : CELL(working[1 - i], 1 - i));
            if
            :: x != j -> if :: any -> order(x, UNADOPT) :: else fi; adopter[i] = j; order(j, ADOPT)
            :: else
@@ -495,6 +545,19 @@ inline startWaiting() {
   fi
 }
 
+/* Draft: what takes an acceptor away is the last of a step's effects. */
+#define IS_AWAKE(w) (bs[w] == SERVING && !stuck[w])
+inline sendAway() {
+  i = 0; do :: i < CELLS -> if :: IN(leaves, i) -> order(i, DRAIN) :: else fi; i++ :: else -> break od;
+  if
+  :: accepts != 0 && stopping == 0 ->
+     served = false;
+     i = 0; do :: i < CELLS -> isResuming(i); served = served || any || IS_AWAKE(i); i++ :: else -> break od;
+     assert(served)                                                                                        /* I2 */
+  :: else
+  fi;
+  leaves = 0; accepts = 0
+}
 /* The rules in the order of step.ts. */
 inline settle() {
   if :: fails || (stage != CALM && deferred && !undo) -> fail() :: else fi;
@@ -503,7 +566,9 @@ inline settle() {
   startWaiting();
   settleSlots();
   cover();
+  settleStopgaps();
   settleStop();
+  sendAway();
   /* What is not so can be told in one way only: states that differ in nothing else are one. */
   if :: stage == CALM -> batch = 0; rest = 0; committed = false; undo = false; deferred = false; kept = false; from = 0; to = 0 :: else fi
 }
@@ -512,8 +577,7 @@ inline settle() {
 
 /* What a killed launcher knew is gone; what it has sent is in the channels. */
 inline die() {
-  up = false; copies = false;
-  if :: lates < LATES -> died = true :: else fi;             /* I2: two faults */
+  up = false; copies = false; stopgaps = 0;
   asked = asked - (asked - answered);
   callers = 0; waiting = 0;
   stage = CALM; batch = 0; rest = 0; committed = false; undo = false; deferred = false; kept = false; from = 0; to = 0;
@@ -722,6 +786,7 @@ proctype Worker(byte w) {
          if :: bs[w] == BOOT || bs[w] == READY || bs[w] == SERVING -> failed[w] = true :: else fi;
          forget(w);
          fails = (failed[w] && stage != CALM && to == GEN(w));
+         stopgaps = stopgaps & (255 - (1 << w));
          bs[w] = NONE; ws[w] = NONE; wipe(w); failed[w] = false; stuck[w] = false; spare[w] = false; adopts[w] = false; told[w] = 0;
 #ifdef MUTANT_CLOSES_WITH_THE_WORKER
          copies = false

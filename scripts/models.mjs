@@ -36,7 +36,8 @@ export const MODELS = {
       UNDO_IS_NOT_TOLD: '',
       ABORT_WITHOUT_RESUME: '',
       DROPS_THE_OLD: '',
-      UNDO_DRAINS_FIRST: 'KILLS=1',
+      GIVES_UP_THE_LAST: 'CRASHES=1 ROLLING',
+      DRAINS_BEFORE_ANOTHER_IS_TOLD: 'KILLS=1 LATES=1',
       RETIRES_BEFORE_THE_BAKE: '',
       BAKES_BEFORE_ALL_HAVE_PAUSED: 'KILLS=1',
       PAUSES_BEFORE_ALL_SERVE: '',
@@ -90,6 +91,8 @@ export const MODELS = {
       GIVES_UP_AT_THE_COMMIT: '',
       SENDS_AWAY_WITHOUT_A_WORD: '',
       NO_FENCE: '',
+      IS_SUCCEEDED_AT_ONCE: '',
+      GOES_WHEN_LATE: '',
     },
   },
 }
