@@ -197,7 +197,8 @@ export interface Verdict {
   readonly workers: readonly WorkerVerdict[]
   /** Workers that are still on their way out: the old ones, or after an undo the new ones. */
   readonly draining: number
-  readonly kernel: KernelCounters
+  /** null: /proc does not tell. */
+  readonly kernel: KernelCounters | null
 }
 
 /** How a canary is to be. */

@@ -1,5 +1,6 @@
 import type {
   CanaryReport,
+  KernelCounters,
   KindVerdict,
   Served,
   Status,
@@ -22,11 +23,13 @@ export function describeVerdict(verdict: Verdict, status: Status | null): string
     ...workers.flatMap((worker) => [describeWorker(worker, verdict), ...describeCut(worker)]),
     ...leaving(verdict),
   ]
-  const { shared, OutRsts, ListenDrops, ListenOverflows } = verdict.kernel
-  lines.push(
-    `  kernel${shared ? ' (whole network namespace)' : ''}: OutRsts +${OutRsts}, ListenDrops +${ListenDrops}, ListenOverflows +${ListenOverflows}`,
-  )
+  if (verdict.kernel !== null) lines.push(describeKernel(verdict.kernel))
   return `${lines.join('\n')}\n`
+}
+
+function describeKernel({ shared, OutRsts, ListenDrops, ListenOverflows }: KernelCounters): string {
+  const whose = shared ? ' (whole network namespace)' : ''
+  return `  kernel${whose}: OutRsts +${OutRsts}, ListenDrops +${ListenDrops}, ListenOverflows +${ListenOverflows}`
 }
 
 /** What became of it and why; of a failure with the candidate's last lines and with who serves now. */

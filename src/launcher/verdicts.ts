@@ -1,5 +1,5 @@
-import type { Verdict } from '../control-protocol.js'
-import { type NetworkCounters, readNetworkCounters } from '../kernel-counters.js'
+import type { KernelCounters, Verdict } from '../control-protocol.js'
+import { countersBetween, type NetworkCounters, readNetworkCounters } from '../kernel-counters.js'
 import { type Check, fieldsOf, isNumber, isText, isWhole, orNull, pairsOf } from './shape.js'
 
 export interface SavedVerdicts {
@@ -41,18 +41,7 @@ export class Verdicts {
   complete(run: number, verdict: Omit<Verdict, 'kernel'>): Verdict {
     const before = this.#before.get(run)
     const after = readNetworkCounters()
-    const change = (key: keyof NetworkCounters): number =>
-      before == null || after === null ? 0 : after[key] - before[key]
-    const full: Verdict = {
-      ...verdict,
-      // Whether others use this namespace too cannot be known from inside it.
-      kernel: {
-        shared: true,
-        OutRsts: change('OutRsts'),
-        ListenDrops: change('ListenDrops'),
-        ListenOverflows: change('ListenOverflows'),
-      },
-    }
+    const full: Verdict = { ...verdict, kernel: before == null || after === null ? null : change(before, after) }
     // An older one that has only now come to its end does not take the place of a newer one's.
     if (full.id > (this.#last?.id ?? 0)) this.#lastAt = new Date()
     if (full.id >= (this.#last?.id ?? 0)) this.#last = full
@@ -63,4 +52,10 @@ export class Verdicts {
   save(): SavedVerdicts {
     return { before: [...this.#before], last: this.#last, lastAt: this.#lastAt?.toISOString() ?? null }
   }
+}
+
+/** Whether others use this namespace too cannot be known from inside it. */
+function change(before: NetworkCounters, after: NetworkCounters): KernelCounters {
+  const { OutRsts, ListenDrops, ListenOverflows } = countersBetween(before, after)
+  return { shared: true, OutRsts, ListenDrops, ListenOverflows }
 }

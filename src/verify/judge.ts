@@ -111,7 +111,7 @@ function judgeCounters({ counters: { judged, change }, reloads }: Evidence): str
   if (change === null) return ['the kernel counters cannot be read']
   const hasHit = change.EstabResets > 0 || change.AttemptFails > 0
   return JUDGED.filter((name) => change[name] > 0 && (name !== 'OutRsts' || hasHit)).map((name) => {
-    const where = reloads.filter(({ kernel }) => kernel[name] !== 0).map(({ number }) => number)
+    const where = reloads.filter(({ kernel }) => kernel !== null && kernel[name] !== 0).map(({ number }) => number)
     const when = where.length === 0 ? 'outside of the reloads' : `at reload ${where.join(', ')}`
     return `${name} +${change[name]}, ${when}: the kernel ${MEANING[name](change)}`
   })

@@ -1,9 +1,11 @@
-import { spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect as connectHttp2, constants } from 'node:http2'
 import { request as requestHttps } from 'node:https'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
+import { connect as connectTls } from 'node:tls'
+import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { ask, Clients, tryConnect } from '../support/clients'
 import { runCli, startLauncher, type TestLauncher, temporaryDirectory } from '../support/launcher'
@@ -297,3 +299,61 @@ function speakTcp(port: number): Promise<string> {
     })
   })
 }
+
+test("options of a listener change: a backlog is the new version's, and another ipv6Only is another address (F-09)", async () => {
+  const [port, directory] = [await freePort(), temporaryDirectory()]
+  const deploy = (options: object): void =>
+    writeFileSync(
+      join(directory, 'app.cjs'),
+      `require('http').createServer((_, response) => response.end()).listen(${JSON.stringify({ host: '::', port, ...options })})`,
+    )
+  const backlog = async (): Promise<number> => {
+    const { stdout } = await promisify(execFile)('ss', ['-Htln', `sport = :${port}`])
+    return Number(stdout.trim().split(/\s+/)[2])
+  }
+  deploy({ backlog: 100 })
+  const launcher = await startLauncher({
+    command: ['node', 'app.cjs'],
+    cwd: directory,
+    // The last one never listens where it should.
+    options: ['--ready-timeout', '8s'],
+  })
+  expect(await backlog()).toBe(100)
+  const before = listeningInodes(port)
+  deploy({ backlog: 30 })
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  expect({ backlog: await backlog(), inodes: listeningInodes(port) }).toEqual({ backlog: 30, inodes: before })
+  deploy({ ipv6Only: true })
+  const verdict = await launcher.reload()
+  expect(verdict).toMatchObject({ result: 'aborted' })
+  expect(verdict.reason).toContain(`tcp *:${port}`)
+  expect({ backlog: await backlog(), inodes: listeningInodes(port) }).toEqual({ backlog: 30, inodes: before })
+  await launcher.stop()
+})
+
+test('a TLS client comes back with a ticket of another generation: it is served, by a full handshake (N-09)', async () => {
+  const port = await freePort()
+  const launcher = await startLauncher({ command: ['node', fixture('worker/https.cjs'), String(port)] })
+  let session: Buffer | undefined
+  const visit = async (): Promise<{ text: string; reused: boolean }> => {
+    const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ...(session && { session }) })
+    socket.on('session', (ticket) => {
+      session = ticket
+    })
+    socket.end('GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n')
+    let [text, reused] = ['', false]
+    socket.once('secureConnect', () => {
+      reused = socket.isSessionReused()
+    })
+    for await (const chunk of socket) text += String(chunk)
+    return { text, reused }
+  }
+  expect((await visit()).text).toMatch(/^HTTP\/1.1 200/)
+  // What a client gets from the same process is good there.
+  expect(await visit()).toMatchObject({ text: expect.stringMatching(/^HTTP\/1.1 200/), reused: true })
+  for (let reload = 1; reload <= 5; reload++) {
+    expect(await launcher.reload()).toMatchObject({ result: 'done' })
+    expect(await visit()).toMatchObject({ text: expect.stringMatching(/^HTTP\/1.1 200/), reused: false })
+  }
+  await launcher.stop()
+})

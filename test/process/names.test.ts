@@ -300,7 +300,58 @@ test('a relative --runtime-dir is found by workers that are elsewhere, and by th
   expect(readdirSync(join(versions.directory, 'run'))).toEqual([])
 })
 
-test('a read-only file system for the runtime directory is said so, wherever its path ends (G-08)', async () => {
+test('its lock file is removed while it runs: whoever starts sees that it serves, and touches nothing (H-04)', async () => {
+  const [port, versions] = [await freePort(), new Versions()]
+  const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory })
+  const pids = await launcher.pids()
+  // Also of one that stands still: its socket is there.
+  for (const stands of [false, true]) {
+    rmSync(join(launcher.directory, 'lock'))
+    if (stands) launcher.kill('SIGSTOP')
+    const place = ['--runtime-dir', launcher.runtimeDir, '--name', launcher.name]
+    const second = await runCli([...place, '--', ...versions.command(port)], { cwd: versions.directory })
+    launcher.kill('SIGCONT')
+    expect(second).toMatchObject({ code: 75, stderr: expect.stringContaining('ERR_NAME_TAKEN') })
+    expect(readdirSync(launcher.directory).sort()).toEqual(['channel.sock', 'control.sock', 'notes', 'pid'])
+    // For the next round: what a start would make.
+    writeFileSync(join(launcher.directory, 'lock'), '')
+  }
+  expect(await launcher.pids()).toEqual(pids)
+  versions.deploy('two')
+  expect(await launcher.reload()).toMatchObject({ result: 'done' })
+  await launcher.stop()
+})
+
+test('its control socket is removed while it runs: signals are heard, a second start is refused (H-03)', async () => {
+  const [port, versions] = [await freePort(), new Versions()]
+  const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory })
+  rmSync(join(launcher.directory, 'control.sock'))
+  versions.deploy('two')
+  launcher.kill('SIGHUP')
+  await launcher.event('reload.retired')
+  expect(await ask(port, '/version')).toBe('two')
+  const place = ['--runtime-dir', launcher.runtimeDir, '--name', launcher.name]
+  const second = await runCli([...place, '--', ...versions.command(port)], { cwd: versions.directory })
+  expect(second).toMatchObject({ code: 75, stderr: expect.stringContaining(`runs already (pid ${launcher.pid}, `) })
+  expect(await runCli(['reload', ...place], { cwd: versions.directory })).toMatchObject({ code: 3 })
+  await launcher.stop()
+})
+
+test.each(['flock:error=ENOLCK', 'bind:error=EOPNOTSUPP'])(
+  'a file system without locks, or without sockets: refused with what the system says (%s) (H-10)',
+  async (what) => {
+    const [port, versions, directory] = [await freePort(), new Versions(), join(temporaryDirectory(), 'run')]
+    const run = await runCli(['--runtime-dir', directory, '--name', 'x', '--', ...versions.command(port)], {
+      cwd: versions.directory,
+      under: ['strace', '-f', '-qq', '-o', '/dev/null', '-e', `inject=${what}`],
+    })
+    const [call, code] = what.split(':error=')
+    expect(run).toMatchObject({ code: 1, stderr: expect.stringContaining(`ERR_RUNTIME_DIR: cannot use ${directory}`) })
+    expect(run.stderr).toMatch(new RegExp(`${call} .*${code === 'ENOLCK' ? 'No locks available' : 'not supported'}`))
+  },
+)
+
+test('a read-only file system for the runtime directory is said so, wherever its path ends (G-08, M-02)', async () => {
   if (!isRoot) return
   const place = makeDirectory(join(temporaryDirectory(), 'ro'), 0o700)
   for (const below of ['', 'sub', 'sub/sub']) {
