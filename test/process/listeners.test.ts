@@ -326,7 +326,9 @@ test("options of a listener change: a backlog is the new version's, and another 
   deploy({ ipv6Only: true })
   const verdict = await launcher.reload()
   expect(verdict).toMatchObject({ result: 'aborted' })
-  expect(verdict.reason).toContain(`tcp *:${port}`)
+  expect(verdict.reason).toContain(
+    `it did not listen on tcp [::]:${port} within 8000 ms (it listens on tcp [::]:${port} ipv6only)`,
+  )
   expect({ backlog: await backlog(), inodes: listeningInodes(port) }).toEqual({ backlog: 30, inodes: before })
   await launcher.stop()
 })
