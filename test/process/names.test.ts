@@ -300,7 +300,9 @@ test('a relative --runtime-dir is found by workers that are elsewhere, and by th
   expect(readdirSync(join(versions.directory, 'run'))).toEqual([])
 })
 
-test('its lock file is removed while it runs: whoever starts sees that it serves, and touches nothing (H-04)', async () => {
+test('its lock file is removed while it runs: whoever starts sees that it serves, and touches nothing (H-04)', {
+  timeout: 60_000,
+}, async () => {
   const [port, versions] = [await freePort(), new Versions()]
   const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory })
   const pids = await launcher.pids()
