@@ -300,30 +300,6 @@ test('a relative --runtime-dir is found by workers that are elsewhere, and by th
   expect(readdirSync(join(versions.directory, 'run'))).toEqual([])
 })
 
-test('its lock file is removed while it runs: whoever starts sees that it serves, and touches nothing (H-04)', {
-  timeout: 60_000,
-}, async () => {
-  const [port, versions] = [await freePort(), new Versions()]
-  const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory })
-  const pids = await launcher.pids()
-  // Also of one that stands still: its socket is there.
-  for (const stands of [false, true]) {
-    rmSync(join(launcher.directory, 'lock'))
-    if (stands) launcher.kill('SIGSTOP')
-    const place = ['--runtime-dir', launcher.runtimeDir, '--name', launcher.name]
-    const second = await runCli([...place, '--', ...versions.command(port)], { cwd: versions.directory })
-    launcher.kill('SIGCONT')
-    expect(second).toMatchObject({ code: 75, stderr: expect.stringContaining('ERR_NAME_TAKEN') })
-    expect(readdirSync(launcher.directory).sort()).toEqual(['channel.sock', 'control.sock', 'notes', 'pid'])
-    // For the next round: what a start would make.
-    writeFileSync(join(launcher.directory, 'lock'), '')
-  }
-  expect(await launcher.pids()).toEqual(pids)
-  versions.deploy('two')
-  expect(await launcher.reload()).toMatchObject({ result: 'done' })
-  await launcher.stop()
-})
-
 test('its control socket is removed while it runs: signals are heard, a second start is refused (H-03)', async () => {
   const [port, versions] = [await freePort(), new Versions()]
   const launcher = await startLauncher({ command: versions.command(port), cwd: versions.directory })
