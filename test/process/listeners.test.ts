@@ -4,7 +4,6 @@ import { connect as connectHttp2, constants } from 'node:http2'
 import { request as requestHttps } from 'node:https'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
-import { connect as connectTls } from 'node:tls'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { ask, Clients, tryConnect } from '../support/clients'
@@ -330,32 +329,5 @@ test("options of a listener change: a backlog is the new version's, and another 
     `it did not listen on tcp [::]:${port} within 8000 ms (it listens on tcp [::]:${port} ipv6only)`,
   )
   expect({ backlog: await backlog(), inodes: listeningInodes(port) }).toEqual({ backlog: 30, inodes: before })
-  await launcher.stop()
-})
-
-test('a TLS client comes back with a ticket of another generation: it is served, by a full handshake (N-09)', async () => {
-  const port = await freePort()
-  const launcher = await startLauncher({ command: ['node', fixture('worker/https.cjs'), String(port)] })
-  let session: Buffer | undefined
-  const visit = async (): Promise<{ text: string; reused: boolean }> => {
-    const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ...(session && { session }) })
-    socket.on('session', (ticket) => {
-      session = ticket
-    })
-    socket.end('GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n')
-    let [text, reused] = ['', false]
-    socket.once('secureConnect', () => {
-      reused = socket.isSessionReused()
-    })
-    for await (const chunk of socket) text += String(chunk)
-    return { text, reused }
-  }
-  expect((await visit()).text).toMatch(/^HTTP\/1.1 200/)
-  // What a client gets from the same process is good there.
-  expect(await visit()).toMatchObject({ text: expect.stringMatching(/^HTTP\/1.1 200/), reused: true })
-  for (let reload = 1; reload <= 5; reload++) {
-    expect(await launcher.reload()).toMatchObject({ result: 'done' })
-    expect(await visit()).toMatchObject({ text: expect.stringMatching(/^HTTP\/1.1 200/), reused: false })
-  }
   await launcher.stop()
 })
