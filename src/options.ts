@@ -68,6 +68,8 @@ export interface LauncherOptions {
   readonly hangTimeoutMs: number
   /** So long before it is killed, if another worker is well; 0: never. */
   readonly hangKillMs: number
+  /** What V8 makes of the program is kept, as long as the launcher lives, for the workers that come after. */
+  readonly compileCache: boolean
   /** A reload whose workers would not fit beside the old ones is refused. */
   readonly memoryCheck: boolean
   /** A worker with more resident memory (bytes) is relieved by another one; undefined: it may have any. */
@@ -231,6 +233,7 @@ export const DEFAULTS: Omit<LauncherOptions, 'name' | 'command'> = {
   hangTimeoutMs: 2_000,
   // gunicorn's; what an honest long computation may take is the program's to know.
   hangKillMs: 30_000,
+  compileCache: false,
   memoryCheck: false,
   maxMemory: undefined,
   maxAgeMs: undefined,

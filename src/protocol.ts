@@ -28,6 +28,8 @@ export const ENV_READY = 'REUSEPORT_AGENT_READY'
 export const ENV_COMPAT = 'REUSEPORT_AGENT_COMPAT'
 /** JSON: paths of the unix listeners that others serve at the time of the spawn. Absent when there are none. */
 export const ENV_PATHS = 'REUSEPORT_AGENT_PATHS'
+/** Where what V8 makes of the program is kept, in the directory of the channel. */
+export const COMPILE_CACHE = 'compile-cache'
 
 /** A listening address as `listen()` was asked for it, after DNS. `host` null: every address (dual stack `::`, else `0.0.0.0`). */
 export type ListenAddress = InetListen<'tcp'> | InetListen<'udp'> | { readonly kind: 'unix'; readonly path: string }

@@ -25,6 +25,7 @@ import { ReuseportError } from './errors.js'
 import { isTrusted, isWritableByOthers } from './file-rights.js'
 import { lockFile } from './lock-file.js'
 import { native } from './native.js'
+import { COMPILE_CACHE } from './protocol.js'
 import { asUser, type WorkerUser } from './worker-user.js'
 
 /**
@@ -47,6 +48,8 @@ export interface RuntimeDir {
   readonly notes: string
   /** What it has counted (`--metrics`), for the same one. */
   readonly metrics: string
+  /** A directory, made here, for what V8 makes of the program. */
+  compileCache(): string
   /** Path of a socket on which a health command reaches this worker; its directory is there. */
   healthSocket(worker: number): string
   /** Descriptor of the lock. */
@@ -143,7 +146,9 @@ function take(
 }
 
 function filesIn(directory: string): string[] {
-  return ['control.sock', 'channel.sock', 'notify.sock', 'pid', 'health', 'w'].map((file) => join(directory, file))
+  return ['control.sock', 'channel.sock', 'notify.sock', 'pid', 'health', COMPILE_CACHE, 'w'].map((file) =>
+    join(directory, file),
+  )
 }
 
 /** What is for workers. */
@@ -181,6 +186,11 @@ export function heldRuntimeDir(
     },
     notes: at('notes'),
     metrics: at('metrics'),
+    compileCache: () => {
+      const path = at(COMPILE_CACHE)
+      if (!existsSync(path)) mkdirSync(path, { mode: 0o700 })
+      return path
+    },
     healthSocket: (worker) => {
       if (!existsSync(workers('health'))) makeWorkers(workers('health'), 'make', user)
       return join(workers('health'), String(worker))

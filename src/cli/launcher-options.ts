@@ -25,6 +25,7 @@ export function launcherOptions(
   const listen = listenOptions(values)
   const health = healthOptions(values)
   const watch = watchOptions(values, directory)
+  const runAs = user(text(values, 'user'), text(values, 'group'))
   const time = (name: string, fallback: number): number => timeOr(values, name, fallback)
   return {
     name: launcherName(values, directory),
@@ -39,7 +40,8 @@ export function launcherOptions(
     websocket: websocket(text(values, 'websocket')),
     drainSpreadMs: time('drain-spread', DEFAULTS.drainSpreadMs),
     ...pm2Options(values),
-    user: user(text(values, 'user'), text(values, 'group')),
+    user: runAs,
+    compileCache: compileCache(values, runAs),
     listen,
     ...readyOptions(text(values, 'ready'), listen),
     strategy: strategy(text(values, 'strategy')),
@@ -108,6 +110,16 @@ function user(name: string | undefined, group: string | undefined): WorkerUser |
   if (name !== undefined) return findWorkerUser(name, group)
   if (group === undefined) return undefined
   throw usage('--group needs --user', 'It is the group of the user that the workers run as.')
+}
+
+/** Whoever may write into that directory gives the workers code: it is ours, and nothing in ours is theirs. */
+function compileCache(values: CommandLine['values'], runAs: WorkerUser | undefined): boolean {
+  if (values['compile-cache'] !== true) return false
+  if (runAs === undefined) return true
+  throw usage(
+    '--compile-cache and --user exclude each other',
+    'Give the program NODE_COMPILE_CACHE, with a directory of that user alone.',
+  )
 }
 
 function orphanOptions(values: CommandLine['values']): Pick<LauncherOptions, 'orphanTimeoutMs' | 'dieWithLauncher'> {

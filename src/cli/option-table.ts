@@ -321,6 +321,13 @@ export const OPTIONS: readonly OptionRow[] = [
     see: 'migrating-from-pm2.md',
   },
   {
+    name: 'compile-cache',
+    group: 'program',
+    verbs: RUNS,
+    help: 'workers keep what V8 makes of the program for those that come after, which start faster (Node 22.10)',
+    see: 'reload.md#compiled-code',
+  },
+  {
     name: 'ready-timeout',
     value: 'TIME',
     group: 'readiness',

@@ -145,6 +145,7 @@ export function workerEnvironment(
     ready: ReadySignal
     compat: 'pm2' | undefined
     notify: string
+    compileCache: string | undefined
     paths: readonly string[]
     /** Of this worker alone. */
     variables: Readonly<Record<string, string>>
@@ -153,6 +154,7 @@ export function workerEnvironment(
   const options = spec.env['NODE_OPTIONS']
   const preload = `--require "${spawn.preload.replace(/["\\]/g, '\\$&')}"`
   const env = {
+    ...compileCache(spawn),
     ...spec.env,
     PWD: workingDirectory(spec),
     ...spawn.variables,
@@ -170,15 +172,31 @@ export function workerEnvironment(
 /** The same for a program that is given its sockets, and has no agent. */
 export function foreignEnvironment(
   spec: Spec,
-  { ready, notify, variables }: { ready: ReadySignal; notify: string; variables: Readonly<Record<string, string>> },
+  {
+    ready,
+    notify,
+    variables,
+    ...spawn
+  }: {
+    ready: ReadySignal
+    notify: string
+    compileCache: string | undefined
+    variables: Readonly<Record<string, string>>
+  },
 ): string[] {
   const env = {
+    ...compileCache(spawn),
     ...spec.env,
     PWD: workingDirectory(spec),
     ...(ready === 'notify' ? { NOTIFY_SOCKET: notify } : {}),
     ...variables,
   }
   return Object.entries(env).map(([name, value]) => `${name}=${value}`)
+}
+
+/** A directory of the program's own counts. */
+function compileCache({ compileCache }: { compileCache: string | undefined }): Record<string, string> {
+  return compileCache === undefined ? {} : { NODE_COMPILE_CACHE: compileCache }
 }
 
 function searchPath(name: string, cwd: string, path: string | undefined): string {

@@ -133,6 +133,7 @@ export class Parts {
       notify: given.runtime.notifySocket,
       identity: options.user,
       diesWithUs: options.dieWithLauncher,
+      compileCache: options.compileCache ? given.runtime.compileCache() : undefined,
       begins: (token) => this.notebook.begins(token),
       ended: (token) => this.notebook.ended(token),
       post: (event) => this.queue.post(this.#withLastWords(event)),

@@ -37,6 +37,8 @@ interface Handing {
   readonly diesWithUs: boolean
   /** As whom they run; undefined: as we do. */
   readonly identity: Identity | undefined
+  /** Directory for what V8 makes of the program. */
+  readonly compileCache: string | undefined
   /** Before the process is there. */
   readonly begins: (token: string) => void
   readonly ended: (token: string) => void

@@ -91,6 +91,8 @@ export interface Config {
    * NODE_APP_INSTANCE
    */
   readonly instanceVar?: string
+  /** workers keep what V8 makes of the program for those that come after, which start faster (Node 22.10) */
+  readonly compileCache?: boolean
   /** a worker must be ready, and have answered its health check, within this. Default: 60s */
   readonly readyTimeout?: string | 0
   /**

@@ -64,6 +64,7 @@ export class Agent implements OrderWorld {
   readonly #world: ClaimWorld & DatagramWorld
   readonly #orphan: Orphan
   #lastClaim = 0
+  #hasKept = false
 
   /** Throws ERR_ADDON_NOT_FOUND. */
   constructor(handed: Handed) {
@@ -121,11 +122,21 @@ export class Agent implements OrderWorld {
     // Not in the next tick: a listen() beside this one may just have failed, and end the program in that tick.
     setImmediate(() => {
       if (claim.state === 'released') return
+      this.#keepCompiled()
       this.send({ type: 'listening', id: claim.facts.id })
       this.figures?.follow(serversOf(this))
       const [own] = claim.sockets()
       if (claim.state === 'held' && own !== undefined) makeRoom(this.native, own.fd)
     })
+  }
+
+  /** Once, by the main thread, and only if the launcher is asked to. */
+  #keepCompiled(): void {
+    const { NODE_COMPILE_CACHE: directory } = process.env
+    if (this.#hasKept || directory === undefined || this.#handed.thread !== 0) return
+    this.#hasKept = true
+    const { isLaunchers, keepCompiled } = require('./compile-cache.js') as typeof import('./compile-cache.js')
+    if (isLaunchers(directory, this.#handed.channel)) keepCompiled((message) => this.send(message))
   }
 
   /** What the library is told of its listener. */
