@@ -188,7 +188,7 @@ export function heldRuntimeDir(
     metrics: at('metrics'),
     compileCache: () => {
       const path = at(COMPILE_CACHE)
-      if (!existsSync(path)) mkdirSync(path, { mode: 0o700 })
+      if (!existsSync(path)) makeWorkers(path, 'make', undefined)
       return path
     },
     healthSocket: (worker) => {
