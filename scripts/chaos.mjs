@@ -113,7 +113,7 @@ After that everything that clients, workers, launchers and whoever gave orders h
   and no file in the runtime directory.
 
 Seen to fail: with old workers that go on accepting when they are to pause, with a health check whose result is ignored, with one connection of each batch that
-moves closed in its place, each within 40 s; and with the histories of \`test/unit/chaos-checker.test.ts\`, each with one thing wrong.
+moves closed in its place, each in a run of 25 or 40 s (one so short does not meet every kind of bad version: another one of 25 s missed the second); and with the histories of \`test/unit/chaos-checker.test.ts\`, each with one thing wrong.
 
 What is never done is to kill the launcher and the only worker that has a socket: nobody could give that back
 ([limits.md](limits.md#when-the-launcher-is-killed)).
