@@ -10,7 +10,7 @@
  *
  * I1  each slot's socket has a holder at every instant, though the launcher and a worker are killed together
  * I2  where no worker is killed or dies by itself, each slot has somebody who accepts, or has the order to; strictly, where nothing is undone and the
- *     launcher lives
+ *     launcher lives; and whoever has died, nobody who accepts is sent away before another one accepts, or has the order to
  * I3  a generation of which a failure was noticed is never the working one again; nothing is kept for want of an old one unless one has
  *     died or is too slow
  * I4  at rest all other generations have ended
@@ -295,7 +295,11 @@ inline fail() {
      sum = (working[0] == to -> 1 : 0) + (working[1] == to -> 2 : 0);
 #ifdef MUTANT_DROPS_THE_OLD
      /* As PM2 7 does it: the new one stays, whatever it is. */
-     if :: sum == 0 -> makeWorking(to, 3); giveUp(from, 0); verdict(); stage = CALM :: else fi;
+     if
+     :: sum == 0 -> makeWorking(to, 3); verdict(); stage = CALM;
+        i = 0; do :: i < SLOTS -> if :: bs[CELL(from, i)] == SERVING || bs[CELL(from, i)] == PAUSED -> leave(CELL(from, i)) :: else fi; i++ :: else -> break od
+     :: else
+     fi;
 #endif
      if
      :: stage == CALM
