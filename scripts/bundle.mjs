@@ -1,48 +1,33 @@
 /**
- * Puts all that one process loads into one file, as it is shipped: dist/cli/program.js, which dist/cli/main.js runs (src/cli/entry.ts), and the
- * agent's dist/worker/preload.js. A launcher of ninety files takes 20 ms of processor time to find and read them, and 2 MB to keep their names and
- * comments (two processors, Node 20). What is loaded only when an option asks for it is in the file, and run only then. The other files of dist/
- * stay as they are: what a program imports, and what runs in a process or thread of its own.
+ * Puts all that one process loads into one file, as it is shipped: dist/cli/main.js, and the agent's dist/worker/preload.js. A launcher of ninety
+ * files takes 20 ms of processor time to find and read them, and 2 MB to keep their names and comments (two processors, Node 20). What is
+ * loaded only when an option asks for it is in the file, and run only then. The other files of dist/ stay as they are: what a program
+ * imports, and what runs in a process or thread of its own.
  */
 
-import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { build } from 'esbuild'
 
 /** Of the checkout in `root`, after tsc. */
 export async function bundle(root) {
-  await bundleOne(root, 'cli/main', 'cli/program')
-  await bundleOne(root, 'worker/preload', 'worker/preload')
-  const program = readFileSync(join(root, 'dist', 'cli', 'program.js'))
-  const stamp = createHash('sha256').update(program).digest('hex').slice(0, 16)
-  await bundleOne(root, 'cli/entry', 'cli/main', {
-    banner: '#!/usr/bin/env node',
-    define: { STAMP: JSON.stringify(stamp) },
-  })
-}
-
-async function bundleOne(root, entry, out, { banner, define = {} } = {}) {
   const src = join(root, 'src')
-  const outfile = join(root, 'dist', `${out}.js`)
-  await build({
-    entryPoints: [join(src, `${entry}.ts`)],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    target: 'node20',
-    // Nothing beyond ASCII: V8 keeps the text in one byte for each character.
-    charset: 'ascii',
-    // What is kept in memory for as long as the process lives. Names stay: they are in the stack traces that somebody reads one day.
-    minifyWhitespace: true,
-    legalComments: 'none',
-    logLevel: 'warning',
-    define,
-    ...(banner === undefined ? {} : { banner: { js: banner } }),
-    plugins: [places(src, dirname(outfile), join(root, 'dist'))],
-  })
+  for (const entry of ['cli/main', 'worker/preload']) {
+    const outfile = join(root, 'dist', `${entry}.js`)
+    await build({
+      entryPoints: [join(src, `${entry}.ts`)],
+      outfile,
+      bundle: true,
+      platform: 'node',
+      format: 'cjs',
+      target: 'node20',
+      // What is kept in memory for as long as the process lives. Names stay: they are in the stack traces that somebody reads one day.
+      minifyWhitespace: true,
+      legalComments: 'none',
+      logLevel: 'warning',
+      plugins: [places(src, dirname(outfile), join(root, 'dist'))],
+    })
+  }
 }
 
 /** Files beside which a module finds others: as if it still lay where tsc puts it. Addons are found when they are needed. */
@@ -55,7 +40,7 @@ function places(src, outdir, dist) {
         return { path: relative(outdir, join(from, path)), external: true }
       })
       onLoad({ filter: /\.ts$/ }, async ({ path }) => {
-        const text = (await readFile(path, 'utf8')).replace(/^#!.*/, '')
+        const text = await readFile(path, 'utf8')
         const to = relative(outdir, join(dist, dirname(relative(src, path))))
         const here = to === '' ? '__dirname' : `require('node:path').join(__dirname, ${JSON.stringify(to)})`
         return { contents: text.replaceAll(/\b__dirname\b/g, here), loader: 'ts' }

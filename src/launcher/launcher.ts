@@ -30,9 +30,6 @@ import { type Image, optionsOf } from './upgrade/image.js'
 import { save } from './upgrade/save.js'
 import { upgrade } from './upgrade/upgrader.js'
 
-/** As it is shipped: `cli/entry.ts`. */
-declare const keepCode: (() => void) | undefined
-
 /*
  * The promises, in this order:
  *
@@ -287,7 +284,7 @@ export class Launcher {
   #stepped(event: Event, before: State): void {
     const { queue, service, verdicts, http, prober, warmUps } = this.#parts
     if (before.phase === 'starting' && queue.state.phase === 'running') this.#isUp()
-    if (isAtRest(queue.state) && !isAtRest(before)) setImmediate(() => this.#rest())
+    if (isAtRest(queue.state) && !isAtRest(before)) setImmediate(() => native().reclaim())
     if (event.type === 'settings' || event.type === 'upgraded') this.#parts.watchLimits()
     service?.stepped(queue.state, verdicts.last)
     http?.stepped(event, before, queue.state)
@@ -295,12 +292,6 @@ export class Launcher {
     if (event.type !== 'exited') return
     prober?.stop(event.worker)
     warmUps?.stop(event.worker)
-  }
-
-  /** What a start or a reload has taken is garbage; what V8 has made of our code is of use to the next start. */
-  #rest(): void {
-    if (typeof keepCode === 'function') keepCode()
-    native().reclaim()
   }
 
   #isUp(): void {
