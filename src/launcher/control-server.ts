@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import type { CanaryPlan, Refusal, ReloadWait } from '../control-protocol.js'
+import { isTrusted } from '../file-rights.js'
 import type { Log } from '../log.js'
 import { native } from '../native.js'
 import type { Orders, SavedControl } from './control.js'
@@ -84,7 +85,7 @@ export class ControlServer {
     const fd = fdOf(socket)
     if (fd === undefined) return false
     const { pid, uid } = native().peerCredentials(fd)
-    if (uid === 0 || uid === process.geteuid?.()) return true
+    if (isTrusted(uid)) return true
     if (this.#refused === undefined) {
       this.#log('warn', 'control.refused', { pid, uid })
       setTimeout(() => this.#tellRefused(), QUIET_MS).unref()
