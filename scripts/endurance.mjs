@@ -154,7 +154,8 @@ const RUNS = {
       let client = await launcher.control()
       const wanted = async (order, result) => {
         const verdict = await order
-        if (verdict.result !== result) throw new Error(`${verdict.result} instead of ${result}: ${verdict.reason}`)
+        if (verdict.result !== result)
+          throw new Error(`${verdict.result} instead of ${result}: ${[verdict.reason, ...verdict.stderr].join('\n')}`)
       }
       // What is loaded when it is needed first is there for good.
       for (let i = 0; i < 10; i++) await wanted(client.reload({ wait: 'retired' }), 'done')

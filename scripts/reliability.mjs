@@ -1,10 +1,13 @@
 // Writes the tables of docs/reliability.md: for each case of the failure catalogue (test/reliability/cases.json), and each rule of security
-// (rules.json), the tests that show it, which have its id at the end of their titles, or why there is none. With --check it writes nothing.
+// (rules.json), the tests that show it, which have its id at the end of their titles, or why there is none; and of the figures that the service is
+// held to (figures.json), what the pages of the campaigns say. With --check it writes nothing,
+// and does not look at the figures.
 // Names what is wrong with them or out of date, and ends with 1.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from './build.mjs'
+import { figures } from './reliability/figures.mjs'
 
 const PAGE = 'docs/reliability.md'
 
@@ -29,6 +32,11 @@ for (const catalogue of catalogues) {
   if (after === undefined) faults.push(`${PAGE} has no place for the ${catalogue.name}`)
   text = `${before}${begin}\n\n${tables(catalogue)}\n${end}${after}`
 }
+
+const [FIGURES, END] = ['<!-- figures: node scripts/reliability.mjs -->', '<!-- end of the figures -->']
+// A campaign that writes its page anew leaves this one as it is, until this is run.
+if (!process.argv.includes('--check'))
+  text = `${text.split(FIGURES)[0]}${FIGURES}\n\n${figures()}\n\n${END}${text.split(END)[1]}`
 
 if (faults.length === 0 && text !== page) {
   if (process.argv.includes('--check')) faults.push(`${PAGE} is out of date: node scripts/reliability.mjs`)

@@ -3,12 +3,13 @@
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { root } from './build.mjs'
 
 /**
  * Runs vitest under `node`, the Node that the tests then also start their programs with. With `timeoutMs` it is ended after that time.
- * Counts are undefined when it ended without any.
+ * Counts are undefined when it ended without any; `red`: the tests that failed, and files that could not
+ * be run, by name.
  */
 export function vitest(args, { node = process.execPath, env = process.env, timeoutMs } = {}) {
   const scratch = mkdtempSync(join(tmpdir(), 'reuseport-run-test-'))
@@ -22,7 +23,7 @@ export function vitest(args, { node = process.execPath, env = process.env, timeo
       env: { ...env, TEST_NODE: node },
       timeout: timeoutMs,
     })
-    return { passed: status === 0, end: signal ?? status, counts: countsIn(results) }
+    return { passed: status === 0, end: signal ?? status, counts: countsIn(results), red: redIn(results) }
   } finally {
     rmSync(scratch, { recursive: true })
   }
@@ -34,5 +35,19 @@ function countsIn(file) {
     return `${numPassedTests} passed, ${numFailedTests} failed, ${numPendingTests} skipped`
   } catch {
     return undefined
+  }
+}
+
+function redIn(file) {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')).testResults.flatMap(({ name, status, assertionResults }) => {
+      const path = relative(root, name)
+      const red = assertionResults
+        .filter((one) => one.status === 'failed')
+        .map(({ fullName }) => `${path}: ${fullName}`)
+      return status === 'failed' && red.length === 0 ? [path] : red
+    })
+  } catch {
+    return []
   }
 }
