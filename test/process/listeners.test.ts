@@ -299,7 +299,9 @@ function speakTcp(port: number): Promise<string> {
   })
 }
 
-test("options of a listener change: a backlog is the new version's, and another ipv6Only is another address (F-09)", async () => {
+test("options of a listener change: a backlog is the new version's, and another ipv6Only is another address (F-09)", {
+  timeout: 60_000,
+}, async () => {
   const [port, directory] = [await freePort(), temporaryDirectory()]
   const deploy = (options: object): void =>
     writeFileSync(
@@ -315,7 +317,7 @@ test("options of a listener change: a backlog is the new version's, and another 
     command: ['node', 'app.cjs'],
     cwd: directory,
     // The last one never listens where it should.
-    options: ['--ready-timeout', '8s'],
+    options: ['--ready-timeout', '10s'],
   })
   expect(await backlog()).toBe(100)
   const before = listeningInodes(port)
@@ -326,7 +328,7 @@ test("options of a listener change: a backlog is the new version's, and another 
   const verdict = await launcher.reload()
   expect(verdict).toMatchObject({ result: 'aborted' })
   expect(verdict.reason).toContain(
-    `it did not listen on tcp [::]:${port} within 8000 ms (it listens on tcp [::]:${port} ipv6only)`,
+    `it did not listen on tcp [::]:${port} within 10000 ms (it listens on tcp [::]:${port} ipv6only)`,
   )
   expect({ backlog: await backlog(), inodes: listeningInodes(port) }).toEqual({ backlog: 30, inodes: before })
   await launcher.stop()
