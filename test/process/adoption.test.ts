@@ -159,8 +159,8 @@ test('killed in the bake: it bakes once more, and the old ones go then (B-05)', 
   await clients.more(20)
   await launcher.die()
   await clients.more(20)
-  const next = await launcher.next({ options: ['-n', '2', '--bake', '300ms'] })
-  await next.event('reload.baking', ({ ms }) => ms === 300)
+  const next = await launcher.next({ options: ['-n', '2', '--bake', '3s'] })
+  await next.event('reload.baking', ({ ms }) => ms === 3_000)
   expect(await next.status()).toMatchObject({ working: 2, term: 2 })
   expect(old.every(isAlive)).toBe(true)
   await next.event('reload.retired')
@@ -189,7 +189,7 @@ test('killed in the bake, and a new worker dies after it: undone to the old ones
 
 test('killed while old workers drain: what they have in hand is finished (B-05)', async () => {
   const { launcher, port, versions } = await start([], 1)
-  const slow = await inHand(port, 3_000)
+  const slow = await inHand(port, 8_000)
   versions.deploy('two')
   await launcher.reload('baked')
   await launcher.when('it drains', ({ leaving }) => leaving.length === 1)
