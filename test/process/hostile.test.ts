@@ -301,7 +301,8 @@ test('a worker whose program talks without a pause: the launcher hears the other
   expect(isOver).toBe(false)
   writeFileSync(enough, '')
   expect(await flooded).toBe('beginsover')
-  expect(most - before).toBeLessThan(64e6)
+  // V8 lets its young generation grow to three times 16 MB, and the old one by what it holds, before it looks for garbage.
+  expect(most - before).toBeLessThan(128e6)
   expect(await launcher.reload()).toMatchObject({ result: 'done' })
   await launcher.stop()
 })
