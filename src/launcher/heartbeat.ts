@@ -1,3 +1,4 @@
+import { now } from './clock.js'
 import { type Check, fieldsOf, isNumber, oneOf, orNull } from './shape.js'
 
 /** The rarest and the most frequent beat. Each costs a worker one turn of its loop; nothing is measured per request. */
@@ -66,6 +67,11 @@ export class Heartbeat {
   readonly #patience: Patience
   readonly #ask: () => void
   readonly #tell: (beat: Beat) => void
+  readonly #clock: () => number
+  /** It has beaten once. */
+  #hasPulse = false
+  /** When it last said something, by `clock`. */
+  #heardAt: number | null = null
   /** Since when it owes a beat, or the answer to the question. */
   #owesSince: number | null
   #isAsked = false
@@ -74,10 +80,17 @@ export class Heartbeat {
   #at: number | null = null
 
   /** `saved`: of another image of this process; the clock of this one begins at 0. */
-  constructor(patience: Patience, ask: () => void, tell: (beat: Beat) => void, saved?: SavedHeartbeat) {
+  constructor(
+    patience: Patience,
+    ask: () => void,
+    tell: (beat: Beat) => void,
+    saved?: SavedHeartbeat,
+    clock: () => number = now,
+  ) {
     this.#patience = patience
     this.#ask = ask
     this.#tell = tell
+    this.#clock = clock
     this.#told = saved?.told ?? 'well'
     this.#owesSince = saved?.silentMs == null ? null : -saved.silentMs
   }
@@ -90,15 +103,19 @@ export class Heartbeat {
   look(at: number, agoMs: number | null): void {
     const last = this.#at ?? at
     this.#at = at
+    // The time in which we did not run is no part of the time since.
+    const nextBeat = (ago: number): number => Math.max(last, at - ago) + beatEveryMs(this.#patience.timeoutMs)
     if (agoMs !== null) {
       this.heard()
-      // The time in which we did not run is no part of the time since.
-      this.#owesSince = Math.max(last, at - agoMs) + beatEveryMs(this.#patience.timeoutMs)
+      this.#hasPulse = true
+      this.#owesSince = nextBeat(agoMs)
       return
     }
     if (!this.#isAsked) {
       this.#isAsked = true
-      this.#owesSince ??= at
+      // Its words are a turn of its loop, after which a beat is due; of one without a pulse nothing is due before it is asked.
+      const isDue = this.#hasPulse && this.#heardAt !== null
+      this.#owesSince ??= isDue ? nextBeat(this.#clock() - (this.#heardAt as number)) : at
       this.#ask()
     }
     this.#judge(at - (this.#owesSince ?? at))
@@ -112,6 +129,7 @@ export class Heartbeat {
 
   /** It has said something. */
   heard(): void {
+    this.#heardAt = this.#clock()
     this.#owesSince = null
     this.#isAsked = false
     if (this.#told === 'well') return

@@ -75,6 +75,25 @@ describe('one that beats', () => {
     expect(said.slice(5)).toEqual([{ is: 'back' }])
   })
 
+  test('is noticed as soon when it has said something just before it stopped, and after the last look', async () => {
+    let clock = 0
+    const said: (Beat | 'ping')[] = []
+    const heartbeat = new Heartbeat(
+      PATIENCE,
+      () => said.push('ping'),
+      (beat) => said.push(beat),
+      undefined,
+      () => clock,
+    )
+    await watch(heartbeat, { to: 5_000 }, until(5_000))
+    clock = 5_005
+    heartbeat.heard()
+    clock = 6_000
+    const looks = await watch(heartbeat, { from: 6_000, to: 5_005 + BEAT_MS + PATIENCE.timeoutMs })
+    expect(looks.at(-1)).toBe(5_005 + BEAT_MS + PATIENCE.timeoutMs)
+    expect(said).toEqual(['ping', { is: 'lost', ms: 2_000 }])
+  })
+
   test('has a clock that we do not believe: it beat after the last look, whatever it says', async () => {
     const { heartbeat, said } = watched()
     heartbeat.look(0, 1e12)
